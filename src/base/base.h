@@ -18,14 +18,15 @@
 /* A thread-local that server threads read on hot paths (initial-exec: no call to resolve it). */
 #define thread_local_fast static _Thread_local __attribute__((tls_model("initial-exec")))
 
-/* must(x): x cannot be false unless there is a bug. Always compiled in. On failure the process logs the
- * place with a stack trace and aborts. Never used for what the outside world (disk, peer, client, memory)
- * can cause: those are returned and tested. */
-#define must(x)       ((void)(likely(x) || (must_failed(#x, __FILE__, __LINE__, __func__), 0)))
+/* must(x): x cannot be false unless there is a bug. Always compiled in. On failure the process logs
+ * the place with a stack trace and aborts. Never used for what the outside world (disk, peer,
+ * client, memory) can cause: those are returned and tested. */
+#define must(x)          ((void)(likely(x) || (must_failed(#x, __FILE__, __LINE__, __func__), 0)))
 #define must_not_reach() must_failed("reached", __FILE__, __LINE__, __func__)
 _Noreturn void must_failed(const char *what, const char *file, int line, const char *func);
 
-/* Called by must_failed() before it aborts; the server installs its crash report here (thread-safe to set once at start). */
+/* Called by must_failed() before it aborts; the server installs its crash report here (thread-safe
+ * to set once at start). */
 void must_set_hook(void (*hook)(const char *what, const char *file, int line));
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

@@ -1,8 +1,9 @@
-/* bytes.h -- Byte strings: slices that borrow, buffers that own, and the conversions Redis defines between numbers and text.
- * SPDX-License-Identifier: BSD-3-Clause
+/* bytes.h -- Byte strings: slices that borrow, buffers that own, and the conversions Redis defines
+ * between numbers and text. SPDX-License-Identifier: BSD-3-Clause
  *
- * A slice never owns and is never NUL-terminated by contract. Conversions are strict: no leading or trailing space, no
- * sign '+', no leading zeros ("0" is fine), the whole text used; so that a value that parses prints back identically. */
+ * A slice never owns and is never NUL-terminated by contract. Conversions are strict: no leading or
+ * trailing space, no sign '+', no leading zeros ("0" is fine), the whole text used; so that a value
+ * that parses prints back identically. */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 
@@ -27,17 +28,20 @@ static inline bool slice_eq(struct slice a, struct slice b)
 {
     return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
 }
-int slice_cmp(struct slice a, struct slice b);                /* memcmp order, shorter first on a common prefix */
-bool slice_is(struct slice a, const char *lower);             /* equal ignoring ASCII case; `lower` is in lower case */
+int slice_cmp(struct slice a, struct slice b); /* memcmp order, shorter first on a common prefix */
+bool slice_is(struct slice a,
+              const char *lower); /* equal ignoring ASCII case; `lower` is in lower case */
 bool slice_eq_nocase(struct slice a, struct slice b);
 
-/* Owned, growable bytes. Zero-initialised is an empty buffer. buf_* never fail (mem_alloc rules); use buf_try_reserve()
- * first when a client chooses the size. */
+/* Owned, growable bytes. Zero-initialised is an empty buffer. buf_* never fail (mem_alloc rules);
+ * use buf_try_reserve() first when a client chooses the size. */
 struct buf {
     char *p;
     size_t n, cap;
 };
-char *buf_reserve(struct buf *b, size_t more); /* room for `more` bytes at the returned pointer; then b->n += used */
+char *buf_reserve(
+    struct buf *b,
+    size_t more); /* room for `more` bytes at the returned pointer; then b->n += used */
 must_check bool buf_try_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_add_str(struct buf *b, const char *s);
@@ -45,33 +49,44 @@ void buf_add_slice(struct buf *b, struct slice s);
 void buf_add_char(struct buf *b, char c);
 void buf_add_i64(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) printf_like(2, 3);
-void buf_add_repr(struct buf *b, struct slice s); /* "quoted" with \xHH, \n, \r, \t, \a, \b, \\ and \" as redis-cli shows it */
-void buf_free(struct buf *b);                     /* leaves an empty buffer */
+void buf_add_repr(
+    struct buf *b,
+    struct slice s); /* "quoted" with \xHH, \n, \r, \t, \a, \b, \\ and \" as redis-cli shows it */
+void buf_free(struct buf *b); /* leaves an empty buffer */
 static inline struct slice buf_slice(const struct buf *b)
 {
     return (struct slice){ b->p, b->n };
 }
 
-/* Numbers. Return false when the text is not exactly one number in range; *out is then untouched. */
+/* Numbers. Return false when the text is not exactly one number in range; *out is then untouched.
+ */
 must_check bool parse_i64(struct slice s, int64_t *out);
 must_check bool parse_u64(struct slice s, uint64_t *out);
-must_check bool parse_f64(struct slice s, double *out);       /* accepts inf, +inf, -inf, exponents; refuses NaN, space, "" */
-must_check bool parse_ld(struct slice s, long double *out);   /* INCRBYFLOAT arithmetic; refuses NaN and space */
-must_check bool parse_memory(struct slice s, uint64_t *out);  /* 100, 1k, 1kb, 5mb, 1gb (k = 1000, kb = 1024), any case */
+must_check bool parse_f64(
+    struct slice s, double *out); /* accepts inf, +inf, -inf, exponents; refuses NaN, space, "" */
+must_check bool parse_ld(struct slice s,
+                         long double *out); /* INCRBYFLOAT arithmetic; refuses NaN and space */
+must_check bool parse_memory(
+    struct slice s, uint64_t *out); /* 100, 1k, 1kb, 5mb, 1gb (k = 1000, kb = 1024), any case */
 #define I64_TEXT_MAX 21
 #define F64_TEXT_MAX 48
 #define LD_TEXT_MAX  5120
 size_t format_i64(char dst[I64_TEXT_MAX], int64_t v);
 size_t format_u64(char dst[I64_TEXT_MAX], uint64_t v);
-size_t format_f64(char dst[F64_TEXT_MAX], double v);           /* shortest text that reads back equal; inf, -inf, nan; integers without point */
-size_t format_ld(char dst[LD_TEXT_MAX], long double v);        /* %.17Lf without trailing zeros: what INCRBYFLOAT stores */
-unsigned i64_digits(int64_t v);                                /* length of format_i64(v) */
-void format_bytes_human(char dst[32], uint64_t n);             /* 1.50M as in INFO used_memory_human */
+size_t format_f64(
+    char dst[F64_TEXT_MAX],
+    double v); /* shortest text that reads back equal; inf, -inf, nan; integers without point */
+size_t format_ld(char dst[LD_TEXT_MAX],
+                 long double v); /* %.17Lf without trailing zeros: what INCRBYFLOAT stores */
+unsigned i64_digits(int64_t v);  /* length of format_i64(v) */
+void format_bytes_human(char dst[32], uint64_t n); /* 1.50M as in INFO used_memory_human */
 
 /* Redis glob: * ? [a-z] [^...] \x. Bounded: never exponential in the number of stars. */
 bool glob_match(struct slice pattern, struct slice text, bool nocase);
 
-/* Splits a configuration or inline-command line into arguments with Redis's quoting ("..." with escapes, '...').
- * Returns false on unbalanced quotes. Each out[i].p is owned by the caller's buf `store` (valid until it changes). */
-must_check bool split_args(struct slice line, struct buf *store, struct slice **out, unsigned *count); /* mem_free(*out) */
+/* Splits a configuration or inline-command line into arguments with Redis's quoting ("..." with
+ * escapes, '...'). Returns false on unbalanced quotes. Each out[i].p is owned by the caller's buf
+ * `store` (valid until it changes). */
+must_check bool split_args(struct slice line, struct buf *store, struct slice **out,
+                           unsigned *count); /* mem_free(*out) */
 #endif

@@ -10,8 +10,9 @@ int64_t clock_wall_ms(void); /* unix time, milliseconds */
 int64_t clock_wall_us(void);
 int64_t clock_mono_us(void); /* never steps back; for durations and timers */
 int64_t clock_mono_ms(void);
-uint64_t clock_ticks(void);               /* cheapest counter (TSC); convert differences with clock_ticks_to_ns() */
+uint64_t clock_ticks(
+    void); /* cheapest counter (TSC); convert differences with clock_ticks_to_ns() */
 uint64_t clock_ticks_to_ns(uint64_t ticks);
-void clock_init(void);                    /* calibrates ticks; once, before threads */
+void clock_init(void); /* calibrates ticks; once, before threads */
 void clock_wall_shift_ms(int64_t shift);
 #endif

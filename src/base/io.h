@@ -1,10 +1,11 @@
 /* io.h -- The file seam: every durable byte goes through here, every call can be made to fail.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * All return 0 (or a descriptor / byte count) or -errno. EINTR is retried and short transfers are completed inside, except
- * where said. io_fsync/io_fdatasync are never retried after an error: the kernel may have dropped the dirty pages.
- * Fault points: io.open, io.read, io.write, io.fsync, io.fdatasync, io.rename, io.unlink, io.mkdir, io.fsync_dir.
- * Any thread; blocking: never from a reactor except where the caller says so. */
+ * All return 0 (or a descriptor / byte count) or -errno. EINTR is retried and short transfers are
+ * completed inside, except where said. io_fsync/io_fdatasync are never retried after an error: the
+ * kernel may have dropped the dirty pages. Fault points: io.open, io.read, io.write, io.fsync,
+ * io.fdatasync, io.rename, io.unlink, io.mkdir, io.fsync_dir. Any thread; blocking: never from a
+ * reactor except where the caller says so. */
 #ifndef BASE_IO_H
 #define BASE_IO_H
 
@@ -13,19 +14,23 @@
 
 must_check int io_open(const char *path, int flags, mode_t mode);
 void io_close(int fd);
-must_check int io_pwrite_full(int fd, const void *p, size_t n, uint64_t offset);      /* all n bytes or -errno */
-must_check ssize_t io_pread_full(int fd, void *p, size_t n, uint64_t offset);         /* fewer only at the end of the file */
+must_check int io_pwrite_full(int fd, const void *p, size_t n,
+                              uint64_t offset); /* all n bytes or -errno */
+must_check ssize_t io_pread_full(int fd, void *p, size_t n,
+                                 uint64_t offset); /* fewer only at the end of the file */
 must_check int io_write_full(int fd, const void *p, size_t n);
 must_check int io_fsync(int fd);
 must_check int io_fdatasync(int fd);
 must_check int io_rename(const char *from, const char *to);
 must_check int io_unlink(const char *path);
-must_check int io_mkdir(const char *path, mode_t mode);                               /* 0 also when it exists as a directory */
+must_check int io_mkdir(const char *path, mode_t mode); /* 0 also when it exists as a directory */
 must_check int io_truncate(int fd, uint64_t size);
-must_check int io_fsync_dir(const char *dir);                                         /* makes create/rename/unlink in dir durable */
-must_check int io_read_file(const char *path, struct buf *out, size_t limit);         /* -EFBIG above limit */
+must_check int io_fsync_dir(const char *dir); /* makes create/rename/unlink in dir durable */
+must_check int io_read_file(const char *path, struct buf *out,
+                            size_t limit); /* -EFBIG above limit */
 
-/* Replaces `path` by `data` so that after a crash it is the old or the new content: write path.tmp.<pid>, fsync, rename, fsync
- * the directory. 0 or -errno; on failure the old file is untouched and the temporary one is gone. */
+/* Replaces `path` by `data` so that after a crash it is the old or the new content: write
+ * path.tmp.<pid>, fsync, rename, fsync the directory. 0 or -errno; on failure the old file is
+ * untouched and the temporary one is gone. */
 must_check int atomic_replace(const char *path, struct slice data, mode_t mode);
 #endif

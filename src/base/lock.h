@@ -1,10 +1,10 @@
-/* lock.h -- A ranked mutex that spins briefly and then parks on a futex; and the sleep/wake primitive built on it.
- * SPDX-License-Identifier: BSD-3-Clause
+/* lock.h -- A ranked mutex that spins briefly and then parks on a futex; and the sleep/wake
+ * primitive built on it. SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      Shard locks are held for under a microsecond. A spin longer than that means the holder was preempted: parking
- *          lets it run (more threads than cores must not collapse). 8 bytes, so that 1,024 shards can each own one.
- * THREADS  Any. Not recursive.
- * Debug builds (KV_DEBUG) keep a per-thread list of held locks and abort on a rank violation. */
+ * WHY      Shard locks are held for under a microsecond. A spin longer than that means the holder
+ * was preempted: parking lets it run (more threads than cores must not collapse). 8 bytes, so that
+ * 1,024 shards can each own one. THREADS  Any. Not recursive. Debug builds (KV_DEBUG) keep a
+ * per-thread list of held locks and abort on a rank violation. */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H
 
@@ -38,14 +38,16 @@ static inline void lock_acquire(struct lock *l)
 {
     lock_note_acquire(l);
     uint32_t expect = 0;
-    if (unlikely(!atomic_compare_exchange_strong_explicit(&l->word, &expect, 1, memory_order_acquire, memory_order_relaxed))) {
+    if (unlikely(!atomic_compare_exchange_strong_explicit(
+            &l->word, &expect, 1, memory_order_acquire, memory_order_relaxed))) {
         lock_acquire_slow(l);
     }
 }
 static inline must_check bool lock_try(struct lock *l)
 {
     uint32_t expect = 0;
-    if (!atomic_compare_exchange_strong_explicit(&l->word, &expect, 1, memory_order_acquire, memory_order_relaxed)) {
+    if (!atomic_compare_exchange_strong_explicit(&l->word, &expect, 1, memory_order_acquire,
+                                                 memory_order_relaxed)) {
         return false;
     }
     lock_note_acquire(l);
@@ -59,8 +61,8 @@ static inline void lock_release(struct lock *l)
     }
 }
 
-/* First line of every _locked function. In an exclusive section (exec/section) all shard locks count as held:
- * lock_assume_all(true) is set there for the calling thread. */
+/* First line of every _locked function. In an exclusive section (exec/section) all shard locks
+ * count as held: lock_assume_all(true) is set there for the calling thread. */
 #ifdef KV_DEBUG
 #define lock_assert_held(l) must(lock_is_mine(l))
 void lock_assume_all(enum lock_rank rank, bool on);
@@ -71,7 +73,8 @@ static inline void lock_assume_all(enum lock_rank rank unused_arg, bool on unuse
 }
 #endif
 
-/* Futex sleep: returns at once if *word != expect; spurious returns are normal; timeout_us < 0 waits for ever. */
+/* Futex sleep: returns at once if *word != expect; spurious returns are normal; timeout_us < 0
+ * waits for ever. */
 void futex_wait(_Atomic uint32_t *word, uint32_t expect, int64_t timeout_us);
 void futex_wake(_Atomic uint32_t *word, int how_many);
 static inline void cpu_relax(void)

@@ -6,7 +6,13 @@
 
 #include "base/base.h"
 
-enum log_level { LOG_DEBUG_ = 0, LOG_VERBOSE_ = 1, LOG_NOTICE_ = 2, LOG_WARNING_ = 3, LOG_NOTHING_ = 4 };
+enum log_level {
+    LOG_DEBUG_ = 0,
+    LOG_VERBOSE_ = 1,
+    LOG_NOTICE_ = 2,
+    LOG_WARNING_ = 3,
+    LOG_NOTHING_ = 4
+};
 
 #define log_debug(...)   log_write(LOG_DEBUG_, __VA_ARGS__)
 #define log_verbose(...) log_write(LOG_VERBOSE_, __VA_ARGS__)
@@ -16,7 +22,9 @@ enum log_level { LOG_DEBUG_ = 0, LOG_VERBOSE_ = 1, LOG_NOTICE_ = 2, LOG_WARNING_
 void log_write(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 void log_raw(const char *text); /* async-signal-safe, no formatting, no level */
 
-must_check int log_open(const char *path, bool daemonized); /* "" = standard output; reopened when the file was renamed. 0 or -errno */
+must_check int log_open(
+    const char *path,
+    bool daemonized); /* "" = standard output; reopened when the file was renamed. 0 or -errno */
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 void log_set_role(char role); /* 'M' primary, 'S' replica, 'X' sentinel, 'C' child */

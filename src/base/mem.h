@@ -1,12 +1,13 @@
 /* mem.h -- The allocator seam: jemalloc (or libc under a sanitizer), counted, failable on demand.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      Two kinds of request. mem_alloc() is for sizes the code chooses: it never returns NULL; when the machine
- *          has no memory left the process logs that and exits with EXIT_NOMEM (nothing acknowledged is lost: it is in
- *          the log). mem_try_alloc() is for sizes a client can choose (arguments, values, reply buffers; rule of thumb:
- *          anything that may exceed 64 KiB): it returns NULL and the caller answers -OOM and leaves its object as it was.
- * THREADS  Any. mem_used() sums per-thread counters and may lag by what other threads do meanwhile.
- * FAULTS   "mem.alloc" fails mem_try_alloc()/mem_try_realloc(). */
+ * WHY      Two kinds of request. mem_alloc() is for sizes the code chooses: it never returns NULL;
+ * when the machine has no memory left the process logs that and exits with EXIT_NOMEM (nothing
+ * acknowledged is lost: it is in the log). mem_try_alloc() is for sizes a client can choose
+ * (arguments, values, reply buffers; rule of thumb: anything that may exceed 64 KiB): it returns
+ * NULL and the caller answers -OOM and leaves its object as it was. THREADS  Any. mem_used() sums
+ * per-thread counters and may lag by what other threads do meanwhile. FAULTS   "mem.alloc" fails
+ * mem_try_alloc()/mem_try_realloc(). */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
@@ -19,16 +20,21 @@ void *mem_calloc(size_t n) __attribute__((malloc, alloc_size(1), returns_nonnull
 void *mem_realloc(void *p, size_t n) __attribute__((alloc_size(2), returns_nonnull));
 void *mem_try_alloc(size_t n) __attribute__((malloc, alloc_size(1))) must_check;
 void *mem_try_calloc(size_t n) __attribute__((malloc, alloc_size(1))) must_check;
-void *mem_try_realloc(void *p, size_t n) __attribute__((alloc_size(2))) must_check; /* on NULL p is still valid */
-void *mem_aligned(size_t align, size_t n) __attribute__((malloc, returns_nonnull)); /* free with mem_free() */
-void mem_free(void *p);                                                             /* NULL is fine */
-char *mem_dup(const void *p, size_t n);   /* copy of n bytes plus a terminating NUL (not counted in n) */
+void *mem_try_realloc(void *p, size_t n)
+    __attribute__((alloc_size(2))) must_check; /* on NULL p is still valid */
+void *mem_aligned(size_t align, size_t n)
+    __attribute__((malloc, returns_nonnull)); /* free with mem_free() */
+void mem_free(void *p);                       /* NULL is fine */
+char *mem_dup(const void *p,
+              size_t n); /* copy of n bytes plus a terminating NUL (not counted in n) */
 char *mem_strdup(const char *s);
-size_t mem_usable(const void *p);         /* usable size of an allocation, for MEMORY USAGE and packing; NULL gives 0 */
-size_t mem_good_size(size_t n);           /* the size the allocator would really give for n (>= n) */
+size_t mem_usable(
+    const void *p); /* usable size of an allocation, for MEMORY USAGE and packing; NULL gives 0 */
+size_t mem_good_size(size_t n); /* the size the allocator would really give for n (>= n) */
 
-/* Bytes allocated and not freed in this process. mem_thread_start() registers the calling thread (each server thread
- * calls it first; the main thread need not); mem_thread_stop() folds its counter before it ends. */
+/* Bytes allocated and not freed in this process. mem_thread_start() registers the calling thread
+ * (each server thread calls it first; the main thread need not); mem_thread_stop() folds its
+ * counter before it ends. */
 size_t mem_used(void);
 void mem_thread_start(void);
 void mem_thread_stop(void);
@@ -42,6 +48,6 @@ struct mem_stats {
     size_t allocated, active, resident, retained, muzzy;
 };
 void mem_stats(struct mem_stats *out);
-void mem_purge(void);                                                 /* give dirty pages back to the system */
+void mem_purge(void); /* give dirty pages back to the system */
 void mem_report(void (*line)(void *arg, const char *text), void *arg); /* malloc_stats_print text */
 #endif

@@ -1,7 +1,7 @@
 /* rng.h -- Random numbers: a seeded per-thread generator for choices, the kernel's for secrets.
  * SPDX-License-Identifier: BSD-3-Clause
- * xoshiro256** (Blackman, Vigna 2018), seeded by splitmix64. rng_u64() is per thread; rng_seed_all() fixes the seed of threads
- * that start later (tests print it). */
+ * xoshiro256** (Blackman, Vigna 2018), seeded by splitmix64. rng_u64() is per thread;
+ * rng_seed_all() fixes the seed of threads that start later (tests print it). */
 #ifndef BASE_RNG_H
 #define BASE_RNG_H
 

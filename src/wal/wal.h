@@ -1,13 +1,14 @@
-/* wal.h -- The write-ahead log: opaque records in, a durable LSN out; recovery of both after any crash.
- * SPDX-License-Identifier: BSD-3-Clause
+/* wal.h -- The write-ahead log: opaque records in, a durable LSN out; recovery of both after any
+ * crash. SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY         One log serves durability, recovery, replication and restore. It knows no commands and no keys.
- * THREADS     Producers (one thread each, normally a reactor) append and never wait. `depth` writer threads group, write and
- *             publish. One preparer thread keeps empty segments ready. wal_open/replay/start/stop: the main thread.
- * LSN         Offset in the stream of payload bytes AFTER a record; framing never counts. Three kinds that the compiler keeps
- *             apart: an appended LSN is only a promise, a durable LSN has survived a barrier. Only durable may be shown.
- * FAILURE     A failed barrier or write inside a prepared segment: logged, then _exit(EXIT_WAL); nobody is answered (2-wal.md 5.1).
- *             No space for the next segment: WAL_NOSPACE until space returns. */
+ * WHY         One log serves durability, recovery, replication and restore. It knows no commands
+ * and no keys. THREADS     Producers (one thread each, normally a reactor) append and never wait.
+ * `depth` writer threads group, write and publish. One preparer thread keeps empty segments ready.
+ * wal_open/replay/start/stop: the main thread. LSN         Offset in the stream of payload bytes
+ * AFTER a record; framing never counts. Three kinds that the compiler keeps apart: an appended LSN
+ * is only a promise, a durable LSN has survived a barrier. Only durable may be shown. FAILURE     A
+ * failed barrier or write inside a prepared segment: logged, then _exit(EXIT_WAL); nobody is
+ * answered (2-wal.md 5.1). No space for the next segment: WAL_NOSPACE until space returns. */
 #ifndef WAL_WAL_H
 #define WAL_WAL_H
 
@@ -34,41 +35,45 @@ enum wal_sync { WAL_SYNC_ALWAYS = 0, WAL_SYNC_EVERYSEC = 1, WAL_SYNC_NO = 2 };
 enum wal_state { WAL_OK = 0, WAL_NOSPACE = 1 };
 
 struct wal_config {
-    const char *dir;           /* data directory; the log lives in dir/wal */
+    const char *dir; /* data directory; the log lives in dir/wal */
     enum wal_sync sync;
-    unsigned producers;        /* 1..128; producer ids are 0..producers-1 */
-    unsigned depth;            /* writer threads, 1..4; 2 is the default; forced to 1 without O_DIRECT */
-    uint64_t segment_bytes;    /* multiple of 4096; default 64 MiB */
-    size_t queue_bytes;        /* admission limit: bytes appended but not yet written; default 64 MiB */
-    bool buffered;             /* never use O_DIRECT: the fallback path (pwrite + fdatasync, depth 1) */
+    unsigned producers; /* 1..128; producer ids are 0..producers-1 */
+    unsigned depth;     /* writer threads, 1..4; 2 is the default; forced to 1 without O_DIRECT */
+    uint64_t segment_bytes; /* multiple of 4096; default 64 MiB */
+    size_t queue_bytes; /* admission limit: bytes appended but not yet written; default 64 MiB */
+    bool buffered;      /* never use O_DIRECT: the fallback path (pwrite + fdatasync, depth 1) */
     bool force_lossy_recovery; /* --force-lossy-recovery */
-    /* Upcall from a writer thread: `producer` announced a gate that is now durable, or admission has room again. Must not block. */
+    /* Upcall from a writer thread: `producer` announced a gate that is now durable, or admission
+     * has room again. Must not block. */
     void (*wake)(void *arg, unsigned producer);
     void *wake_arg;
 };
 
 /* What recovery found. Text goes to the log and to INFO; numbers to tests. */
 struct wal_report {
-    uint64_t first_lsn, end_lsn;      /* accepted stream */
+    uint64_t first_lsn, end_lsn; /* accepted stream */
     uint64_t records, batches, segments;
-    uint64_t torn_bytes;              /* bytes above the last proof that were cut */
+    uint64_t torn_bytes; /* bytes above the last proof that were cut */
     uint64_t last_seq;
-    int64_t last_wall_ms;             /* newest wall clock in an accepted batch; the log's time never steps back */
-    bool created;                     /* the directory held no log */
-    bool clean;                       /* the last run ended with wal_stop() */
-    bool new_history;                 /* this start began a new history (unclean start in a mode other than always, forced) */
-    char message[512];                /* why it was refused, with the LSN range, when wal_open returns WAL_E_DAMAGED */
+    int64_t
+        last_wall_ms;  /* newest wall clock in an accepted batch; the log's time never steps back */
+    bool created;      /* the directory held no log */
+    bool clean;        /* the last run ended with wal_stop() */
+    bool new_history;  /* this start began a new history (unclean start in a mode other than always,
+                          forced) */
+    char message[512]; /* why it was refused, with the LSN range, when wal_open returns
+                          WAL_E_DAMAGED */
 };
 
 enum wal_error {
-    WAL_E_LOCKED = -1001,   /* another process holds the directory */
-    WAL_E_DAMAGED = -1002,  /* decision e, f, g or h: report->message */
-    WAL_E_VERSION = -1003,  /* unknown format version or must-understand flag */
-    WAL_E_FOREIGN = -1004,  /* CURRENT names a history that the files contradict */
+    WAL_E_LOCKED = -1001,  /* another process holds the directory */
+    WAL_E_DAMAGED = -1002, /* decision e, f, g or h: report->message */
+    WAL_E_VERSION = -1003, /* unknown format version or must-understand flag */
+    WAL_E_FOREIGN = -1004, /* CURRENT names a history that the files contradict */
 };
 
-/* Takes the directory lock, reads CURRENT and classifies the whole log without writing anything to an existing one.
- * 0, -errno or an enum wal_error; *out is set only on 0, report always. */
+/* Takes the directory lock, reads CURRENT and classifies the whole log without writing anything to
+ * an existing one. 0, -errno or an enum wal_error; *out is set only on 0, report always. */
 must_check int wal_open(struct wal **out, const struct wal_config *cfg, struct wal_report *report);
 
 /* One record as recovery hands it out; payload points into the batch. */
@@ -82,8 +87,9 @@ struct wal_record {
 struct wal_batch; /* opaque buffer of one group; reference-counted */
 struct wal_replay {
     void *arg;
-    /* Records in LSN order, `n` of one batch. The payloads stay valid until wal_batch_release(batch), which any thread may call
-     * later. Return 0 to go on; anything else stops wal_replay() and is returned by it. */
+    /* Records in LSN order, `n` of one batch. The payloads stay valid until
+     * wal_batch_release(batch), which any thread may call later. Return 0 to go on; anything else
+     * stops wal_replay() and is returned by it. */
     int (*records)(void *arg, struct wal_batch *batch, const struct wal_record *rec, unsigned n);
     /* Now and then: bytes of log files read so far, and all there are. */
     void (*progress)(void *arg, uint64_t done, uint64_t total);
@@ -91,9 +97,11 @@ struct wal_replay {
 must_check int wal_replay(struct wal *w, const struct wal_replay *r);
 void wal_batch_release(struct wal_batch *b);
 
-/* Cuts what was torn, makes the accepted tail durable again, starts the threads. After it producers may append. 0 or -errno. */
+/* Cuts what was torn, makes the accepted tail durable again, starts the threads. After it producers
+ * may append. 0 or -errno. */
 must_check int wal_start(struct wal *w);
-/* Writes and syncs everything appended, seals, stops the threads, releases the directory. Producers are quiet by then. */
+/* Writes and syncs everything appended, seals, stops the threads, releases the directory. Producers
+ * are quiet by then. */
 must_check int wal_stop(struct wal *w);
 void wal_free(struct wal *w);
 
@@ -105,51 +113,61 @@ struct wal_frame {
 };
 enum wal_record_flags { WAL_REC_UNSHIPPED = 1 /* stream length 0: counts no LSN, never shipped */ };
 
-/* Appends one record made of `parts` in order. The caller holds the locks of every key the record touches: that is what
- * makes log order equal execution order. Never blocks, never fails (bytes were admitted; what exceeds goes to the heap). */
-struct wal_appended wal_append(struct wal *w, unsigned producer, struct wal_frame frame, const struct slice *parts,
-                               unsigned nparts);
+/* Appends one record made of `parts` in order. The caller holds the locks of every key the record
+ * touches: that is what makes log order equal execution order. Never blocks, never fails (bytes
+ * were admitted; what exceeds goes to the heap). */
+struct wal_appended wal_append(struct wal *w, unsigned producer, struct wal_frame frame,
+                               const struct slice *parts, unsigned nparts);
 
 /* Once per loop turn in which the producer appended: wakes a sleeping writer. */
 void wal_announce(struct wal *w, unsigned producer);
 
-/* At the start of a write command, before any lock. false: stop reading this connection; wake() comes when there is room.
- * In WAL_NOSPACE it is true (the command is refused with an error instead: see wal_state). */
+/* At the start of a write command, before any lock. false: stop reading this connection; wake()
+ * comes when there is room. In WAL_NOSPACE it is true (the command is refused with an error
+ * instead: see wal_state). */
 must_check bool wal_admit(struct wal *w, unsigned producer, size_t bytes);
 
-/* Replies whose gate is <= this may leave: the durable LSN under `always`, UINT64_MAX under everysec and no. One relaxed-cost load. */
+/* Replies whose gate is <= this may leave: the durable LSN under `always`, UINT64_MAX under
+ * everysec and no. One relaxed-cost load. */
 uint64_t wal_release_point(const struct wal *w);
 struct wal_durable wal_durable(const struct wal *w); /* has survived a barrier, in every mode */
-uint64_t wal_tail(const struct wal *w);              /* newest appended LSN of anybody; a gate for whole-keyspace reads */
+uint64_t wal_tail(
+    const struct wal *w); /* newest appended LSN of anybody; a gate for whole-keyspace reads */
 
-/* Before a producer sleeps: its lowest gate still closed (UINT64_MAX: none) and whether it has connections stopped at admission.
- * Publishes, fences, looks again: returns the release point as of after the fence; the caller releases up to it and, if it still
- * waits, may sleep: wake() is then certain to come. wal_wait_durable: the same for WAITAOF, independent of the mode. */
+/* Before a producer sleeps: its lowest gate still closed (UINT64_MAX: none) and whether it has
+ * connections stopped at admission. Publishes, fences, looks again: returns the release point as of
+ * after the fence; the caller releases up to it and, if it still waits, may sleep: wake() is then
+ * certain to come. wal_wait_durable: the same for WAITAOF, independent of the mode. */
 uint64_t wal_wait(struct wal *w, unsigned producer, uint64_t lowest_gate, bool stopped);
 struct wal_durable wal_wait_durable(struct wal *w, unsigned producer, uint64_t lowest);
 
 enum wal_state wal_state(const struct wal *w);
-const uint8_t *wal_history(const struct wal *w); /* WAL_HISTORY_BYTES; stable between wal_start and a change of history */
+const uint8_t *wal_history(
+    const struct wal *w); /* WAL_HISTORY_BYTES; stable between wal_start and a change of history */
 
-/* ---- Administration: one caller at a time, not a reactor's hot path; may block on the disk ---- */
-/* Switches appendfsync at a segment switch; returns when everything appended before is durable and the new mode acts. */
+/* ---- Administration: one caller at a time, not a reactor's hot path; may block on the disk ----
+ */
+/* Switches appendfsync at a segment switch; returns when everything appended before is durable and
+ * the new mode acts. */
 must_check int wal_set_sync(struct wal *w, enum wal_sync sync);
 /* Blocks until `lsn` is durable (tests, SHUTDOWN, admin threads; never a reactor). */
 must_check int wal_wait_until(struct wal *w, uint64_t lsn);
 
 struct wal_stats {
-    uint64_t appended, written, durable;           /* LSNs */
-    uint64_t groups, records, bytes_written;       /* since start; bytes include framing and padding */
+    uint64_t appended, written, durable;     /* LSNs */
+    uint64_t groups, records, bytes_written; /* since start; bytes include framing and padding */
     uint64_t group_records_p50, group_records_p99, group_records_max;
-    uint64_t sync_us_p50, sync_us_p99, sync_us_max;/* time of one barrier */
-    uint64_t slow_syncs;                           /* barriers above 100 ms */
-    uint64_t admission_stops, heap_records;        /* connections stopped; records that went to the heap */
+    uint64_t sync_us_p50, sync_us_p99, sync_us_max; /* time of one barrier */
+    uint64_t slow_syncs;                            /* barriers above 100 ms */
+    uint64_t admission_stops, heap_records; /* connections stopped; records that went to the heap */
     uint64_t queued_bytes, segments, prepared;
     uint64_t current_segment, current_seq;
-    bool direct;                                   /* O_DIRECT|O_DSYNC path in use */
+    bool direct; /* O_DIRECT|O_DSYNC path in use */
     enum wal_sync sync;
     enum wal_state state;
-    int last_errno;                                /* why WAL_NOSPACE */
+    int last_errno; /* why WAL_NOSPACE */
 };
-void wal_stats(struct wal *w, struct wal_stats *out); /* any thread; each number is exact or recent, not one moment */
+void wal_stats(
+    struct wal *w,
+    struct wal_stats *out); /* any thread; each number is exact or recent, not one moment */
 #endif
