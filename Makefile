@@ -1,61 +1,201 @@
 # Makefile -- builds kv, runs it, proves it. `make help` lists the targets.
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# One source tree, several variants: release (build/), and build/<variant>/ for test, debug, asan, ubsan, tsan.
+# One source tree, several variants: release (build/), and build/<variant>/ for test, debug, asan, ubsan, tsan, bugs.
+# A target of a variant is built with V=<variant>, e.g. `make V=test build/test/unit-tests`. Tests use V=test unless V is given.
+# Everything is found by wildcard: a new src/*/*.c, tests/unit/*/*.c, tests/integration/*.c ... needs no line here.
 
 V       ?= release
-CC      ?= gcc
-OUT     := build$(if $(filter release,$(V)),,/$(V))
-WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings
-CFLAGS_release := -O3 -g -DNDEBUG -fno-plt
-CFLAGS_test    := -O1 -g -DKV_DEBUG -DKV_FAULTS
-CFLAGS_debug   := -Og -g3 -DKV_DEBUG -DKV_FAULTS
-CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address -DKV_DEBUG -DKV_FAULTS -DKV_SANITIZE
-CFLAGS_ubsan   := -O1 -g -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined -DKV_DEBUG -DKV_FAULTS
-CFLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DKV_DEBUG -DKV_FAULTS -DKV_SANITIZE
-LDFLAGS_asan   := -fsanitize=address
-LDFLAGS_ubsan  := -fsanitize=undefined
-LDFLAGS_tsan   := -fsanitize=thread
-JEMALLOC       := $(if $(filter asan tsan,$(V)),,-ljemalloc)
-ALL_CFLAGS  := -std=gnu11 $(WARN) $(CFLAGS_$(V)) -pthread -Isrc -MMD -MP $(CFLAGS)
+JOBS    ?= $(shell nproc)
+PORT    ?= 6379
+TIME    ?= 60
+PREFIX  ?= /usr/local
+DESTDIR ?=
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+
+# `make` alone uses all cores; an explicit -j, and the makes started from here, keep what they were given.
+ifeq ($(MAKELEVEL),0)
+ifeq ($(filter -j%,$(MFLAGS)),)
+MAKEFLAGS += -j$(JOBS) --no-print-directory
+endif
+endif
+.DELETE_ON_ERROR:
+
+out_of  = build$(if $(filter release,$(1)),,/$(1))
+OUT    := $(call out_of,$(V))
+TV     := $(if $(filter command environment,$(firstword $(origin V))),$(V),test)
+TOUT   := $(call out_of,$(TV))
+
+# --- compiler flags -------------------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+        -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef
+HARD := -fstack-protector-strong
+DEBUG_DEFS := -DKV_DEBUG -DKV_FAULTS
+CFLAGS_release := -O3 -g -DNDEBUG -fno-plt $(HARD)
+CFLAGS_test    := -O1 -g $(DEBUG_DEFS) -Werror $(HARD)
+CFLAGS_debug   := -Og -g3 $(DEBUG_DEFS)
+CFLAGS_bugs    := -O1 -g $(DEBUG_DEFS) -DKV_SEEDED_BUGS
+CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address $(DEBUG_DEFS) -DKV_SANITIZE
+CFLAGS_ubsan   := -O1 -g -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined $(DEBUG_DEFS)
+CFLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread $(DEBUG_DEFS) -DKV_SANITIZE
+CFLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined $(DEBUG_DEFS) -DKV_SANITIZE
+CFLAGS_cover   := -O0 -g --coverage $(DEBUG_DEFS)
+LDFLAGS_release := -Wl,-z,relro,-z,now
+LDFLAGS_asan    := -fsanitize=address
+LDFLAGS_ubsan   := -fsanitize=undefined
+LDFLAGS_tsan    := -fsanitize=thread
+LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined
+LDFLAGS_cover   := --coverage
+ifeq ($(V),fuzz)
+CC := clang
+endif
+# The allocator of the sanitizers must see every allocation, so these variants are built without jemalloc.
+JEMALLOC    := $(if $(filter asan tsan fuzz,$(V)),,-ljemalloc)
+ALL_CFLAGS  := -std=gnu11 -D_GNU_SOURCE= $(WARN) $(CFLAGS_$(V)) -pthread -Isrc -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := -pthread -rdynamic $(LDFLAGS_$(V)) $(LDFLAGS)
 LIBS        := $(JEMALLOC) -lev -lssl -lcrypto -lm -ldl
+CHECK_LIBS  := -lcheck -lsubunit -lrt
 
+# --- what there is to build -----------------------------------------------------------------------------------------------
 SRC      := $(wildcard src/*/*.c)
-LIB_SRC  := $(filter-out src/server/main.c,$(SRC))
-LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/obj/%.o)
-MAIN_OBJ := $(OUT)/obj/src/server/main.o
-UNIT_SRC := $(wildcard tests/unit/*/*.c) tests/lib/unit_main.c
-UNIT_OBJ := $(UNIT_SRC:%.c=$(OUT)/obj/%.o)
-TESTLIB_OBJ := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out tests/lib/unit_main.c,$(wildcard tests/lib/*.c)))
+LIB_OBJ  := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out src/server/main.c,$(SRC)))
+PROGRAMS := $(if $(wildcard src/server/main.c),kv-server) $(if $(wildcard utils/kv-wal.c),kv-wal)
+objects   = $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard $(1)))
+TESTLIB_OBJ     := $(call objects,tests/lib/*.c)
+UNIT_OBJ        := $(call objects,tests/unit/*/*.c)
+INTEGRATION_OBJ := $(call objects,tests/integration/*.c)
+CRASH_OBJ       := $(filter-out $(OUT)/obj/tests/crash/preload_%,$(call objects,tests/crash/*.c))
+PRELOADS        := $(patsubst tests/crash/%.c,$(OUT)/%.so,$(wildcard tests/crash/preload_*.c))
+FUZZERS         := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCHES         := $(patsubst utils/bench/%.c,%,$(wildcard utils/bench/*.c))
+SUITES          := unit $(if $(wildcard tests/integration/*.c),integration) $(if $(wildcard tests/crash/*.c),crash)
+C_FILES          = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' 2>/dev/null)
 
-all: $(OUT)/kv-server $(OUT)/kv-wal
+all: $(addprefix $(OUT)/,$(PROGRAMS)) ## build/kv-server and build/kv-wal (the default)
 
-$(OUT)/obj/%.o: %.c
+# Packages: asked for once per checkout, again when the list changes. DEPS=no leaves it to you.
+DEPS ?= yes
+build/.deps-%: deps/install.sh
+	@mkdir -p build
+	@test '$(DEPS)' = no || deps/install.sh $*
+	@touch $@
+build/.deps-test: build/.deps-run
+
+# Objects are rebuilt when the compiler or its flags change (ccache in front of a compiler changes nothing).
+FLAGS_NOW := $(filter-out ccache,$(CC)) $(ALL_CFLAGS)
+$(OUT)/obj/flags: always
+	@mkdir -p $(@D)
+	@test -f $@ && test "$$(cat $@)" = '$(FLAGS_NOW)' || echo '$(FLAGS_NOW)' > $@
+
+$(OUT)/obj/%.o: %.c $(OUT)/obj/flags | build/.deps-run
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(OUT)/obj/tests/%.o: ALL_CFLAGS += -Itests/lib -Itests
+$(TESTLIB_OBJ) $(UNIT_OBJ) $(INTEGRATION_OBJ) $(CRASH_OBJ): | build/.deps-test
 
 $(OUT)/libkv.a: $(LIB_OBJ)
 	@rm -f $@
 	ar rcs $@ $^
 
-$(OUT)/kv-server: $(MAIN_OBJ) $(OUT)/libkv.a
-	$(CC) $(ALL_LDFLAGS) $(MAIN_OBJ) -Wl,--whole-archive $(OUT)/libkv.a -Wl,--no-whole-archive $(LIBS) -o $@
+$(OUT)/kv-server: $(OUT)/obj/src/server/main.o $(OUT)/libkv.a
+	$(CC) $(ALL_LDFLAGS) $< -Wl,--whole-archive $(OUT)/libkv.a -Wl,--no-whole-archive $(LIBS) -o $@
 
 $(OUT)/kv-wal: $(OUT)/obj/utils/kv-wal.o $(OUT)/libkv.a
 	$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
 
+# Test programs: every file of the folder plus tests/lib, with the suites they register (tests/lib/unit.h).
+LINK_TESTS = $(CC) $(ALL_LDFLAGS) $(filter %.o,$^) $(OUT)/libkv.a $(CHECK_LIBS) $(LIBS) -o $@
 $(OUT)/unit-tests: $(UNIT_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a
-	$(CC) $(ALL_LDFLAGS) $(UNIT_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a -lcheck -lsubunit -lrt $(LIBS) -o $@
+	$(LINK_TESTS)
+$(OUT)/integration-tests: $(INTEGRATION_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS))
+	$(LINK_TESTS) -lhiredis
+$(OUT)/crash-tests: $(CRASH_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS)) $(PRELOADS)
+	$(LINK_TESTS)
+$(OUT)/preload_%.so: tests/crash/preload_%.c $(OUT)/obj/flags | build/.deps-test
+	$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -shared -pthread -Isrc $< -ldl -o $@
+build/fuzz/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(OUT)/libkv.a | build/.deps-test
+	$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
+$(OUT)/bench/%: $(OUT)/obj/utils/bench/%.o $(OUT)/libkv.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
 
-test-unit:
-	$(MAKE) V=test build/test/unit-tests
-	build/test/unit-tests $(ONE)
+# --- variants -------------------------------------------------------------------------------------------------------------
+debug: ## build/debug/kv-server: no optimization, all checks
+	$(MAKE) V=debug all
+asan ubsan tsan: ## the unit and integration suites under that sanitizer
+	+@MAKE='$(MAKE)' utils/test.sh $@ $(filter-out crash,$(SUITES))
 
-clean:
-	rm -rf build
+# --- run and install ------------------------------------------------------------------------------------------------------
+run: all ## starts the server with kv.conf on PORT (6379), data in ./data
+	@utils/run.sh build/kv-server $(PORT)
+
+install: all ## to PREFIX (/usr/local), below DESTDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/kv
+	install -m 755 $(addprefix build/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 kv.conf README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/kv/
+uninstall: ## removes what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS))
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/kv
+clean: ## removes build/ except the peers of the compatibility tests
+	find build -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} + 2>/dev/null || true
+
+# --- tests (ONE=suite, case or test; SEED=n repeats a run) ------------------------------------------------------------------
+export ONE SEED
+test: ## everything: checks, unit, integration, crash, compat
+	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks $(SUITES) compat
+test-unit test-integration test-crash: test-%: ## one of them (V=asan|ubsan|tsan|debug for another variant)
+	+@MAKE='$(MAKE)' utils/test.sh $(TV) $*
+test-compat: ## upstream suite, differential oracle, real clients (redis-compat/)
+	+@MAKE='$(MAKE)' utils/test.sh $(TV) compat
+torture: ## the long versions of the crash and integration suites
+	+@KV_TORTURE=1 MAKE='$(MAKE)' utils/test.sh $(TV) $(filter-out unit,$(SUITES))
+seeded-bugs: ## builds kv with deliberate bugs and shows that the suites catch each
+	$(MAKE) V=bugs all $(SUITES:%=build/bugs/%-tests)
+	tests/crash/seeded-bugs.sh build/bugs
+fuzz: ## every fuzzer for TIME (60) seconds; ONE=resp for one
+	$(MAKE) V=fuzz fuzzers
+	utils/fuzz.sh $(TIME) $(ONE)
+fuzzers: $(FUZZERS)
+bench: all $(BENCHES:%=$(OUT)/bench/%) ## kv beside redis-server (CASES=..., RUNS=3)
+	deps/peers.sh redis
+	utils/bench/bench.py
+
+# --- checks ---------------------------------------------------------------------------------------------------------------
+CHECKS := format-check check-layers check-lengths check-docs check-headers
+format: ## formats all C files
+	clang-format -i $(C_FILES)
+format-check: | build/.deps-test ## C files are formatted as .clang-format says
+	@utils/check/format.sh $(C_FILES)
+check-layers: ## includes point down only
+	@utils/check/layers.py
+check-lengths: ## functions up to 70 lines, files up to 800, listed exceptions
+	@utils/check/lengths.py
+check-docs: ## file:function named in a README exists; READMEs are short; deps are explained
+	@utils/check/docs.py
+check-headers: | build/.deps-run ## every header compiles alone and every file's head is in order
+	@CC='$(CC)' CFLAGS='-std=gnu11 -D_GNU_SOURCE= $(WARN) -Isrc -Itests/lib -Itests' utils/check/headers.py
+check-commands: all ## the command table against COMMAND INFO of redis-server
+	deps/peers.sh redis
+	utils/check/surface.py commands
+check-config: all ## directive names against CONFIG GET * of the references
+	deps/peers.sh redis valkey
+	utils/check/surface.py config
+check-info: all ## INFO fields against the references
+	deps/peers.sh redis valkey
+	utils/check/surface.py info
+tidy: compile_commands.json ## clang-tidy with the checks of .clang-tidy
+	@utils/check/tidy.sh
+tags: ## ctags index
+	ctags -R src tests utils
+compile_commands.json: $(SRC) Makefile ## for editors and clang-tidy
+	@utils/compile-commands.py '$(filter-out ccache,$(CC)) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Itests/lib -Itests' $(filter %.c,$(C_FILES)) > $@
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
-.PHONY: all test-unit clean
+.PHONY: all always debug asan ubsan tsan run install uninstall clean test test-unit test-integration test-crash test-compat \
+        torture seeded-bugs fuzz fuzzers bench format $(CHECKS) check-commands check-config check-info tidy tags help

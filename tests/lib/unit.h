@@ -1,12 +1,13 @@
-/* unit.h -- How a unit test file registers its suite, and the seed every random test uses and
- * prints. SPDX-License-Identifier: BSD-3-Clause
+/* unit.h -- How a test file registers its suite, and the seed and directories its tests use.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
  *     UNIT_SUITE(bytes)              in tests/unit/base/test_bytes.c
  *     {
  *         unit_case(suite, "parse", test_parse_i64, test_parse_f64);
  *     }
- * Each START_TEST runs in its own process (Check's fork mode). Run alone: build/test/unit-tests
- * bytes [SEED=n in the environment]. */
+ * Each START_TEST runs in its own process (Check's fork mode), which is killed with all its
+ * children when the test ends. Run some alone: `build/test/unit-tests bytes test_parse_i64`
+ * (suites, cases or tests; SEED=n in the environment). tests/README.md tells the rest. */
 #ifndef TESTS_UNIT_H
 #define TESTS_UNIT_H
 
@@ -29,19 +30,33 @@ void unit_register(struct unit_suite *s);
     }                                                                                       \
     static void suite_name##_fill(Suite *suite)
 
-#define UNIT_NARGS_(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16, N, ...) N
-#define UNIT_NARGS(...) \
-    UNIT_NARGS_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
-void unit_case_add(Suite *suite, const char *name, const TTest *const *tests, unsigned count,
-                   double timeout_s);
+/* Adds a case of up to 32 tests with a time limit of 60 s each, or of `seconds` (sanitizer runs
+ * multiply it). The case is returned for tcase_add_unchecked_fixture(), which runs once per case,
+ * in the runner: the place to start a server that all its tests share. */
 #define unit_case(suite, name, ...) \
     unit_case_add(suite, name, (const TTest *const[]){ __VA_ARGS__ }, UNIT_NARGS(__VA_ARGS__), 60)
 #define unit_case_slow(suite, name, seconds, ...)                                              \
     unit_case_add(suite, name, (const TTest *const[]){ __VA_ARGS__ }, UNIT_NARGS(__VA_ARGS__), \
                   seconds)
+TCase *unit_case_add(Suite *suite, const char *name, const TTest *const *tests, unsigned count,
+                     double timeout_s);
+
+#define UNIT_NARGS_(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16, _17,   \
+                    _18, _19, _20, _21, _22, _23, _24, _25, _26, _27, _28, _29, _30, _31, _32, N, \
+                    ...)                                                                          \
+    N
+#define UNIT_NARGS(...)                                                                          \
+    UNIT_NARGS_(__VA_ARGS__, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, \
+                15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
 
 /* Seed of this run (environment SEED, else from the clock; printed once by the runner). */
 uint64_t unit_seed(void);
-/* A fresh empty directory below $TMPDIR, removed when the runner ends. The string stays valid. */
+/* A fresh empty directory below $TMPDIR, removed when the runner ends (kept when KEEP is set). The
+ * string stays valid. */
 const char *unit_tmpdir(void);
+/* Ends the running test as skipped: counted apart, with the reason in the output. For what the
+ * machine lacks, never for what fails. */
+_Noreturn void unit_skip(const char *reason);
+/* True in the long version of the suites (make torture). */
+int unit_torture(void);
 #endif

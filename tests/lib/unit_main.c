@@ -1,17 +1,41 @@
-/* unit_main.c -- Runs the registered Check suites, all or those named on the command line.
- * SPDX-License-Identifier: BSD-3-Clause */
+/* unit_main.c -- The runner of a test program: registered Check suites, all or those named on the
+ * command line. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A name selects suites, cases or single tests. `--list` prints all of them, `--has NAME` only sets
+ * the status. The last line is
+ * "<program>: N passed, N failed, N skipped" (utils/test.sh adds these up), where program is unit
+ * for unit-tests. */
 #include "unit.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define TMPDIRS_MAX 4096 /* directories one test process may ask for */
 
 static struct unit_suite *suites;
 static uint64_t seed;
-static char tmp_root[64];
+static char tmp_root[256];
+
+/* What was selected, seen by unit_case_add(): a suite that is selected itself adds all its tests.
+ */
+static struct {
+    char **names;
+    int count;
+    const char *suite;
+    bool whole_suite;
+    bool list;
+    unsigned added;
+    Suite *unselected; /* owns the cases that do not run */
+} pick;
 
 void unit_register(struct unit_suite *s)
 {
@@ -28,69 +52,178 @@ uint64_t unit_seed(void)
     return seed;
 }
 
-void unit_case_add(Suite *suite, const char *name, const TTest *const *tests, unsigned count,
-                   double timeout_s)
+int unit_torture(void)
 {
-    TCase *tc = tcase_create(name);
-    tcase_set_timeout(tc, timeout_s);
-    for (unsigned i = 0; i < count; i++) {
-        tcase_add_test(tc, tests[i]);
-    }
-    suite_add_tcase(suite, tc);
+    const char *set = getenv("KV_TORTURE");
+    return set != NULL && *set != '\0' && strcmp(set, "0") != 0;
 }
 
-const char *unit_tmpdir(void)
+static bool picked(const char *name)
 {
-    static unsigned serial;
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%ld-%u", tmp_root, (long)getpid(), serial++);
-    char cmd[200];
-    snprintf(cmd, sizeof cmd, "mkdir -p %s", path);
-    ck_assert_int_eq(system(cmd), 0);
-    return strdup(path);
-}
-
-static bool wanted(const char *name, int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(name, argv[i]) == 0) {
+    for (int i = 0; i < pick.count; i++) {
+        if (strcmp(name, pick.names[i]) == 0) {
             return true;
         }
     }
-    return argc < 2;
+    return pick.count == 0;
+}
+
+TCase *unit_case_add(Suite *suite, const char *name, const TTest *const *tests, unsigned count,
+                     double timeout_s)
+{
+    TCase *tc = tcase_create(name);
+    tcase_set_timeout(tc, timeout_s);
+    bool whole = pick.whole_suite || picked(name);
+    unsigned added = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (whole || picked(tests[i]->name)) {
+            tcase_add_test(tc, tests[i]);
+            added++;
+            if (pick.list) {
+                printf("%s %s %s\n", pick.suite, name, tests[i]->name);
+            }
+        }
+    }
+    /* A case without tests would still run its fixtures. */
+    suite_add_tcase(added > 0 ? suite : pick.unselected, tc);
+    pick.added += added;
+    return tc;
+}
+
+/* ---- temporary directories ---- */
+
+const char *unit_tmpdir(void)
+{
+    static char *given[TMPDIRS_MAX];
+    static unsigned serial;
+    ck_assert_uint_lt(serial, TMPDIRS_MAX);
+    char *path = NULL;
+    ck_assert_int_gt(asprintf(&path, "%s/%ld-%u", tmp_root, (long)getpid(), serial), 0);
+    ck_assert_msg(mkdir(path, 0700) == 0, "mkdir %s: %s", path, strerror(errno));
+    given[serial] = path; /* reachable, so that no leak is reported */
+    return given[serial++];
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static int make_tmp_root(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    int n = snprintf(tmp_root, sizeof tmp_root, "%s/kv-test-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (n < 0 || (size_t)n >= sizeof tmp_root || mkdtemp(tmp_root) == NULL) {
+        perror(tmp_root);
+        return -1;
+    }
+    return 0;
+}
+
+static void remove_tmp_root(void)
+{
+    if (getenv("KEEP") != NULL) {
+        printf("kept: %s\n", tmp_root);
+    } else if (nftw(tmp_root, remove_one, 32, FTW_DEPTH | FTW_PHYS) != 0) {
+        fprintf(stderr, "could not remove %s: %s\n", tmp_root, strerror(errno));
+    }
+}
+
+/* ---- skipped tests: one byte each in a file, because tests run in child processes ---- */
+
+static void skip_path(char *out, size_t size)
+{
+    snprintf(out, size, "%s/skipped", tmp_root);
+}
+
+void unit_skip(const char *reason)
+{
+    char path[sizeof tmp_root + 16];
+    skip_path(path, sizeof path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    ck_assert_msg(fd >= 0 && write(fd, "s", 1) == 1, "%s: %s", path, strerror(errno));
+    close(fd);
+    printf("skipped: %s\n", reason);
+    exit(EXIT_SUCCESS);
+}
+
+static int skipped_count(void)
+{
+    char path[sizeof tmp_root + 16];
+    struct stat st;
+    skip_path(path, sizeof path);
+    return stat(path, &st) == 0 ? (int)st.st_size : 0;
+}
+
+/* ---- running ---- */
+
+static SRunner *fill_runner(void)
+{
+    SRunner *runner = srunner_create(NULL);
+    pick.unselected = suite_create("unselected");
+    for (struct unit_suite *s = suites; s != NULL; s = s->next) {
+        pick.suite = s->name;
+        pick.whole_suite = picked(s->name);
+        Suite *suite = suite_create(s->name);
+        s->fill(suite);
+        srunner_add_suite(runner, suite);
+    }
+    return runner;
+}
+
+/* "build/asan/unit-tests" -> "unit" */
+static const char *program_name(char *argv0)
+{
+    char *slash = strrchr(argv0, '/');
+    char *name = slash != NULL ? slash + 1 : argv0;
+    char *dash = strchr(name, '-');
+    if (dash != NULL) {
+        *dash = '\0';
+    }
+    return name;
+}
+
+static int run_tests(SRunner *runner, const char *program)
+{
+    if (make_tmp_root() != 0) {
+        return 2;
+    }
+    printf("SEED=%llu\n", (unsigned long long)seed);
+    fflush(stdout); /* not once more from each child */
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    int skipped = skipped_count();
+    int passed = srunner_ntests_run(runner) - failed - skipped;
+    remove_tmp_root();
+    printf("%s: %d passed, %d failed, %d skipped\n", program, passed, failed, skipped);
+    return failed == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
     clock_init();
     const char *given = getenv("SEED");
-    seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)clock_wall_us();
+    seed = given != NULL && *given != '\0' ? strtoull(given, NULL, 0) : (uint64_t)clock_wall_us();
     rng_seed_all(seed);
     hash_seed((const uint8_t *)"unit-test-hash-k");
-    const char *tmp = getenv("TMPDIR");
-    snprintf(tmp_root, sizeof tmp_root, "%s/kv-unit-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(tmp_root) == NULL) {
-        perror("mkdtemp");
-        return 2;
-    }
-    printf("SEED=%llu\n", (unsigned long long)seed);
-    SRunner *runner = srunner_create(NULL);
-    for (struct unit_suite *s = suites; s != NULL; s = s->next) {
-        if (wanted(s->name, argc, argv)) {
-            Suite *suite = suite_create(s->name);
-            s->fill(suite);
-            srunner_add_suite(runner, suite);
+
+    bool has = argc == 3 && strcmp(argv[1], "--has") == 0;
+    pick.list = argc == 2 && strcmp(argv[1], "--list") == 0;
+    int options = has || pick.list ? 1 : 0;
+    pick.names = argv + 1 + options;
+    pick.count = argc - 1 - options;
+
+    SRunner *runner = fill_runner();
+    int status = pick.added > 0 ? 0 : 1;
+    if (!has && !pick.list) {
+        if (pick.added == 0 && pick.count > 0) {
+            fprintf(stderr, "%s: no such suite, case or test: %s\n", argv[0], pick.names[0]);
+        } else {
+            status = run_tests(runner, program_name(argv[0]));
         }
     }
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    int run = srunner_ntests_run(runner);
     srunner_free(runner);
-    char cmd[128];
-    snprintf(cmd, sizeof cmd, "rm -rf %s", tmp_root);
-    if (system(cmd) != 0) {
-        fprintf(stderr, "could not remove %s\n", tmp_root);
-    }
-    printf("unit: %d passed, %d failed\n", run - failed, failed);
-    return failed == 0 ? 0 : 1;
+    srunner_free(srunner_create(pick.unselected));
+    return status;
 }
