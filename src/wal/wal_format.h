@@ -35,12 +35,20 @@ struct wal_segment_header {
     uint32_t sync;                      /* 104 enum wal_sync it is written with */
     uint32_t chain;                     /* 108 chain value its first batch must carry */
     uint64_t size;                      /* 112 bytes of the file */
-    uint8_t zero[3972];                 /* 120 */
+    uint32_t flags;                     /* 120 enum wal_segment_flags */
+    uint32_t pad;                       /* 124 zero */
+    uint64_t fork_seq;                  /* 128 the parent's last batch that belongs to this history;
+                                               0: none of it */
+    uint8_t zero[3956];                 /* 136 */
     uint32_t crc;                       /* 4092 crc32c of bytes 0..4091 */
 };
 _Static_assert(sizeof(struct wal_segment_header) == WAL_BLOCK, "segment header is one block");
 _Static_assert(offsetof(struct wal_segment_header, fork_lsn) == 56, "layout");
+_Static_assert(offsetof(struct wal_segment_header, fork_seq) == 128, "layout");
 _Static_assert(offsetof(struct wal_segment_header, crc) == 4092, "layout");
+/* WHOLE: the history begins with the whole keyspace in its own records (`appendonly` no -> yes), so
+ * recovery does not read the parent. Every other child continues its parent up to fork_seq. */
+enum wal_segment_flags { WAL_SEGMENT_WHOLE = 1 };
 
 struct wal_batch_header {
     uint32_t magic;                     /*   0 */
@@ -55,17 +63,20 @@ struct wal_batch_header {
     uint64_t first_lsn;                 /*  64 LSN before the first record */
     uint64_t stream_bytes;              /*  72 payload bytes that count in the LSN */
     uint64_t body_bytes;                /*  80 frames + payloads, without padding */
-    uint64_t synced_upto; /*  88 highest sequence known durable when this batch was built */
-    int64_t wall_ms;      /*  96 never steps back */
-    uint32_t
-        chain; /* 104 crc32c of the predecessor's 128 header bytes and body (padding excluded) */
+    uint64_t synced_upto;     /*  88 highest sequence known durable when this batch was built */
+    int64_t wall_ms;          /*  96 never steps back */
+    uint32_t chain;           /* 104 the predecessor's `crc`; see below */
     uint32_t must_understand; /* 108 */
     uint32_t body_crc;        /* 112 crc32c of the body */
     uint32_t zero[2];         /* 116 */
-    uint32_t crc;             /* 124 crc32c of bytes 0..123 */
+    uint32_t crc;             /* 124 crc32c of bytes 0..123; the chain value of the successor */
 };
 _Static_assert(sizeof(struct wal_batch_header) == 128, "batch header");
 _Static_assert(offsetof(struct wal_batch_header, synced_upto) == 88, "layout");
+/* Chain: the header's crc covers body_crc, so it stands for header and body at once. (A crc over
+ * all 128 bytes would not: a message followed by its own crc always gives the same value, so
+ * headers would drop out of the chain.) The first batch of a history carries the segment header's
+ * chain. */
 enum wal_batch_flags { WAL_BATCH_IDLE = 1, WAL_BATCH_CLEAN_END = 2 /* last batch of wal_stop() */ };
 
 struct wal_record_frame {
@@ -91,4 +102,14 @@ struct wal_segment_footer {
 };
 _Static_assert(sizeof(struct wal_segment_footer) == 64,
                "segment footer; the rest of its block is zero");
+
+/* What the writer owes to recovery, which takes these as proofs:
+ * - synced_upto = s: every batch up to s had survived its barrier when this one was built; s < seq.
+ * - Footer: written after the segment's last batch is durable, and durable itself before anything
+ *   is written to the next segment. It proves last_seq.
+ * - Segment header: therefore a valid one proves everything below its first_seq.
+ * - CLEAN_END is the last batch only while the log is stopped: a start makes one more batch durable
+ *   before it serves (a crash with nothing written yet must not look like a clean end).
+ * - A history's first segment header is durable, alone, before CURRENT names the history; the first
+ *   batch follows at offset WAL_BLOCK. */
 #endif
