@@ -26,7 +26,7 @@ static inline struct slice slice_str(const char *s)
 }
 static inline bool slice_eq(struct slice a, struct slice b)
 {
-    return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 int slice_cmp(struct slice a, struct slice b); /* memcmp order, shorter first on a common prefix */
 bool slice_is(struct slice a,

@@ -6,39 +6,73 @@
  * --list-fault-points shows them all. They are armed by the environment (KV_FAULTS) or DEBUG FAULT:
  *     name=action[:after][:count]      action: eio | enospc | eintr | short | kill | exit | nomem |
  * fail | delay<ms> | bug `after` hits are let through first, then `count` hits fail (default 1; 0 =
- * for ever). Several are separated by commas. Compiled out (a constant 0) unless KV_FAULTS is
- * defined; release builds have none. "kill" raises SIGKILL in place. "bug" is what seeded-bug
- * builds ask with fault_bug("name"). */
+ * for ever). Several are separated by commas; one that cannot be used (bad form, no point of that
+ * name) disarms all. Points of the same name share one rule and its counts. Compiled out (a
+ * constant 0) unless KV_FAULTS is defined; release builds have none. "kill" raises SIGKILL in
+ * place, "exit" ends with status 72, "delay" sleeps and then goes on as if nothing had happened.
+ *
+ * Seeded bugs (KV_SEEDED_BUGS, needs KV_FAULTS): `if (!seeded_bug("wal.no_barrier")) { barrier }`.
+ * A deliberate bug that the test suites must catch; the environment KV_BUG names the active one, or
+ * a rule name=bug. A constant 0 in every other build. */
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
 
 #include "base/base.h"
+
+#define FAULT_SHORT 100001
+#define FAULT_FAIL  100002
 
 #ifdef KV_FAULTS
 struct fault_point {
     const char *name;
     _Atomic int armed;
 };
-#define fault(point_name)                                                \
-    ({                                                                   \
-        static struct fault_point fault_point_ = { point_name, 0 };      \
-        static struct fault_point *const fault_entry_                    \
-            __attribute__((section("kv_faults"), used)) = &fault_point_; \
-        unlikely(fault_point_.armed) ? fault_hit(&fault_point_) : 0;     \
+#define FAULT_POINT_(point_name, list)                                                   \
+    static struct fault_point fault_point_ = { point_name, 0 };                          \
+    static struct fault_point *const fault_entry_ __attribute__((section(list), used)) = \
+        &fault_point_
+#define fault(point_name)                                            \
+    ({                                                               \
+        FAULT_POINT_(point_name, "kv_faults");                       \
+        unlikely(fault_point_.armed) ? fault_hit(&fault_point_) : 0; \
     })
-int fault_hit(struct fault_point *p); /* 0, or a positive errno to behave as (EIO, ENOSPC, EINTR,
-                                         ENOMEM); FAULT_SHORT; FAULT_FAIL */
-must_check int fault_arm(const char *spec); /* 0 or -EINVAL; spec as above; "" disarms all */
+/* 0, or a positive errno to behave as (EIO, ENOSPC, EINTR, ENOMEM); FAULT_SHORT; FAULT_FAIL. */
+int fault_hit(struct fault_point *p);
+/* 0 or -EINVAL; spec as above, added to what is armed (a name armed again gets the new rule); ""
+ * disarms all. */
+must_check int fault_arm(const char *spec);
+/* Arms what KV_FAULTS and KV_BUG say; a value that cannot be used ends the process (64): a test
+ * must not pass because of it. */
+void fault_arm_env(void);
+/* Each name once: fault points, then seeded bugs. */
 void fault_list(void (*line)(void *arg, const char *name), void *arg);
-#define FAULT_SHORT 100001
-#define FAULT_FAIL  100002
+bool fault_bug(const char *name); /* is this seeded bug active? false for unknown names */
 #else
 #define fault(point_name) 0
-#define FAULT_SHORT       100001
-#define FAULT_FAIL        100002
 static inline must_check int fault_arm(const char *spec unused_arg)
 {
     return -1;
 }
+static inline void fault_arm_env(void)
+{
+}
+static inline void fault_list(void (*line)(void *arg, const char *name) unused_arg,
+                              void *arg unused_arg)
+{
+}
+static inline bool fault_bug(const char *name unused_arg)
+{
+    return false;
+}
+#endif
+
+#ifdef KV_SEEDED_BUGS
+#define seeded_bug(bug_name)               \
+    ({                                     \
+        FAULT_POINT_(bug_name, "kv_bugs"); \
+        fault_point_.armed != 0;           \
+    })
+#else
+#define seeded_bug(bug_name) 0
 #endif
 #endif

@@ -13,6 +13,7 @@ uint64_t hash_key(const void *p, size_t n);        /* keyed SipHash-1-3 */
 uint64_t hash_key_nocase(const void *p, size_t n); /* ASCII case folded */
 uint32_t crc32c(uint32_t crc, const void *p,
                 size_t n); /* start with 0; hardware where the CPU has it */
+uint32_t crc32c_table(uint32_t crc, const void *p, size_t n); /* the same without the hardware */
 uint16_t crc16(const void *p, size_t n);
 uint64_t crc64(uint64_t crc, const void *p, size_t n);
 unsigned hash_slot(struct slice key); /* 0..16383, honouring {hash tags} */

@@ -20,6 +20,7 @@ enum log_level {
 #define log_warning(...) log_write(LOG_WARNING_, __VA_ARGS__)
 
 void log_write(enum log_level level, const char *fmt, ...) printf_like(2, 3);
+int log_raw_fd(void); /* where log_raw() goes, for backtrace_symbols_fd() and the like; never -1 */
 void log_raw(const char *text); /* async-signal-safe, no formatting, no level */
 
 must_check int log_open(
