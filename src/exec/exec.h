@@ -1,0 +1,376 @@
+/* exec.h -- Running commands: rows, the call a handler works in, keys, effects, events, blocking;
+ * and what server/ composes. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A HANDLER   `static void cmd_x(struct call *c)` runs with the locks of every key its row declares
+ * (c->keys), sees one time (c->now_ms), changes the store only through key_* below or store
+ * functions on entries it got from them, tells of each change with key_changed(), and writes
+ * exactly one reply. It must not block, sleep, do I/O or take locks. If it replies with an error it
+ * must have changed nothing. EFFECT      What goes into the log: by default, when key_changed() was
+ * called, the arguments as they came. A handler whose command is relative, random or conditional
+ * replaces that by effect_*() (absolute, deterministic). THREADS     Handlers run on reactors, on
+ * replay workers (CALL_REPLAY: c->session == NULL) and, for a blocked client, on the reactor of
+ *             whoever made its key ready (CALL_SERVING). So a handler never touches thread-owned
+ * state except through `c`. */
+#ifndef EXEC_EXEC_H
+#define EXEC_EXEC_H
+
+#include "base/bytes.h"
+#include "base/option.h"
+#include "store/store.h"
+
+struct exec;
+struct session;
+struct call;
+struct out;
+
+/* ================= Command rows ================= */
+
+enum command_flags {
+    CMD_WRITE = 1 << 0,
+    CMD_READONLY = 1 << 1,
+    CMD_DENYOOM = 1 << 2,
+    CMD_ADMIN = 1 << 3,
+    CMD_PUBSUB = 1 << 4,
+    CMD_NOSCRIPT = 1 << 5,
+    CMD_BLOCKING = 1 << 6,
+    CMD_LOADING = 1 << 7,
+    CMD_STALE = 1 << 8,
+    CMD_SKIP_MONITOR = 1 << 9,
+    CMD_SKIP_SLOWLOG = 1 << 10,
+    CMD_ASKING = 1 << 11,
+    CMD_FAST = 1 << 12,
+    CMD_NO_AUTH = 1 << 13,
+    CMD_MAY_REPLICATE = 1 << 14,
+    CMD_NO_MANDATORY_KEYS = 1 << 15,
+    CMD_NO_ASYNC_LOADING = 1 << 16,
+    CMD_NO_MULTI = 1 << 17,
+    CMD_ALLOW_BUSY = 1 << 18,
+    CMD_MOVABLEKEYS = 1 << 19, /* shown in COMMAND INFO; set by hand where Redis shows it */
+    CMD_PROTECTED = 1 << 20,
+    /* kv's own, never shown: */
+    CMD_EXCLUSIVE = 1 << 24, /* runs alone in an exclusive section: whole-keyspace writes, reads of
+                                other reactors' sessions */
+    CMD_KEYSPACE = 1 << 25, /* takes shard locks itself one at a time (KEYS, SCAN, DBSIZE): makes an
+                               EXEC that holds it exclusive */
+    CMD_SERVE_ONE = 1 << 26, /* a blocked call may be served with the lock of the ready key alone
+                                (call_serves()) */
+    CMD_NO_QUEUE = 1 << 27,  /* acts at once inside MULTI: EXEC, DISCARD, WATCH, QUIT, RESET, MULTI,
+                                UNWATCH is queued */
+};
+enum command_acl { /* ACL categories set by hand;
+                      write/read/fast/slow/admin+dangerous/blocking/pubsub follow from the flags as
+                      in Redis */
+                   ACL_KEYSPACE = 1 << 0,
+                   ACL_READ = 1 << 1,
+                   ACL_WRITE = 1 << 2,
+                   ACL_SET = 1 << 3,
+                   ACL_SORTEDSET = 1 << 4,
+                   ACL_LIST = 1 << 5,
+                   ACL_HASH = 1 << 6,
+                   ACL_STRING = 1 << 7,
+                   ACL_BITMAP = 1 << 8,
+                   ACL_HYPERLOGLOG = 1 << 9,
+                   ACL_GEO = 1 << 10,
+                   ACL_STREAM = 1 << 11,
+                   ACL_PUBSUB = 1 << 12,
+                   ACL_ADMIN = 1 << 13,
+                   ACL_FAST = 1 << 14,
+                   ACL_SLOW = 1 << 15,
+                   ACL_BLOCKING = 1 << 16,
+                   ACL_DANGEROUS = 1 << 17,
+                   ACL_CONNECTION = 1 << 18,
+                   ACL_TRANSACTION = 1 << 19,
+                   ACL_SCRIPTING = 1 << 20,
+};
+enum key_flags { /* of a key spec, as COMMAND INFO shows them */
+                 KEY_RO = 1,
+                 KEY_RW = 2,
+                 KEY_OW = 4,
+                 KEY_RM = 8,
+                 KEY_ACCESS = 16,
+                 KEY_UPDATE = 32,
+                 KEY_INSERT = 64,
+                 KEY_DELETE = 128,
+                 KEY_NOT_KEY = 256,
+                 KEY_INCOMPLETE = 512,
+                 KEY_VARIABLE = 1024,
+};
+/* One key specification. begin: an index, or the argument after a keyword; then a range (last
+ * relative to the first key or, negative, to the end; every `step`th), or a count argument
+ * (numkeys). */
+struct keyspec {
+    uint16_t flags;
+    int8_t begin; /* index of the first key, or with `keyword` where the search starts (negative:
+                     from the end, backwards) */
+    const char *keyword; /* NULL: `begin` is the index */
+    int8_t last, step; /* range form: last key relative to the first (0: one key; -1: to the end of
+                          argv, -2 ...), step 1.. */
+    int8_t limit; /* range to the end: only the first 1/limit of the arguments (XREAD: 2); 0, 1: no
+                     limit */
+    bool numkeys; /* argv[begin] is the number of keys; they follow it, every `step`th */
+    numkeys : see KEYS_COUNTED * / const char *notes;
+};
+#define KEYSPEC_MAX 3
+#define KEY_AT(i, fl)                                     \
+    {                                                     \
+        .flags = (fl), .begin = (i), .last = 0, .step = 1 \
+    }
+#define KEYS_FROM(i, to, st, fl)                                \
+    {                                                           \
+        .flags = (fl), .begin = (i), .last = (to), .step = (st) \
+    }
+#define KEYS_COUNTED(at, fl)                                     \
+    {                                                            \
+        .flags = (fl), .begin = (at), .numkeys = true, .step = 1 \
+    } /* argv[at] = numkeys, keys follow */
+#define KEYS_AFTER(word, from, to, st, lim, fl)                                        \
+    {                                                                                  \
+        .flags = (fl), .begin = (from), .keyword = (word), .last = (to), .step = (st), \
+        .limit = (lim)                                                                 \
+    }
+
+/* Keys of odd layouts (SORT STORE, EVAL, GEORADIUS STORE ...): fills index[] with argv positions;
+ * returns how many, -1: invalid arguments (the handler will answer the error and touches no key).
+ * room: size of index[]; more keys than room: return the needed count. */
+typedef int (*keys_fn)(const struct slice *argv, unsigned argc, uint32_t *index, unsigned room);
+
+struct command_arg;
+struct command {
+    const char *name; /* lower case */
+    void (*proc)(struct call *c);
+    int arity; /* as Redis: counts the name; negative: at least */
+    uint32_t flags;
+    uint32_t acl;
+    struct keyspec keys[KEYSPEC_MAX]; /* step 0: unused */
+    keys_fn
+        getkeys; /* overrides keys[] for finding keys; keys[] is still what COMMAND INFO shows */
+    bool (*exclusive)(
+        const struct slice *argv,
+        unsigned argc); /* these arguments need an exclusive section (SORT BY/GET patterns) */
+    const struct command *sub; /* subcommands, terminated by name NULL; name is the bare subcommand
+                                  ("get" of "config") */
+    const char *group, *since, *complexity, *summary;
+    const char *syntax; /* "key [NX|XX] value": COMMAND DOCS arguments are parsed from it */
+    const char *tips;   /* comma-separated, as COMMAND INFO shows */
+    const char *deprecated_since, *replaced_by;
+    const char *history; /* "6.2.0:Added the X option.|7.0.0:..." */
+};
+
+/* ================= The call ================= */
+
+enum call_flags {
+    CALL_MULTI = 1,   /* inside EXEC */
+    CALL_SCRIPT = 2,  /* inside a script */
+    CALL_REPLAY = 4,  /* log mode: no clock, expiry, eviction, events, blocked clients, memory limit
+                         (2-wal.md 5.7) */
+    CALL_SERVING = 8, /* run again for a blocked client whose key became ready */
+    CALL_EXCLUSIVE = 16 /* nobody else runs */
+};
+struct call {
+    const struct command *cmd;
+    const struct slice *argv;
+    unsigned argc;
+    unsigned nkeys;
+    struct key *keys; /* declared keys in argv order (of their specs) */
+    unsigned db;
+    int resp;       /* 2 or 3 */
+    unsigned flags; /* enum call_flags */
+    int64_t now_ms; /* unix time of this command */
+    struct exec *x;
+    struct keyspace *ks;
+    struct session *session; /* NULL on replay; other than asking session_* about the caller, use
+                                the fields of the call */
+    struct out *out;
+    struct call_int *in; /* exec's own */
+};
+
+/* ---- Replies: exactly one per command; RESP2/3 by c->resp ---- */
+void reply_ok(struct call *c);
+void reply_simple(struct call *c, const char *text);
+void reply_error(struct call *c,
+                 const char *text); /* with its code: "ERR syntax error"; counted in errorstat */
+void reply_errorf(struct call *c, const char *fmt, ...) printf_like(2, 3);
+void reply_int(struct call *c, int64_t v);
+void reply_bulk(struct call *c, struct slice s);
+void reply_bulk_str(struct call *c, const char *s);
+void reply_bulk_i64(struct call *c, int64_t v);
+void reply_entry_string(
+    struct call *c,
+    struct entry *e); /* the string value of e as bulk, without a copy when it is large */
+void reply_null(struct call *c);
+void reply_null_array(struct call *c);
+void reply_array(struct call *c, size_t n);
+void reply_map(struct call *c, size_t pairs);
+void reply_set(struct call *c, size_t n);
+void reply_push(struct call *c, size_t n);
+void reply_bool(struct call *c, bool v);
+void reply_double(struct call *c, double v);
+void reply_long_double(struct call *c, long double v);
+void reply_bignum(struct call *c, struct slice digits);
+void reply_verbatim(struct call *c, struct slice s, const char ext[3]);
+struct out_block *reply_array_deferred(struct call *c);
+void reply_array_fill(struct call *c, struct out_block *hole, size_t n);
+void reply_map_fill(struct call *c, struct out_block *hole, size_t pairs);
+void reply_set_fill(struct call *c, struct out_block *hole, size_t n);
+void reply_help(
+    struct call *c,
+    const char *const *lines); /* XXX HELP: lines end with NULL; heading and HELP line are added */
+/* Common errors in Redis's words. */
+void reply_wrongtype(struct call *c);
+void reply_syntax(struct call *c);
+void reply_not_int(struct call *c);   /* ERR value is not an integer or out of range */
+void reply_not_float(struct call *c); /* ERR value is not a valid float */
+void reply_arity(struct call *c);     /* ERR wrong number of arguments for 'x' command; 'config|get'
+                                         form for subcommands */
+void reply_unknown_sub(
+    struct call *c); /* ERR unknown subcommand or wrong number of arguments for 'x'. Try Y HELP. */
+void reply_oom(struct call *c);    /* -OOM, also for an allocation that failed */
+void reply_no_key(struct call *c); /* ERR no such key */
+/* Argument parsing: false after having replied the error. */
+must_check bool arg_i64(struct call *c, unsigned i, int64_t *out);
+must_check bool arg_i64_range(struct call *c, unsigned i, int64_t min, int64_t max, int64_t *out,
+                              const char *error); /* error NULL: not_int */
+must_check bool arg_f64(struct call *c, unsigned i, double *out);
+must_check bool arg_ld(struct call *c, unsigned i, long double *out);
+must_check bool arg_timeout_ms(struct call *c, unsigned i, bool seconds,
+                               int64_t *deadline_ms); /* "timeout is negative" ...; 0: for ever */
+bool arg_is(const struct call *c, unsigned i,
+            const char *lower); /* i < argc and equal, ignoring case */
+
+/* ---- Keys. `k` is a declared key (&c->keys[i]) or, in an exclusive call, any (call_key()). ----
+ */
+struct key call_key(struct call *c, struct slice s); /* hash of an undeclared key */
+/* The live entry or NULL. Counts keyspace hits and misses, updates the access clock (unless CLIENT
+ * NO-TOUCH). An expired entry is NULL; nothing is deleted (except while DEBUG SET-ACTIVE-EXPIRE is
+ * 0). */
+struct entry *key_read(struct call *c, const struct key *k);
+struct entry *key_peek(struct call *c,
+                       const struct key *k); /* the same without counting or touching: EXISTS-like,
+                                                OBJECT, TTL, TYPE */
+/* For a command that may change k: an expired entry is deleted first, with its event and DEL
+ * effect. No hit or miss counted. */
+struct entry *key_write(struct call *c, const struct key *k);
+/* True when e is NULL or of that type; else replies WRONGTYPE. */
+must_check bool key_is(struct call *c, const struct entry *e, enum obj_type t);
+
+/* Changes with all their bookkeeping (events are the handler's: notify()). The key_ versions call
+ * key_changed themselves. */
+struct entry *key_set_string(struct call *c, const struct key *k, struct slice v,
+                             enum string_form form, bool keep_expire); /* NULL: replied -OOM */
+struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi,
+                          bool keep_expire); /* argument argi as string, without a copy when it is
+                                                big; NULL: replied -OOM */
+struct entry *key_set_int(struct call *c, const struct key *k, int64_t v, bool keep_expire);
+struct entry *key_add(struct call *c, const struct key *k, enum obj_type t, enum obj_enc enc,
+                      void *ptr); /* a new key; wakes blocked clients */
+bool key_delete(
+    struct call *c,
+    const struct key *k); /* live entry deleted? (an expired one too, answering false) */
+struct entry *key_expire_at(struct call *c, const struct key *k, struct entry *e,
+                            int64_t unix_ms); /* -1: persist */
+/* The value of k changed in place, k was created, deleted or overwritten: WATCH, client tracking,
+ * the log. */
+void key_changed(struct call *c, const struct key *k);
+/* Elements were added to k, for which clients may be blocked (push to an existing key; key_add does
+ * it itself). Served after the command. */
+void key_ready(struct call *c, const struct key *k);
+/* Shard locks in CMD_KEYSPACE handlers; nothing inside an exclusive section. */
+void call_shard_lock(struct call *c, struct shard *s);
+void call_shard_unlock(struct call *c, struct shard *s);
+bool entry_expired(const struct call *c, const struct entry *e); /* false in log mode */
+void call_gate_all(
+    struct call *c); /* a whole-keyspace read: the reply waits for everything appended so far */
+
+/* ---- Effects ---- */
+/* Replaces "the arguments as they came": each effect_* call appends one command to what this call
+ * logs, in order; several become one MULTI ... EXEC record. Requires that the store change they
+ * describe was made (or is made in this call). */
+void effect(struct call *c, const struct slice *argv, unsigned argc);
+#define EFFECT(c, ...)                                 \
+    effect((c), (const struct slice[]){ __VA_ARGS__ }, \
+           (unsigned)(sizeof((const struct slice[]){ __VA_ARGS__ }) / sizeof(struct slice)))
+void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v); /* NAME key v */
+void effect_words(struct call *c, const char *words, const struct key *k,
+                  int64_t v);     /* "PEXPIREAT": words key v */
+void effect_none(struct call *c); /* the change needs no log entry of its own (already written by
+                                     effect_*, or nothing durable changed) */
+void effect_verbatim(struct call *c); /* the arguments as they came, even without key_changed()
+                                         (PUBLISH-like, FLUSHALL of an empty keyspace) */
+
+/* ---- Keyspace events ---- */
+enum notify_class {
+    NOTIFY_GENERIC = 1 << 2,
+    NOTIFY_STRING = 1 << 3,
+    NOTIFY_LIST = 1 << 4,
+    NOTIFY_SET = 1 << 5,
+    NOTIFY_HASH = 1 << 6,
+    NOTIFY_ZSET = 1 << 7,
+    NOTIFY_EXPIRED = 1 << 8,
+    NOTIFY_EVICTED = 1 << 9,
+    NOTIFY_STREAM = 1 << 10,
+    NOTIFY_KEY_MISS = 1 << 11,
+    NOTIFY_MODULE = 1 << 13,
+    NOTIFY_NEW = 1 << 14, /* 'n' */
+};
+void notify(struct call *c, enum notify_class cls, const char *event, const struct key *k);
+
+/* ---- Blocking ---- */
+/* The handler found nothing and may block: parks the client on keys[first..first+n) until
+ * key_ready() of one of them, the deadline, UNBLOCK or disconnect. Then the row's proc runs again
+ * with CALL_SERVING on copies of the arguments: if it still finds nothing it calls call_block again
+ * (and keeps its place). May the call block at all? Inside MULTI or a script, or on replay, it may
+ * not: call_may_block() is false and the handler replies what Redis replies on a timeout.
+ * deadline_ms: monotonic as from arg_timeout_ms; 0: for ever. */
+bool call_may_block(const struct call *c);
+enum block_kind { BLOCK_LIST, BLOCK_ZSET, BLOCK_STREAM };
+void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n,
+                int64_t deadline_ms, void (*timeout_reply)(struct call *c));
+/* CMD_SERVE_ONE rows: while serving, only the ready key may be looked at. True when keys[i] may be
+ * looked at now. */
+bool call_serves(const struct call *c, unsigned i);
+
+/* ================= Options and state commands may read ================= */
+
+struct exec_options { /* bound to the option tables of exec; read with option_int() */
+    _Atomic int64_t list_max_listpack_size, list_compress_depth;
+    _Atomic int64_t proto_max_bulk_len;
+    _Atomic int64_t maxmemory, maxmemory_policy, maxmemory_samples, maxmemory_eviction_tenacity;
+    _Atomic int64_t lfu_log_factor, lfu_decay_time;
+    _Atomic int64_t notify_flags;
+    _Atomic int64_t slowlog_slower_than, slowlog_max_len, latency_threshold, latency_tracking;
+    _Atomic int64_t timeout_s, tcp_keepalive, maxclients;
+    _Atomic int64_t durable_reads, active_expire; /* active_expire: DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic int64_t protected_mode;
+    _Atomic int64_t client_query_buffer_limit, maxmemory_clients;
+    _Atomic int64_t obuf_hard[3], obuf_soft[3], obuf_soft_s[3]; /* normal, replica, pubsub */
+    _Atomic int64_t busy_reply_threshold, slave_priority, min_replicas_to_write;
+    _Atomic int64_t tracking_table_max_keys;
+    char *requirepass;
+};
+struct exec_options *exec_options(struct exec *x);
+enum {
+    POLICY_NOEVICTION,
+    POLICY_ALLKEYS_LRU,
+    POLICY_VOLATILE_LRU,
+    POLICY_ALLKEYS_LFU,
+    POLICY_VOLATILE_LFU,
+    POLICY_ALLKEYS_RANDOM,
+    POLICY_VOLATILE_RANDOM,
+    POLICY_VOLATILE_TTL
+};
+#define POLICY_IS_LFU(p) ((p) == POLICY_ALLKEYS_LFU || (p) == POLICY_VOLATILE_LFU)
+#define POLICY_IS_LRU(p) ((p) == POLICY_ALLKEYS_LRU || (p) == POLICY_VOLATILE_LRU)
+int64_t entry_idle_s(struct exec *x, const struct entry *e, int64_t now_ms); /* OBJECT IDLETIME */
+unsigned entry_lfu(struct exec *x, const struct entry *e,
+                   int64_t now_ms); /* OBJECT FREQ, decayed */
+void entry_set_idle(struct exec *x, struct entry *e, int64_t idle_s, int64_t now_ms);
+void entry_set_lfu(struct exec *x, struct entry *e, unsigned freq, int64_t now_ms);
+
+/* Row by name ("config|get" too), and all of them: COMMAND. NULL: unknown. */
+const struct command *exec_find_command(struct exec *x, const struct slice *argv, unsigned argc);
+/* Declared keys of a request: argv indexes; -1 when the arguments are invalid for it. */
+int command_keys(const struct command *cmd, const struct slice *argv, unsigned argc,
+                 uint32_t *index, unsigned room);
+unsigned session_id(const struct session *s);
+
+#endif
