@@ -108,7 +108,7 @@ struct keyspec {
     int8_t limit; /* range to the end: only the first 1/limit of the arguments (XREAD: 2); 0, 1: no
                      limit */
     bool numkeys; /* argv[begin] is the number of keys; they follow it, every `step`th */
-    numkeys : see KEYS_COUNTED * / const char *notes;
+    const char *notes;
 };
 #define KEYSPEC_MAX 3
 #define KEY_AT(i, fl)                                     \
