@@ -274,6 +274,18 @@ void key_changed(struct call *c, const struct key *k);
 /* Elements were added to k, for which clients may be blocked (push to an existing key; key_add does
  * it itself). Served after the command. */
 void key_ready(struct call *c, const struct key *k);
+/* Whole entries between keys (both declared, or the same key in two databases: set c->db around
+ * key_* calls to work in another database). The destination must be free (key_delete it first).
+ * Events are the handler's. */
+void key_rename(struct call *c, const struct key *from,
+                const struct key *to); /* keeps the expiry */
+void key_move_db(struct call *c, const struct key *k, unsigned to_db);
+must_check bool key_copy(struct call *c, const struct key *from, unsigned to_db,
+                         const struct key *to); /* false: replied -OOM */
+/* Whole databases, in CMD_EXCLUSIVE handlers; db -1: all. Marks WATCHers, wakes who must be woken;
+ * returns the number of keys. */
+size_t call_flush(struct call *c, int db, bool async);
+void call_swapdb(struct call *c, unsigned a, unsigned b);
 /* Shard locks in CMD_KEYSPACE handlers; nothing inside an exclusive section. */
 void call_shard_lock(struct call *c, struct shard *s);
 void call_shard_unlock(struct call *c, struct shard *s);
@@ -371,6 +383,40 @@ const struct command *exec_find_command(struct exec *x, const struct slice *argv
 /* Declared keys of a request: argv indexes; -1 when the arguments are invalid for it. */
 int command_keys(const struct command *cmd, const struct slice *argv, unsigned argc,
                  uint32_t *index, unsigned room);
-unsigned session_id(const struct session *s);
+
+/* ================= Composition: called by server/ only ================= */
+
+struct net;
+struct net_upcalls;
+struct wal;
+struct exec_config {
+    struct keyspace *ks;
+    unsigned reactors; /* worker ids 0..reactors-1 are the reactors and their log producers */
+};
+/* Extra worker (log producer) behind the reactors, for the main thread: loading, admin work. */
+#define EXEC_EXTRA_WORKERS 1
+int exec_new(struct exec **out, const struct exec_config *cfg) must_check;
+void exec_free(struct exec *x);
+void exec_register(
+    struct exec *x,
+    const struct command *rows); /* terminated by name NULL; before any thread starts */
+const struct command *const *exec_families(struct exec *x, unsigned *n);
+extern const struct command
+    *const exec_own_families[]; /* multi, pub/sub, client, ... ; terminated by NULL */
+must_check bool exec_rename_command(struct exec *x, struct slice from,
+                                    struct slice to); /* rename-command; "" removes */
+void exec_set_net(struct exec *x, struct net *n);
+void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
+void exec_net_upcalls(struct exec *x, struct net_upcalls *up);
+void exec_wal_wake(void *exec, unsigned producer);               /* wal_config.wake */
+void exec_set_loading(struct exec *x, bool on);                  /* -LOADING */
+void exec_retire(void *exec, void *p, void (*free_fn)(void *p)); /* keyspace_config.retire */
+/* Replays the log into the keyspace (before net_start) with `threads` workers. 0 or the error of
+ * wal_replay. */
+must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads);
+/* Runs fn while no reactor executes: CONFIG SET, flips of the log. From worker threads inside a
+ * CMD_EXCLUSIVE call it runs at once. */
+void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
+void exec_shutdown_request(struct exec *x, int flags); /* SHUTDOWN and signals; server/ polls it */
 
 #endif

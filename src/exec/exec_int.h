@@ -1,0 +1,296 @@
+/* exec_int.h -- What the files of exec/ share: workers, transactions, sessions, per-shard side tables.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * THREADS  A worker belongs to one thread. A session belongs to its reactor; other threads reach it by handle and message only, or while
+ *          nobody runs (exclusive section). Fields say otherwise where it is so. */
+#ifndef EXEC_EXEC_INT_H
+#define EXEC_EXEC_INT_H
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "exec/exec.h"
+#include "net/net.h"
+#include "wal/wal.h"
+
+#define BATCH_MAX     64 /* requests parsed ahead; enough to hide a memory access per request */
+#define RECENT_GROUPS 16 /* recent LSNs per shard; 1,024 x 16 groups: two unrelated keys meet with P = 6e-5 */
+#define ERROR_KINDS   64
+
+/* ---- Command references: a row plus what is counted about it ---- */
+struct cmd_ref {
+    const struct command *row;
+    const struct cmd_ref *parent;
+    struct slice name;      /* as clients call it (rename-command) */
+    char full[64];          /* "config|get" */
+    unsigned id;            /* index of statistics */
+    struct cmd_ref *sub;    /* nsub of them */
+    unsigned nsub;
+    uint32_t acl;           /* categories with those that follow from the flags */
+    bool one_key;           /* exactly one declared key at argv[1]: the prefetched fast path */
+};
+struct cmd_stat {
+    counter_t calls, ticks, rejected, failed;
+};
+
+/* ---- Side tables of a shard, under its lock ---- */
+struct watch_node;
+struct wait_node;
+struct exec_shard {
+    uint64_t recent[RECENT_GROUPS]; /* newest LSN of a record that changed a key of this group */
+    struct watch_table *watches;    /* NULL until the first WATCH; multi.c */
+    struct wait_table *waits;       /* NULL until the first blocked client; blocking.c */
+} cacheline_aligned;
+
+/* ---- Effects of one transaction (command, EXEC, script) ---- */
+struct touched {
+    uint32_t shard;
+    uint8_t group;
+};
+struct ready_key {
+    unsigned db;
+    struct key key; /* bytes copied */
+};
+struct event {
+    enum notify_class cls;
+    unsigned db;
+    const char *name;
+    struct slice key; /* copied */
+};
+struct txn {
+    struct worker *w;
+    uint64_t gate;        /* of the replies written in it */
+    uint64_t lsn;         /* of its record, 0: none */
+    struct buf fx;        /* serialized effects */
+    unsigned fx_commands;
+    unsigned fx_db;       /* database the stream is in after fx */
+    struct slice verbatim; /* one command that can go as it came; then fx is empty */
+    unsigned verbatim_db;
+    uint32_t slot;        /* of its keys so far; SLOT_NONE */
+    const uint32_t *locked;
+    unsigned nlocked;
+    bool exclusive;
+    bool replay;
+    bool in_multi;        /* more than one command may share it */
+    struct touched *touched;
+    unsigned ntouched, touched_cap;
+    struct ready_key *ready;
+    unsigned nready, ready_cap;
+    struct event *events;
+    unsigned nevents, events_cap;
+};
+#define SLOT_NONE 0xffffffffu
+
+struct call_int {
+    struct txn *t;
+    struct worker *w;
+    const struct cmd_ref *ref;
+    struct request *req;    /* NULL: copied arguments */
+    struct slice raw;       /* the request as it came, if contiguous */
+    bool changed;           /* key_changed() was called */
+    bool explicit_fx;       /* effect_*() was called: no verbatim */
+    bool force_verbatim;
+    bool error;             /* replied with an error */
+    bool blocked;           /* call_block() was called */
+    struct waiter *serving; /* the blocked client this runs for */
+    unsigned serving_key;   /* index of the ready key */
+};
+
+/* ---- Workers ---- */
+enum worker_state { WORKER_ASLEEP = 0, WORKER_RUNNING = 1, WORKER_PARKED = 2 };
+
+struct pending { /* one parsed request of a batch */
+    struct request req;
+    size_t used;
+    const struct cmd_ref *ref; /* NULL: unknown */
+    struct key key;            /* when ref->one_key */
+    bool keyed;
+};
+struct retired {
+    struct retired *next;
+    void *p;
+    void (*free_fn)(void *p);
+    uint64_t epoch;
+};
+struct worker {
+    /* set at start */
+    struct exec *x;
+    struct reactor *r; /* NULL for extra and replay workers */
+    unsigned id;
+    bool producer;     /* may append to the log */
+
+    /* owner thread */
+    struct pending batch[BATCH_MAX];
+    struct txn txn;
+    struct key *keys;       /* scratch for declared keys */
+    uint32_t *key_index, *lock_set;
+    unsigned keys_cap;
+    struct buf scratch;
+    int64_t wall_ms;        /* the time commands of this batch see */
+    uint64_t wall_ticks;    /* when it was read */
+    uint64_t ticks;         /* end of the previous command */
+    bool appended;          /* something went to the log in this turn */
+    bool in_section;        /* this thread holds the exclusive section */
+    struct session *current;
+    unsigned stopped;       /* connections stopped at admission */
+    struct session *sessions; /* all of this reactor */
+    unsigned expire_cursor;
+    struct retired *retired;
+
+    /* atomic */
+    _Atomic uint32_t state cacheline_aligned; /* enum worker_state */
+    _Atomic uint64_t quiescent;               /* epoch seen at its last quiescent point */
+
+    /* counters: written by the owner, read by anybody */
+    struct cmd_stat *stats; /* by cmd_ref.id */
+    counter_t commands, hits, misses, expired, evicted, expire_slices;
+    counter_t writes_stopped, parked_replies, gate_ticks, unblocked;
+    counter_t errors_total;
+    counter_t net_turns;
+} cacheline_aligned;
+
+/* ---- Sessions ---- */
+enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIPPING };
+struct queued { /* a request kept beyond its input bytes: MULTI, held requests, blocked clients; one allocation */
+    struct queued *next;
+    const struct cmd_ref *ref;
+    unsigned argc;
+    struct slice argv[];
+};
+struct session {
+    /* set at open */
+    uint64_t id;
+    uint64_t handle;
+    struct conn *conn;
+    struct worker *w;
+    int64_t created_ms;    /* unix */
+    struct session *next, *prev; /* of w->sessions */
+
+    /* reactor-owned */
+    unsigned db;
+    int resp;
+    bool authenticated;
+    bool closing;
+    bool monitor;
+    bool no_touch, no_evict;
+    bool in_input;         /* inside session_input(): no re-entry */
+    enum reply_mode reply_mode;
+    uint64_t last_lsn;     /* of its last write: WAIT, published messages */
+    uint64_t last_gate;    /* newest gate of any reply */
+    char *name, *lib_name, *lib_ver, *user;
+    struct queued *held, *held_tail; /* requests parsed but not executed: it blocked or was paused in the middle of a batch */
+    const struct cmd_ref *last_cmd;
+    uint64_t commands;
+    struct multi *multi;   /* NULL: not in MULTI */
+    struct watch_node *watching; /* its WATCHes, newest first */
+    struct waiter *waiter; /* blocked; NULL: not */
+    struct subscriptions *subs; /* NULL: none */
+    struct parse_limits limits;
+    size_t argv_mem, multi_mem;
+
+    /* atomic */
+    _Atomic bool watch_dirty; /* a watched key changed: set under that key's shard lock by anybody */
+};
+
+struct exec {
+    struct keyspace *ks;
+    struct net *net;
+    struct wal *wal;
+    struct exec_shard *shards;
+    unsigned nshards, reactors, nworkers;
+    struct worker *workers;
+    struct exec_options opt;
+    struct command_table *commands;
+    _Atomic uint64_t floor;      /* gate of everything: last whole-keyspace change */
+    _Atomic bool loading;
+    _Atomic uint64_t next_session_id;
+
+    /* exclusive section (section.c) */
+    struct lock section_lock;
+    _Atomic uint32_t section_flag; /* 1: reactors park at the next command boundary */
+    _Atomic uint32_t section_word; /* futex: bumped when the flag falls or a worker stops running */
+    _Atomic uint64_t retire_epoch;
+
+    struct errors *errors;       /* errorstat_* */
+    struct pubsub *pubsub;
+    struct slowlog *slowlog;
+    struct latency *latency;
+    struct monitors *monitors;
+    struct pause *pause;
+    struct evict *evict;
+    _Atomic unsigned monitor_count;
+    _Atomic int shutdown_flags;  /* -1: none asked */
+    counter_t blocked_clients;
+};
+
+/* command.c */
+int commands_new(struct exec *x);
+void commands_free(struct exec *x);
+const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *argv, unsigned argc); /* with its subcommand */
+const struct cmd_ref *command_lookup_top(const struct exec *x, struct slice name);
+unsigned commands_count(const struct exec *x); /* statistics ids: 0..count-1 */
+const struct cmd_ref *command_by_id(const struct exec *x, unsigned id);
+
+/* execute.c: one transaction = one command, EXEC or script */
+void txn_begin(struct txn *t, struct worker *w);
+void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys, uint32_t *lock_set); /* shards of the keys; collects their gates */
+void txn_commit(struct txn *t);  /* appends the record, publishes events; locks still held */
+void txn_unlock(struct txn *t);
+void txn_touch(struct txn *t, const struct key *k, bool changed);
+void call_invoke(struct call *c); /* runs the handler and collects its effects into the transaction; locks held */
+/* One request of a session from lookup to reply. */
+void exec_request(struct session *s, struct pending *p);
+unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struct slice *argv, unsigned argc); /* into w->keys */
+int64_t worker_now_ms(struct worker *w);
+
+/* session.c, dispatch.c */
+struct session *session_open(struct worker *w, struct conn *conn);
+void session_close(struct session *s);
+size_t session_input(struct session *s, struct slice in);
+void session_resume(struct session *s);   /* held requests and input go on: after unblocking, unpausing */
+void session_hold(struct session *s, struct pending *p);
+struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
+bool session_runs(const struct session *s); /* not blocked, paused, closing */
+
+/* section.c */
+void section_enter(struct worker *w);  /* the calling worker holds no lock; w NULL: not a worker thread */
+void section_leave(struct worker *w);
+void section_poll_slow(struct worker *w);
+static inline void section_poll(struct worker *w)
+{
+    if (unlikely(atomic_load_explicit(&w->x->section_flag, memory_order_relaxed))) {
+        section_poll_slow(w);
+    }
+}
+void worker_sleep(struct worker *w);
+void worker_wake(struct worker *w);
+void worker_quiesce(struct worker *w); /* reclaims what it retired and nobody can see any more */
+
+/* effects.c */
+void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc);
+void fx_collect(struct call *c);       /* verbatim effect of a changed call without explicit ones */
+uint64_t fx_append(struct txn *t);     /* -> LSN, 0 when there is nothing to log */
+void fx_reset(struct txn *t);
+
+/* multi.c, blocking.c, pubsub.c, notify.c, stats.c, monitor.c ... */
+void watch_touch(struct exec *x, unsigned db, const struct key *k); /* shard lock held */
+void watch_touch_db(struct exec *x, int db);                        /* exclusive section */
+void session_unwatch(struct session *s);                            /* takes shard locks */
+void session_discard(struct session *s);                            /* leaves MULTI */
+bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
+void multi_flag_error(struct session *s);
+void events_publish(struct txn *t, uint64_t gate);
+void waits_ready(struct txn *t, unsigned db, const struct key *k);  /* shard lock held: remember it when somebody waits */
+void waits_serve(struct txn *t);                                    /* after the record, locks of t still held */
+void waits_serve_rest(struct worker *w);                            /* after unlocking: those that need more locks */
+void error_count(struct exec *x, struct worker *w, struct slice code);
+void slowlog_note(struct call *c, uint64_t us);
+void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv, unsigned argc);
+bool memory_make_room(struct worker *w); /* true: under maxmemory (after evicting) */
+unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
+
+static inline uint8_t key_group(const struct key *k)
+{
+    return (uint8_t)((k->hash >> 44) & (RECENT_GROUPS - 1));
+}
+#endif
