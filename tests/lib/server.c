@@ -8,6 +8,7 @@
 #include "unit.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -266,13 +267,49 @@ void server_kill(struct server *s)
  * when nobody accepts. */
 static void probe(const struct server *s, char *answer, size_t size)
 {
-    answer[0] = '\0';
     struct client *c = client_try_connect(s->port);
     const struct resp *reply = NULL;
     if (c != NULL && client_try_send(c, "PING") && client_try_read(c, &reply) == RESP_OK) {
         snprintf(answer, size, "%c%s", (char)reply->type, reply->text != NULL ? reply->text : "");
     }
     client_close(c);
+}
+
+/* True when the process has the socket with this inode open. */
+static bool holds_socket(pid_t pid, unsigned long inode)
+{
+    char path[64], target[64], wanted[64];
+    snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
+    snprintf(path, sizeof path, "/proc/%ld/fd", (long)pid);
+    DIR *fds = opendir(path);
+    bool found = false;
+    for (struct dirent *e = NULL; fds != NULL && !found && (e = readdir(fds)) != NULL;) {
+        ssize_t n = readlinkat(dirfd(fds), e->d_name, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = '\0';
+        found = strcmp(target, wanted) == 0;
+    }
+    if (fds != NULL) {
+        closedir(fds);
+    }
+    return found;
+}
+
+/* True when it is this server that listens on its port, not one that had taken the port before. */
+static bool listens(const struct server *s)
+{
+    char line[512];
+    bool found = false;
+    FILE *f =
+        fopen("/proc/net/tcp", "r"); /* local address is the second field, state 0A is LISTEN */
+    must(f != NULL);
+    while (!found && fgets(line, sizeof line, f) != NULL) {
+        unsigned port = 0, state = 0;
+        unsigned long inode = 0;
+        int n = sscanf(line, "%*s %*[^:]:%x %*s %x %*s %*s %*s %*s %*s %lu", &port, &state, &inode);
+        found = n == 3 && port == s->port && state == 0x0a && holds_socket(s->pid, inode);
+    }
+    fclose(f);
+    return found;
 }
 
 /* Waits until it answers, with PONG when `ready`. Returns false and its wait status when it has
@@ -285,7 +322,10 @@ static bool wait_answer(struct server *s, bool ready, int *status)
         if (reap(s, status)) {
             return false;
         }
-        probe(s, answer, sizeof answer);
+        answer[0] = '\0';
+        if (listens(s)) {
+            probe(s, answer, sizeof answer);
+        }
         /* Any answer shows that it serves; with requirepass it is an error. */
         if (answer[0] != '\0' && (!ready || strncmp(answer, "-LOADING", 8) != 0)) {
             return true;
