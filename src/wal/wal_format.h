@@ -36,7 +36,7 @@ struct wal_segment_header {
     uint32_t chain;                     /* 108 chain value its first batch must carry */
     uint64_t size;                      /* 112 bytes of the file */
     uint32_t flags;                     /* 120 enum wal_segment_flags */
-    uint32_t pad;                       /* 124 zero */
+    uint32_t salt;                      /* 124 random, the same in all segments of a history */
     uint64_t fork_seq;                  /* 128 the parent's last batch that belongs to this history;
                                                0: none of it */
     uint8_t zero[3956];                 /* 136 */
@@ -49,6 +49,8 @@ _Static_assert(offsetof(struct wal_segment_header, crc) == 4092, "layout");
 /* WHOLE: the history begins with the whole keyspace in its own records (`appendonly` no -> yes), so
  * recovery does not read the parent. Every other child continues its parent up to fork_seq. */
 enum wal_segment_flags { WAL_SEGMENT_WHOLE = 1 };
+/* Salt: behind a torn end recovery looks for valid headers at every block, and a client can store
+ * whatever looks like one. It cannot know the salt. */
 
 struct wal_batch_header {
     uint32_t magic;                     /*   0 */
@@ -69,7 +71,8 @@ struct wal_batch_header {
     uint32_t must_understand; /* 108 */
     uint32_t body_crc;        /* 112 crc32c of the body */
     uint32_t zero[2];         /* 116 */
-    uint32_t crc;             /* 124 crc32c of bytes 0..123; the chain value of the successor */
+    uint32_t crc;             /* 124 crc32c of bytes 0..123, begun with the salt; the chain value of
+                                     the successor */
 };
 _Static_assert(sizeof(struct wal_batch_header) == 128, "batch header");
 _Static_assert(offsetof(struct wal_batch_header, synced_upto) == 88, "layout");
@@ -98,7 +101,7 @@ struct wal_segment_footer {
     uint64_t last_seq;                  /* 40 */
     uint64_t last_lsn;                  /* 48 */
     uint32_t chain;                     /* 56 chain value after the last batch */
-    uint32_t crc;                       /* 60 crc32c of bytes 0..59 */
+    uint32_t crc;                       /* 60 crc32c of bytes 0..59, begun with the salt */
 };
 _Static_assert(sizeof(struct wal_segment_footer) == 64,
                "segment footer; the rest of its block is zero");
