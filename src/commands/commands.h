@@ -1,0 +1,20 @@
+/* commands.h -- The row tables of every command family; server/ registers them with exec.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A family's file ends in its table: one row per command (struct command of exec/exec.h), closed by
+ * a row whose name is NULL. Adding a table takes its declaration here and its line in commands.c;
+ * adding a command takes its handler and its row. README.md tells how rows and handlers are
+ * written. */
+#ifndef COMMANDS_COMMANDS_H
+#define COMMANDS_COMMANDS_H
+
+#include "exec/exec.h"
+
+extern const struct command string_commands[];   /* cmd_string.c */
+extern const struct command lcs_commands[];      /* cmd_string_lcs.c */
+extern const struct command bitmap_commands[];   /* cmd_bitmap.c */
+extern const struct command bitfield_commands[]; /* cmd_bitfield.c */
+
+/* All of the above, closed by NULL. */
+extern const struct command *const command_families[];
+#endif
