@@ -1,13 +1,23 @@
 /* net.h -- Bytes and sockets: reactors, connections, TLS, the RESP parser and the output chain.
- * Knows no keys, no log. SPDX-License-Identifier: BSD-3-Clause
+ * SPDX-License-Identifier: BSD-3-Clause
  *
- * THREADS   One libev loop per reactor thread. A connection lives and dies on one reactor; every
- * conn_* function is for that thread only, except where said. Other threads reach it by handle and
- * message (reactor_post). TURN      One pass of the loop: messages, readable connections (read ->
- * input upcall), timers, then turn_end upcall, then every connection with released output is
- * written with writev, then closed connections are freed (the only place). Then sleep. GATES Output
- * bytes carry a gate (an opaque, per-connection non-decreasing uint64). Bytes leave when their gate
- * is <= the reactor's release point. net does not know what a gate means. */
+ * Knows no keys and no log.
+ *
+ * THREADS
+ *     One libev loop per reactor thread. A connection lives and dies on one reactor; every conn_*
+ *     function is for that thread only, except where said. Other threads reach it by handle and
+ *     message (reactor_post).
+ *
+ * TURN
+ *     One pass of the loop: messages, readable connections (read -> input upcall), timers, resumed
+ *     connections, then the turn_end upcall, then every connection with released output is written
+ *     with writev, then closed connections are freed (the only place). Then sleep. Upcalls never
+ *     nest: what one of them resumes or closes is looked at later in the turn.
+ *
+ * GATES
+ *     Output bytes carry a gate (an opaque, per-connection non-decreasing uint64). Bytes leave when
+ *     their gate is <= the reactor's release point. Bytes that conn_gate() was never called for do
+ *     not leave. net does not know what a gate means. */
 #ifndef NET_NET_H
 #define NET_NET_H
 
@@ -34,6 +44,7 @@ struct out {
     struct out_block *head, *tail;
     char *cur, *end; /* free room in tail: tail->len is brought up to date by out_sync() */
     size_t bytes;    /* in blocks before tail's room (out_size() gives the whole) */
+    size_t mem;      /* allocated for all blocks, heads and unused room included, plus ext bytes */
 };
 #define OUT_BLOCK_BYTES 16384
 
@@ -60,7 +71,7 @@ void out_copy_to(const struct out *o, struct buf *b); /* appends all bytes; for 
 /* Position to roll back to: everything written after out_mark() is dropped by out_rewind(). */
 struct out_mark {
     struct out_block *tail;
-    size_t tail_len, bytes;
+    size_t tail_len;
 };
 struct out_mark out_mark(struct out *o);
 void out_rewind(struct out *o, struct out_mark m);
@@ -104,10 +115,10 @@ struct request {
 };
 enum parse_status { PARSE_OK, PARSE_MORE, PARSE_ERROR };
 struct parse_limits {
-    size_t max_bulk; /* proto-max-bulk-len; 16384 before authentication */
-    unsigned
-        max_args; /* 1024*1024 (INT_MAX in Redis after authentication); 10 before authentication */
-    size_t max_inline; /* 64 KiB */
+    size_t max_bulk;      /* proto-max-bulk-len */
+    unsigned max_args;    /* INT_MAX in Redis */
+    size_t max_inline;    /* 64 KiB: an inline line, or the line of a length */
+    bool unauthenticated; /* at most 10 arguments of 16 KiB each, with Redis's texts for it */
 };
 /* Parses the next request from `in` (RESP array or inline). PARSE_OK: *used bytes belong to it
  * (argc may be 0: empty line or *0; skip it). PARSE_MORE: incomplete; progress is remembered, so
@@ -120,6 +131,14 @@ enum parse_status parser_next(struct parser *p, const struct parse_limits *limit
 /* Drops the requests handed out so far (their argv arrays). Call once after a batch was executed.
  */
 void parser_reset_batch(struct parser *p);
+/* Instead of parser_reset_batch() when only the first `executed` requests handed out since the last
+ * reset were executed (the client blocked, or was refused admission): the input upcall returns
+ * without the bytes of the others, and they will be parsed again from there. Big arguments of a
+ * request that was not executed are kept (unless taken). */
+void parser_unread(struct parser *p, unsigned executed);
+/* A parser without a connection: fuzzing, tests, streams that are not clients. */
+struct parser *parser_new(void);
+void parser_free(struct parser *p);
 /* Takes over the buffer of argument i when it is a big one: mem_free() it later. NULL: not big;
  * copy it. */
 char *request_take_big(struct request *req, unsigned i);
