@@ -1,14 +1,22 @@
-/* store.h -- The keyspace in memory: shards of bucketed tables, one-allocation entries, exact
- * expiry order, sampling, lazy free. SPDX-License-Identifier: BSD-3-Clause
+/* store.h -- The keyspace in memory: shards of bucketed tables, one-allocation entries, expiry.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY       Commands on different shards must not meet; a lookup costs one bucket line plus the
- * entry. THREADS   Any thread. Every function on a shard, its tables or entries needs that shard's
- * lock (or an exclusive section), except those marked UNLOCKED (they only prefetch or read relaxed
- * counters). LOCKS     shard lock: RANK_SHARD, ascending shard index, each once:
- * keyspace_lock_many(). OWNERSHIP An entry belongs to its table from shard_insert() to
- * shard_remove(). Any call that takes an entry and changes its size or kind returns the entry's new
- * address; the old pointer is then invalid. The store knows no clock, no log, no clients: expiry,
- * eviction, events and effects are decided above it. */
+ * WHY        Commands on different shards must not meet; a lookup costs one bucket line plus the
+ *            entry.
+ *
+ * THREADS    Any thread. Every function on a shard, its tables or entries needs that shard's lock
+ *            (or an exclusive section), except those marked UNLOCKED (they only prefetch or read
+ *            relaxed counters).
+ *
+ * LOCKS      Shard lock: RANK_SHARD, ascending shard index, each once: keyspace_lock_many().
+ *
+ * OWNERSHIP  An entry belongs to its table from the call that creates or inserts it to
+ *            shard_delete() or shard_take(). Any call that takes an entry and changes its size or
+ *            kind returns the entry's new address; the old pointer is then invalid, and so is what
+ *            entry_key() and entry_string() gave.
+ *
+ * The store knows no clock, no log, no clients: expiry, eviction, events and effects are decided
+ * above it. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -97,19 +105,23 @@ void entry_set_ptr(struct entry *e, enum obj_enc enc, void *ptr);
 
 /* ================= Keyspace and shards ================= */
 
+#define SHARDS_MAX    4096u /* what a thread can hold at once (base/lock) */
+#define DATABASES_MAX 16384u
 struct keyspace_config {
-    unsigned shards;    /* power of two, 1..65536; default 1024 */
-    unsigned databases; /* 1..16384; default 16 */
-    /* Unlocked readers (prefetch sweeps) may still look at memory the store gives up: hand it over,
-     * it is freed by `free_fn` after every thread was quiescent once. NULL: freed at once
-     * (single-threaded tests). */
+    unsigned shards;    /* power of two, 1..SHARDS_MAX; 0: 1024 */
+    unsigned databases; /* 1..DATABASES_MAX; 0: 16 */
+    /* Unlocked readers (prefetch sweeps) may still look at memory the store gives up: hand it over;
+     * free_fn(p) is to be called, from any thread, after every thread was quiescent once. Called
+     * under shard locks: must take none. NULL: freed at once (no sweeps, or one thread). */
     void (*retire)(void *arg, void *p, void (*free_fn)(void *p));
     void *retire_arg;
     unsigned lazyfree_min; /* an entry with more allocations than this is freed by the background
-                              thread; default 64 */
+                              thread; 0: 64 */
 };
+/* 0; -EINVAL: limits above; -EAGAIN: no thread. After hash_seed(). */
 must_check int keyspace_new(struct keyspace **out, const struct keyspace_config *cfg);
-void keyspace_free(struct keyspace *ks); /* all threads quiet */
+/* All threads quiet, and everything that went to cfg.retire has been freed. */
+void keyspace_free(struct keyspace *ks);
 unsigned keyspace_shards(const struct keyspace *ks);
 unsigned keyspace_databases(const struct keyspace *ks);
 
@@ -134,7 +146,8 @@ struct entry *shard_find(struct shard *s, unsigned db,
                          const struct key *k); /* whatever its expiry; NULL: not there */
 
 /* Creates or overwrites the string at k. keep_expire keeps the old entry's expiry, else it has
- * none. NULL: no memory, and the old value stays. The previous value is freed (lazily when big). */
+ * none; the access clock stays, and is 0 for a new key. v may be bytes of the old value. NULL: no
+ * memory, and the old value stays. The previous value is freed (lazily when big). */
 struct entry *shard_set_string(struct shard *s, unsigned db, const struct key *k, struct slice v,
                                enum string_form form, bool keep_expire) must_check;
 /* As above with a buffer made by mem_alloc/mem_try_alloc of which ownership moves in on success
@@ -206,8 +219,8 @@ struct lazyfree_stats {
     uint64_t pending, freed; /* objects */
 };
 void keyspace_lazyfree_stats(const struct keyspace *ks, struct lazyfree_stats *out);
-void keyspace_lazyfree_drain(
-    struct keyspace *ks); /* blocks until nothing is pending; tests, DEBUG */
+/* Blocks until the queue is empty; tests, DEBUG. Frees no memory that waits for cfg.retire. */
+void keyspace_lazyfree_drain(struct keyspace *ks);
 
 /* Checks every invariant of the shard (numbered in shard.c): must() on violation. Slow. */
 void shard_check(struct shard *s);

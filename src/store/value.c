@@ -1,0 +1,86 @@
+/* value.c -- What an entry owns outside itself: freeing, measuring, copying it by type.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      One table, so that a new type is one row here and nothing else in the store.
+ *
+ * THREADS  value_ops.free: any thread (background freeing); the others under the shard lock. */
+#include "store/store_int.h"
+
+#define TYPES     6
+#define ENCODINGS 10
+
+/* Freeing bytes costs by the page they give back. */
+#define BLOB_EFFORT_BYTES 65536u
+
+static size_t blob_value_memory(const void *value, unsigned samples unused_arg)
+{
+    return blob_memory(value);
+}
+
+/* A copy shares the bytes: whoever changes one of them first copies then. */
+static void *blob_value_dup(const void *value)
+{
+    struct blob *b = (struct blob *)value;
+    must(atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed) < UINT32_MAX);
+    return b;
+}
+
+static size_t blob_value_effort(const void *value)
+{
+    return 1 + ((const struct blob *)value)->cap / BLOB_EFFORT_BYTES;
+}
+
+static const struct value_ops blob_ops = { blob_release, blob_value_memory, blob_value_dup,
+                                           blob_value_effort };
+
+static const struct value_ops *const ops[TYPES][ENCODINGS] = {
+    [OBJ_STRING] = { [ENC_RAW] = &blob_ops },
+};
+
+const struct value_ops *entry_ops(const struct entry *e)
+{
+    if (e->flags & ENTRY_INLINE || e->enc == ENC_INT) {
+        return NULL;
+    }
+    must(e->type < TYPES && e->enc < ENCODINGS);
+    const struct value_ops *o = ops[e->type][e->enc];
+    must(o != NULL);
+    return o;
+}
+
+const char *obj_type_name(enum obj_type t)
+{
+    static const char *const names[TYPES] = { "string", "list", "set", "zset", "hash", "stream" };
+    must((unsigned)t < TYPES);
+    return names[t];
+}
+
+const char *obj_enc_name(enum obj_enc e)
+{
+    static const char *const names[ENCODINGS] = { "raw",       "int",       "embstr",    "listpack",
+                                                  "quicklist", "intset",    "hashtable", "skiplist",
+                                                  "stream",    "listpackex" };
+    must((unsigned)e < ENCODINGS);
+    return names[e];
+}
+
+size_t entry_memory(const struct entry *e, unsigned samples)
+{
+    const struct value_ops *o = entry_ops(e);
+    return entry_class(entry_size(e)) + (o != NULL ? o->memory(entry_word_ptr(e), samples) : 0);
+}
+
+size_t entry_effort(const struct entry *e)
+{
+    const struct value_ops *o = entry_ops(e);
+    return 1 + (o != NULL ? o->effort(entry_word_ptr(e)) : 0);
+}
+
+void entry_free(struct entry *e)
+{
+    const struct value_ops *o = entry_ops(e);
+    if (o != NULL) {
+        o->free(entry_word_ptr(e));
+    }
+    mem_free(e);
+}
