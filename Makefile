@@ -23,6 +23,9 @@ endif
 endif
 .DELETE_ON_ERROR:
 
+# One short line per file; VERBOSE=1 shows the commands.
+say = $(if $(VERBOSE),,@printf '  %-5s %s\n' $(1) $@;)
+
 out_of  = build$(if $(filter release,$(1)),,/$(1))
 OUT    := $(call out_of,$(V))
 TV     := $(if $(filter command environment,$(firstword $(origin V))),$(V),test)
@@ -91,23 +94,23 @@ $(OUT)/obj/flags: always
 
 $(OUT)/obj/%.o: %.c $(OUT)/obj/flags | build/.deps-run
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call say,CC)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(OUT)/obj/tests/%.o: ALL_CFLAGS += -Itests/lib -Itests
 $(TESTLIB_OBJ) $(UNIT_OBJ) $(INTEGRATION_OBJ) $(CRASH_OBJ): | build/.deps-test
 
 $(OUT)/libkv.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)ar rcs $@ $^
 
 $(OUT)/kv-server: $(OUT)/obj/src/server/main.o $(OUT)/libkv.a
-	$(CC) $(ALL_LDFLAGS) $< -Wl,--whole-archive $(OUT)/libkv.a -Wl,--no-whole-archive $(LIBS) -o $@
+	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< -Wl,--whole-archive $(OUT)/libkv.a -Wl,--no-whole-archive $(LIBS) -o $@
 
 $(OUT)/kv-wal: $(OUT)/obj/utils/kv-wal.o $(OUT)/libkv.a
-	$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
+	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
 
 # Test programs: every file of the folder plus tests/lib, with the suites they register (tests/lib/unit.h).
-LINK_TESTS = $(CC) $(ALL_LDFLAGS) $(filter %.o,$^) $(OUT)/libkv.a $(CHECK_LIBS) $(LIBS) -o $@
+LINK_TESTS = $(call say,LINK)$(CC) $(ALL_LDFLAGS) $(filter %.o,$^) $(OUT)/libkv.a $(CHECK_LIBS) $(LIBS) -o $@
 $(OUT)/unit-tests: $(UNIT_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a
 	$(LINK_TESTS)
 $(OUT)/integration-tests: $(INTEGRATION_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS))
@@ -115,12 +118,12 @@ $(OUT)/integration-tests: $(INTEGRATION_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(add
 $(OUT)/crash-tests: $(CRASH_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS)) $(PRELOADS)
 	$(LINK_TESTS)
 $(OUT)/preload_%.so: tests/crash/preload_%.c $(OUT)/obj/flags | build/.deps-test
-	$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -shared -pthread -Isrc $< -ldl -o $@
+	$(call say,CC)$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -shared -pthread -Isrc $< -ldl -o $@
 build/fuzz/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(OUT)/libkv.a | build/.deps-test
-	$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
+	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
 $(OUT)/bench/%: $(OUT)/obj/utils/bench/%.o $(OUT)/libkv.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
+	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
 
 # --- variants -------------------------------------------------------------------------------------------------------------
 debug: ## build/debug/kv-server: no optimization, all checks
@@ -186,12 +189,12 @@ check-config: all ## directive names against CONFIG GET * of the references
 check-info: all ## INFO fields against the references
 	deps/peers.sh redis valkey
 	utils/check/surface.py info
-tidy: compile_commands.json ## clang-tidy with the checks of .clang-tidy
-	@utils/check/tidy.sh
+tidy: | build/.deps-test ## clang-tidy with the checks of .clang-tidy, on files that changed
+	@utils/check/tidy.sh '-std=gnu11 -D_GNU_SOURCE= -DKV_DEBUG -DKV_FAULTS -Isrc -Itests/lib -Itests' $(filter src/%.c utils/%.c tests/lib/%.c tests/crash/%.c tests/fuzz/%.c,$(C_FILES))
 tags: ## ctags index
 	ctags -R src tests utils
 compile_commands.json: $(SRC) Makefile ## for editors and clang-tidy
-	@utils/compile-commands.py '$(filter-out ccache,$(CC)) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Itests/lib -Itests' $(filter %.c,$(C_FILES)) > $@
+	@utils/compile-commands.py '$(filter-out ccache,$(CC)) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Itests/lib -Itests' $(filter src/%.c utils/%.c tests/lib/%.c tests/crash/%.c tests/fuzz/%.c,$(C_FILES)) > $@
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

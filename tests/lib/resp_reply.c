@@ -385,10 +385,12 @@ static enum resp_status read_value(struct resp_reader *r, int depth, struct resp
     struct resp *value = NULL;
     struct resp *attribute = NULL;
     enum resp_status st = read_one(r, depth, &value);
+    must(st != RESP_OK || value != NULL);
     if (st == RESP_OK && value->type == RESP_ATTRIBUTE) {
         attribute = value;
         value = NULL;
         st = read_one(r, depth, &value);
+        must(st != RESP_OK || value != NULL);
         if (st == RESP_OK && (value->type == RESP_ATTRIBUTE || value->type == RESP_PUSH)) {
             st = malformed(r, "attribute without a reply");
         }
