@@ -54,6 +54,7 @@ enum command_flags {
                                EXEC that holds it exclusive */
     CMD_SERVE_ONE = 1 << 26, /* a blocked call may be served with the lock of the ready key alone
                                 (call_serves()) */
+    CMD_OWN_TXN = 1 << 28,   /* its handler makes the transaction itself: EXEC, EVAL */
     CMD_NO_QUEUE = 1 << 27,  /* acts at once inside MULTI: EXEC, DISCARD, WATCH, QUIT, RESET, MULTI,
                                 UNWATCH is queued */
 };
@@ -302,8 +303,6 @@ void effect(struct call *c, const struct slice *argv, unsigned argc);
     effect((c), (const struct slice[]){ __VA_ARGS__ }, \
            (unsigned)(sizeof((const struct slice[]){ __VA_ARGS__ }) / sizeof(struct slice)))
 void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v); /* NAME key v */
-void effect_words(struct call *c, const char *words, const struct key *k,
-                  int64_t v);     /* "PEXPIREAT": words key v */
 void effect_none(struct call *c); /* the change needs no log entry of its own (already written by
                                      effect_*, or nothing durable changed) */
 void effect_verbatim(struct call *c); /* the arguments as they came, even without key_changed()
@@ -405,6 +404,7 @@ extern const struct command
     *const exec_own_families[]; /* multi, pub/sub, client, ... ; terminated by NULL */
 must_check bool exec_rename_command(struct exec *x, struct slice from,
                                     struct slice to); /* rename-command; "" removes */
+void exec_prepare(struct exec *x); /* after the last exec_register(), before threads */
 void exec_set_net(struct exec *x, struct net *n);
 void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
 void exec_net_upcalls(struct exec *x, struct net_upcalls *up);
@@ -417,6 +417,9 @@ must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads);
 /* Runs fn while no reactor executes: CONFIG SET, flips of the log. From worker threads inside a
  * CMD_EXCLUSIVE call it runs at once. */
 void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
+void exec_errorstats(struct exec *x, void (*visit)(void *arg, const char *code, uint64_t count),
+                     void *arg);
+void exec_errorstats_reset(struct exec *x);
 void exec_shutdown_request(struct exec *x, int flags); /* SHUTDOWN and signals; server/ polls it */
 
 #endif

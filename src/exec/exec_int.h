@@ -1,8 +1,9 @@
-/* exec_int.h -- What the files of exec/ share: workers, transactions, sessions, per-shard side tables.
- * SPDX-License-Identifier: BSD-3-Clause
+/* exec_int.h -- What the files of exec/ share: workers, transactions, sessions, per-shard side
+ * tables. SPDX-License-Identifier: BSD-3-Clause
  *
- * THREADS  A worker belongs to one thread. A session belongs to its reactor; other threads reach it by handle and message only, or while
- *          nobody runs (exclusive section). Fields say otherwise where it is so. */
+ * THREADS  A worker belongs to one thread. A session belongs to its reactor; other threads reach it
+ * by handle and message only, or while nobody runs (exclusive section). Fields say otherwise where
+ * it is so. */
 #ifndef EXEC_EXEC_INT_H
 #define EXEC_EXEC_INT_H
 
@@ -13,33 +14,35 @@
 #include "net/net.h"
 #include "wal/wal.h"
 
-#define BATCH_MAX     64 /* requests parsed ahead; enough to hide a memory access per request */
-#define RECENT_GROUPS 16 /* recent LSNs per shard; 1,024 x 16 groups: two unrelated keys meet with P = 6e-5 */
-#define ERROR_KINDS   64
+#define BATCH_MAX 64 /* requests parsed ahead; enough to hide a memory access per request */
+#define RECENT_GROUPS \
+    16 /* recent LSNs per shard; 1,024 x 16 groups: two unrelated keys meet with P = 6e-5 */
+#define ERROR_KINDS 64
 
 /* ---- Command references: a row plus what is counted about it ---- */
 struct cmd_ref {
     const struct command *row;
     const struct cmd_ref *parent;
-    struct slice name;      /* as clients call it (rename-command) */
-    char full[64];          /* "config|get" */
-    unsigned id;            /* index of statistics */
-    struct cmd_ref *sub;    /* nsub of them */
+    struct slice name;   /* as clients call it (rename-command) */
+    char full[64];       /* "config|get" */
+    unsigned id;         /* index of statistics */
+    struct cmd_ref *sub; /* nsub of them */
     unsigned nsub;
-    uint32_t acl;           /* categories with those that follow from the flags */
-    bool one_key;           /* exactly one declared key at argv[1]: the prefetched fast path */
+    uint32_t acl; /* categories with those that follow from the flags */
+    bool one_key; /* exactly one declared key at argv[1]: the prefetched fast path */
 };
 struct cmd_stat {
     counter_t calls, ticks, rejected, failed;
 };
 
 /* ---- Side tables of a shard, under its lock ---- */
+struct keymap;
 struct watch_node;
-struct wait_node;
+struct waiter;
 struct exec_shard {
     uint64_t recent[RECENT_GROUPS]; /* newest LSN of a record that changed a key of this group */
-    struct watch_table *watches;    /* NULL until the first WATCH; multi.c */
-    struct wait_table *waits;       /* NULL until the first blocked client; blocking.c */
+    struct keymap *watches;         /* NULL: nobody watches a key here; multi.c */
+    struct keymap *waits;           /* NULL: nobody waits for a key here; blocking.c */
 } cacheline_aligned;
 
 /* ---- Effects of one transaction (command, EXEC, script) ---- */
@@ -59,19 +62,19 @@ struct event {
 };
 struct txn {
     struct worker *w;
-    uint64_t gate;        /* of the replies written in it */
-    uint64_t lsn;         /* of its record, 0: none */
-    struct buf fx;        /* serialized effects */
+    uint64_t gate; /* of the replies written in it */
+    uint64_t lsn;  /* of its record, 0: none */
+    struct buf fx; /* serialized effects */
     unsigned fx_commands;
-    unsigned fx_db;       /* database the stream is in after fx */
+    unsigned fx_db;        /* database the stream is in after fx */
     struct slice verbatim; /* one command that can go as it came; then fx is empty */
     unsigned verbatim_db;
-    uint32_t slot;        /* of its keys so far; SLOT_NONE */
+    uint32_t slot; /* of its keys so far; SLOT_NONE */
     const uint32_t *locked;
     unsigned nlocked;
     bool exclusive;
     bool replay;
-    bool in_multi;        /* more than one command may share it */
+    bool in_multi; /* more than one command may share it */
     struct touched *touched;
     unsigned ntouched, touched_cap;
     struct ready_key *ready;
@@ -85,10 +88,10 @@ struct call_int {
     struct txn *t;
     struct worker *w;
     const struct cmd_ref *ref;
-    struct request *req;    /* NULL: copied arguments */
-    struct slice raw;       /* the request as it came, if contiguous */
-    bool changed;           /* key_changed() was called */
-    bool explicit_fx;       /* effect_*() was called: no verbatim */
+    struct request *req; /* NULL: copied arguments */
+    struct slice raw;    /* the request as it came, if contiguous */
+    bool changed;        /* key_changed() was called */
+    bool explicit_fx;    /* effect_*() was called: no verbatim */
     bool force_verbatim;
     bool error;             /* replied with an error */
     bool blocked;           /* call_block() was called */
@@ -105,6 +108,7 @@ struct pending { /* one parsed request of a batch */
     const struct cmd_ref *ref; /* NULL: unknown */
     struct key key;            /* when ref->one_key */
     bool keyed;
+    bool copied; /* arguments are a struct queued, not input bytes */
 };
 struct retired {
     struct retired *next;
@@ -117,24 +121,31 @@ struct worker {
     struct exec *x;
     struct reactor *r; /* NULL for extra and replay workers */
     unsigned id;
-    bool producer;     /* may append to the log */
+    bool producer; /* may append to the log */
 
     /* owner thread */
     struct pending batch[BATCH_MAX];
     struct txn txn;
-    struct key *keys;       /* scratch for declared keys */
+    struct key *keys; /* scratch for declared keys */
     uint32_t *key_index, *lock_set;
     unsigned keys_cap;
     struct buf scratch;
-    int64_t wall_ms;        /* the time commands of this batch see */
-    uint64_t wall_ticks;    /* when it was read */
-    uint64_t ticks;         /* end of the previous command */
-    bool appended;          /* something went to the log in this turn */
-    bool in_section;        /* this thread holds the exclusive section */
+    int64_t wall_ms;     /* the time commands of this batch see */
+    uint64_t wall_ticks; /* when it was read */
+    uint64_t ticks;      /* end of the previous command */
+    bool appended;       /* something went to the log in this turn */
+    bool in_section;     /* this thread holds the exclusive section */
     struct session *current;
-    unsigned stopped;       /* connections stopped at admission */
+    struct session *stopped; /* connections stopped at admission or for too many parked bytes
+                                (session.next_stopped) */
+    uint64_t slow_ticks;     /* a command above this goes to slowlog_note() */
+    struct txn serve_txn;    /* of a blocked client served inside another transaction */
+    struct ready_key *rest;  /* keys whose first waiter needs more locks than were held */
+    unsigned nrest, rest_cap;
+    bool waits_left;          /* nrest > 0 */
+    uint64_t lock_bits[1024]; /* scratch of lock sets: one bit per shard */
     struct session *sessions; /* all of this reactor */
-    unsigned expire_cursor;
+    int64_t idle_checked_ms;
     struct retired *retired;
 
     /* atomic */
@@ -150,8 +161,9 @@ struct worker {
 } cacheline_aligned;
 
 /* ---- Sessions ---- */
-enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIPPING };
-struct queued { /* a request kept beyond its input bytes: MULTI, held requests, blocked clients; one allocation */
+enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT };
+struct queued { /* a request kept beyond its input bytes: MULTI, held requests, blocked clients; one
+                   allocation */
     struct queued *next;
     const struct cmd_ref *ref;
     unsigned argc;
@@ -160,36 +172,42 @@ struct queued { /* a request kept beyond its input bytes: MULTI, held requests, 
 struct session {
     /* set at open */
     uint64_t id;
+    struct session *registry_chain; /* under the registry's lock */
     uint64_t handle;
     struct conn *conn;
     struct worker *w;
-    int64_t created_ms;    /* unix */
+    int64_t created_ms;          /* unix */
     struct session *next, *prev; /* of w->sessions */
 
     /* reactor-owned */
     unsigned db;
     int resp;
     bool authenticated;
-    bool closing;
+    bool paused; /* CLIENT PAUSE holds it */
     bool monitor;
     bool no_touch, no_evict;
-    bool in_input;         /* inside session_input(): no re-entry */
+    bool is_stopped; /* in w->stopped */
+    struct session *next_stopped;
+    bool in_input; /* inside session_input(): no re-entry */
     enum reply_mode reply_mode;
-    uint64_t last_lsn;     /* of its last write: WAIT, published messages */
-    uint64_t last_gate;    /* newest gate of any reply */
+    uint64_t last_lsn;  /* of its last write: WAIT, published messages */
+    uint64_t last_gate; /* newest gate of any reply */
     char *name, *lib_name, *lib_ver, *user;
-    struct queued *held, *held_tail; /* requests parsed but not executed: it blocked or was paused in the middle of a batch */
+    struct queued *held, *held_tail; /* requests parsed but not executed: it blocked or was paused
+                                        in the middle of a batch */
     const struct cmd_ref *last_cmd;
     uint64_t commands;
-    struct multi *multi;   /* NULL: not in MULTI */
+    struct multi *multi;         /* NULL: not in MULTI */
     struct watch_node *watching; /* its WATCHes, newest first */
-    struct waiter *waiter; /* blocked; NULL: not */
+    unsigned watch_count;
+    struct waiter *waiter;      /* blocked; NULL: not */
     struct subscriptions *subs; /* NULL: none */
     struct parse_limits limits;
     size_t argv_mem, multi_mem;
 
     /* atomic */
-    _Atomic bool watch_dirty; /* a watched key changed: set under that key's shard lock by anybody */
+    _Atomic bool
+        watch_dirty; /* a watched key changed: set under that key's shard lock by anybody */
 };
 
 struct exec {
@@ -201,9 +219,11 @@ struct exec {
     struct worker *workers;
     struct exec_options opt;
     struct command_table *commands;
-    _Atomic uint64_t floor;      /* gate of everything: last whole-keyspace change */
+    _Atomic uint64_t floor; /* gate of everything: last whole-keyspace change */
     _Atomic bool loading;
     _Atomic uint64_t next_session_id;
+    _Atomic uint64_t load_done, load_total; /* bytes of the log replayed, and all */
+    int64_t load_start_ms, load_logged_ms;  /* dispatcher of the replay */
 
     /* exclusive section (section.c) */
     struct lock section_lock;
@@ -211,7 +231,9 @@ struct exec {
     _Atomic uint32_t section_word; /* futex: bumped when the flag falls or a worker stops running */
     _Atomic uint64_t retire_epoch;
 
-    struct errors *errors;       /* errorstat_* */
+    struct histograms *histograms; /* latency-tracking; NULL: off */
+    struct registry *registry;     /* sessions by id */
+    struct errors *errors;         /* errorstat_* */
     struct pubsub *pubsub;
     struct slowlog *slowlog;
     struct latency *latency;
@@ -219,41 +241,69 @@ struct exec {
     struct pause *pause;
     struct evict *evict;
     _Atomic unsigned monitor_count;
-    _Atomic int shutdown_flags;  /* -1: none asked */
-    counter_t blocked_clients;
+    _Atomic int shutdown_flags; /* -1: none asked */
+    _Atomic unsigned blocked_now;
 };
 
 /* command.c */
 int commands_new(struct exec *x);
 void commands_free(struct exec *x);
-const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *argv, unsigned argc); /* with its subcommand */
+const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *argv,
+                                     unsigned argc); /* with its subcommand */
 const struct cmd_ref *command_lookup_top(const struct exec *x, struct slice name);
 unsigned commands_count(const struct exec *x); /* statistics ids: 0..count-1 */
 const struct cmd_ref *command_by_id(const struct exec *x, unsigned id);
 
 /* execute.c: one transaction = one command, EXEC or script */
 void txn_begin(struct txn *t, struct worker *w);
-void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys, uint32_t *lock_set); /* shards of the keys; collects their gates */
-void txn_commit(struct txn *t);  /* appends the record, publishes events; locks still held */
+void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys,
+              uint32_t *lock_set); /* shards of the keys; collects their gates */
+void txn_commit(struct txn *t);    /* appends the record, publishes events; locks still held */
 void txn_unlock(struct txn *t);
+void txn_gates(struct txn *t, const struct key *keys, unsigned nkeys); /* their gates; locks held */
 void txn_touch(struct txn *t, const struct key *k, bool changed);
-void call_invoke(struct call *c); /* runs the handler and collects its effects into the transaction; locks held */
+void call_invoke(struct call *c); /* runs the handler and collects its effects into the transaction;
+                                     locks held */
 /* One request of a session from lookup to reply. */
 void exec_request(struct session *s, struct pending *p);
-unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struct slice *argv, unsigned argc); /* into w->keys */
+unsigned call_add_keys(struct worker *w, unsigned at, const struct cmd_ref *ref,
+                       const struct slice *argv, unsigned argc);
+void worker_keys_reserve(struct worker *w, unsigned n); /* room in w->keys, key_index, lock_set */
+void call_account(struct session *s, struct call *c);   /* statistics of a call that just ended */
+unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struct slice *argv,
+                        unsigned argc); /* into w->keys */
 int64_t worker_now_ms(struct worker *w);
 
 /* session.c, dispatch.c */
 struct session *session_open(struct worker *w, struct conn *conn);
 void session_close(struct session *s);
 size_t session_input(struct session *s, struct slice in);
-void session_resume(struct session *s);   /* held requests and input go on: after unblocking, unpausing */
+void session_resume(
+    struct session *s); /* held requests and input go on: after unblocking, unpausing */
 void session_hold(struct session *s, struct pending *p);
+void sessions_unstop(struct worker *w);
+void session_set_authenticated(struct session *s, bool yes);
+enum obuf_class { OBUF_NORMAL, OBUF_REPLICA, OBUF_PUBSUB };
+void session_set_obuf_class(struct session *s, enum obuf_class cls);
+void session_protocol_error(struct session *s, const char *error);
+void session_greet(struct session *s);    /* protected mode may refuse it */
+void security_warning(struct session *s); /* an HTTP request on a Redis port */
+void registry_add(struct session *s);
+void registry_remove(struct session *s);
+struct session *registry_find(struct exec *x, uint64_t id); /* exclusive section */
+unsigned registry_count(struct exec *x);
+unsigned clients_cron(struct worker *w); /* idle timeouts; -> ms until it wants to run again */
+void parts_new(struct exec *x);          /* creates the parts: errors, pub/sub, slow log, ... */
+void parts_free(struct exec *x);
+void session_unblock_closed(struct session *s); /* its connection is gone: out of every queue */
+void session_unsubscribe_all(struct session *s);
+void session_unmonitor(struct session *s);
 struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
 bool session_runs(const struct session *s); /* not blocked, paused, closing */
 
 /* section.c */
-void section_enter(struct worker *w);  /* the calling worker holds no lock; w NULL: not a worker thread */
+void section_enter(
+    struct worker *w); /* the calling worker holds no lock; w NULL: not a worker thread */
 void section_leave(struct worker *w);
 void section_poll_slow(struct worker *w);
 static inline void section_poll(struct worker *w)
@@ -268,26 +318,47 @@ void worker_quiesce(struct worker *w); /* reclaims what it retired and nobody ca
 
 /* effects.c */
 void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc);
-void fx_collect(struct call *c);       /* verbatim effect of a changed call without explicit ones */
-uint64_t fx_append(struct txn *t);     /* -> LSN, 0 when there is nothing to log */
+void fx_collect(struct call *c);   /* verbatim effect of a changed call without explicit ones */
+uint64_t fx_append(struct txn *t); /* -> LSN, 0 when there is nothing to log */
 void fx_reset(struct txn *t);
+void fx_slot(struct txn *t, const struct key *k); /* k's hash slot joins the record's */
 
 /* multi.c, blocking.c, pubsub.c, notify.c, stats.c, monitor.c ... */
-void watch_touch(struct exec *x, unsigned db, const struct key *k); /* shard lock held */
-void watch_touch_db(struct exec *x, int db);                        /* exclusive section */
-void session_unwatch(struct session *s);                            /* takes shard locks */
-void session_discard(struct session *s);                            /* leaves MULTI */
-bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
+void watch_touch_slow(struct exec *x, unsigned db, const struct key *k);
+static inline void watch_touch(struct exec *x, unsigned db,
+                               const struct key *k) /* shard lock held */
+{
+    if (unlikely(x->shards[k->shard].watches != NULL)) {
+        watch_touch_slow(x, db, k);
+    }
+}
+void watch_touch_swap(struct exec *x, unsigned a,
+                      unsigned b); /* exclusive section, before the swap */
+unsigned multi_count(const struct session *s);
+void watch_touch_db(struct exec *x, int db); /* exclusive section */
+void session_unwatch(struct session *s);     /* takes shard locks */
+void session_discard(struct session *s);     /* leaves MULTI */
+bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv,
+                 unsigned argc);
 void multi_flag_error(struct session *s);
 void events_publish(struct txn *t, uint64_t gate);
-void waits_ready(struct txn *t, unsigned db, const struct key *k);  /* shard lock held: remember it when somebody waits */
-void waits_serve(struct txn *t);                                    /* after the record, locks of t still held */
-void waits_serve_rest(struct worker *w);                            /* after unlocking: those that need more locks */
+void waits_ready(struct txn *t, unsigned db,
+                 const struct key *k);   /* shard lock held: remember it when somebody waits */
+void waits_serve(struct txn *t);         /* after the record, locks of t still held */
+void waits_serve_rest(struct worker *w); /* after unlocking: those that need more locks */
+bool session_unblock(struct session *s,
+                     bool with_error); /* CLIENT UNBLOCK: exclusive section or home reactor */
 void error_count(struct exec *x, struct worker *w, struct slice code);
-void slowlog_note(struct call *c, uint64_t us);
-void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv, unsigned argc);
+void slowlog_note(struct call *c, uint64_t ticks);
+bool session_subscribed(const struct session *s); /* to anything */
+void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
+                  unsigned argc);
 bool memory_make_room(struct worker *w); /* true: under maxmemory (after evicting) */
+void key_expire_now(struct call *c, const struct key *k,
+                    struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
+
+extern const struct command multi_commands[], connection_commands[];
 
 static inline uint8_t key_group(const struct key *k)
 {

@@ -1,0 +1,362 @@
+/* access.c -- Keys as handlers see them: expiry, access clocks, and the bookkeeping of every
+ * change. SPDX-License-Identifier: BSD-3-Clause LOCKS    The shard of the key is held by the
+ * transaction (or it is exclusive); asserted by the store. */
+#include "exec/exec_int.h"
+#include "base/rng.h"
+#include <limits.h>
+#include <math.h>
+
+static inline struct shard *shard_of(struct call *c, const struct key *k)
+{
+    return keyspace_shard(c->ks, k->shard);
+}
+
+struct key call_key(struct call *c, struct slice s)
+{
+    return keyspace_key(c->ks, s);
+}
+
+bool entry_expired(const struct call *c, const struct entry *e)
+{
+    int64_t at = entry_expire(e);
+    return at >= 0 && at <= c->now_ms && !(c->flags & CALL_REPLAY);
+}
+
+/* ---- Access clock: LRU seconds or LFU (16 bits of minutes, 8 bits of counter) ---- */
+
+#define LFU_INIT 5
+
+static uint32_t lru_now(int64_t now_ms)
+{
+    return (uint32_t)(now_ms / 1000) & 0xffffff;
+}
+
+static uint32_t lfu_minutes(int64_t now_ms)
+{
+    return (uint32_t)(now_ms / 60000) & 0xffff;
+}
+
+static unsigned lfu_decayed(struct exec *x, uint32_t clock, int64_t now_ms)
+{
+    unsigned counter = clock & 0xff;
+    int64_t decay = option_int(&x->opt.lfu_decay_time);
+    uint32_t passed = (lfu_minutes(now_ms) - (clock >> 8)) & 0xffff;
+    int64_t periods = decay > 0 ? passed / decay : 0;
+    return periods >= counter ? 0 : counter - (unsigned)periods;
+}
+
+static void clock_touch(struct call *c, struct entry *e)
+{
+    struct exec *x = c->x;
+    uint32_t old = entry_clock(e), now;
+    if (POLICY_IS_LFU(option_int(&x->opt.maxmemory_policy))) {
+        unsigned counter = lfu_decayed(x, old, c->now_ms);
+        if (counter < 255) {
+            double base = counter > LFU_INIT ? (double)(counter - LFU_INIT) : 0;
+            if (rng_unit() < 1.0 / (base * (double)option_int(&x->opt.lfu_log_factor) + 1)) {
+                counter++;
+            }
+        }
+        now = lfu_minutes(c->now_ms) << 8 | counter;
+    } else {
+        now = lru_now(c->now_ms);
+    }
+    if (now != old) { /* do not dirty the line of a hot key */
+        entry_set_clock(e, now);
+    }
+}
+
+static void clock_init_entry(struct call *c, struct entry *e)
+{
+    if (POLICY_IS_LFU(option_int(&c->x->opt.maxmemory_policy))) {
+        entry_set_clock(e, lfu_minutes(c->now_ms) << 8 | LFU_INIT);
+    } else {
+        entry_set_clock(e, lru_now(c->now_ms));
+    }
+}
+
+int64_t entry_idle_s(struct exec *x, const struct entry *e, int64_t now_ms)
+{
+    (void)x;
+    return (lru_now(now_ms) - entry_clock(e)) & 0xffffff;
+}
+
+unsigned entry_lfu(struct exec *x, const struct entry *e, int64_t now_ms)
+{
+    return lfu_decayed(x, entry_clock(e), now_ms);
+}
+
+void entry_set_idle(struct exec *x, struct entry *e, int64_t idle_s, int64_t now_ms)
+{
+    (void)x;
+    entry_set_clock(e, (uint32_t)(now_ms / 1000 - idle_s) & 0xffffff);
+}
+
+void entry_set_lfu(struct exec *x, struct entry *e, unsigned freq, int64_t now_ms)
+{
+    (void)x;
+    entry_set_clock(e, lfu_minutes(now_ms) << 8 | (freq & 0xff));
+}
+
+/* ---- Expiry on access ---- */
+
+/* Deletes an expired entry with its DEL effect and event; the effect stands before that of the
+ * command. */
+void key_expire_now(struct call *c, const struct key *k, struct entry *e)
+{
+    shard_delete(shard_of(c, k), c->db, e);
+    struct slice argv[] = { S("DEL"), k->s };
+    fx_argv(c->in->t, c->db, argv, 2);
+    fx_slot(c->in->t, k);
+    txn_touch(c->in->t, k, true);
+    watch_touch(c->x, c->db, k);
+    counter_add(&c->in->w->expired, 1);
+    notify(c, NOTIFY_EXPIRED, "expired", k);
+}
+
+/* What a read sees of an expired entry: nothing. While active expiry is off the first access
+ * deletes it, as in Redis. */
+static struct entry *expired_read(struct call *c, const struct key *k, struct entry *e)
+{
+    if (unlikely(!option_int(&c->x->opt.active_expire)) &&
+        (c->in->t->exclusive || c->in->t->nlocked > 0)) {
+        key_expire_now(c, k, e);
+    }
+    return NULL;
+}
+
+struct entry *key_peek(struct call *c, const struct key *k)
+{
+    struct entry *e = shard_find(shard_of(c, k), c->db, k);
+    if (e != NULL && unlikely(entry_expired(c, e))) {
+        e = expired_read(c, k, e);
+    }
+    return e;
+}
+
+struct entry *key_read(struct call *c, const struct key *k)
+{
+    struct entry *e = key_peek(c, k);
+    if (unlikely(c->flags & CALL_REPLAY)) {
+        return e;
+    }
+    if (e == NULL) {
+        counter_add(&c->in->w->misses, 1);
+        notify(c, NOTIFY_KEY_MISS, "keymiss", k);
+        return NULL;
+    }
+    counter_add(&c->in->w->hits, 1);
+    if (c->session == NULL || !c->session->no_touch) {
+        clock_touch(c, e);
+    }
+    return e;
+}
+
+struct entry *key_write(struct call *c, const struct key *k)
+{
+    struct entry *e = shard_find(shard_of(c, k), c->db, k);
+    if (e == NULL || unlikely(c->flags & CALL_REPLAY)) {
+        return e;
+    }
+    if (unlikely(entry_expired(c, e))) {
+        key_expire_now(c, k, e);
+        return NULL;
+    }
+    clock_touch(c, e);
+    return e;
+}
+
+bool key_is(struct call *c, const struct entry *e, enum obj_type t)
+{
+    if (e == NULL || entry_type(e) == t) {
+        return true;
+    }
+    reply_wrongtype(c);
+    return false;
+}
+
+/* ---- Changes ---- */
+
+void key_changed(struct call *c, const struct key *k)
+{
+    c->in->changed = true;
+    if (unlikely(c->flags & CALL_REPLAY)) {
+        return;
+    }
+    struct txn *t = c->in->t;
+    if (t->w->x->wal != NULL) {
+        fx_slot(t, k);
+        txn_touch(t, k, true);
+    }
+    watch_touch(c->x, c->db, k);
+}
+
+static void created(struct call *c, const struct key *k)
+{
+    notify(c, NOTIFY_NEW, "new", k);
+    key_ready(c, k);
+}
+
+struct entry *key_set_string(struct call *c, const struct key *k, struct slice v,
+                             enum string_form form, bool keep_expire)
+{
+    struct entry *e = shard_set_string(shard_of(c, k), c->db, k, v, form, keep_expire);
+    if (unlikely(e == NULL)) {
+        reply_oom(c);
+        return NULL;
+    }
+    clock_init_entry(c, e);
+    key_changed(c, k);
+    return e;
+}
+
+struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi, bool keep_expire)
+{
+    if (unlikely(c->in->req != NULL && c->argv[argi].n >= 32768)) {
+        /* The log needs the bytes too: they are serialized before the buffer changes hands. */
+        struct slice v = c->argv[argi];
+        char *big = c->in->t->w->x->wal == NULL || c->flags & CALL_REPLAY
+                        ? request_take_big(c->in->req, argi)
+                        : NULL;
+        if (big != NULL) {
+            struct entry *e =
+                shard_set_string_owned(shard_of(c, k), c->db, k, big, v.n, keep_expire);
+            if (e == NULL) {
+                mem_free(big);
+                reply_oom(c);
+                return NULL;
+            }
+            clock_init_entry(c, e);
+            key_changed(c, k);
+            return e;
+        }
+    }
+    return key_set_string(c, k, c->argv[argi], STRING_AUTO, keep_expire);
+}
+
+struct entry *key_set_int(struct call *c, const struct key *k, int64_t v, bool keep_expire)
+{
+    struct entry *e = shard_set_int(shard_of(c, k), c->db, k, v, keep_expire);
+    if (unlikely(e == NULL)) {
+        reply_oom(c);
+        return NULL;
+    }
+    clock_init_entry(c, e);
+    key_changed(c, k);
+    return e;
+}
+
+struct entry *key_add(struct call *c, const struct key *k, enum obj_type t, enum obj_enc enc,
+                      void *ptr)
+{
+    struct entry *e = shard_add_object(shard_of(c, k), c->db, k, t, enc, ptr);
+    clock_init_entry(c, e);
+    key_changed(c, k);
+    created(c, k);
+    return e;
+}
+
+bool key_delete(struct call *c, const struct key *k)
+{
+    struct entry *e = key_write(c, k);
+    if (e == NULL) {
+        return false;
+    }
+    shard_delete(shard_of(c, k), c->db, e);
+    key_changed(c, k);
+    return true;
+}
+
+struct entry *key_expire_at(struct call *c, const struct key *k, struct entry *e, int64_t unix_ms)
+{
+    e = shard_set_expire(shard_of(c, k), c->db, e, unix_ms);
+    key_changed(c, k);
+    return e;
+}
+
+void key_rename(struct call *c, const struct key *from, const struct key *to)
+{
+    struct entry *e = shard_find(shard_of(c, from), c->db, from);
+    must(e != NULL);
+    int64_t expire = entry_expire(e);
+    struct entry *taken = shard_take(shard_of(c, from), c->db, e);
+    shard_insert_as(shard_of(c, to), c->db, to, taken, expire);
+    key_changed(c, from);
+    key_changed(c, to);
+    key_ready(c, to);
+}
+
+void key_move_db(struct call *c, const struct key *k, unsigned to_db)
+{
+    struct shard *s = shard_of(c, k);
+    struct entry *e = shard_find(s, c->db, k);
+    must(e != NULL);
+    int64_t expire = entry_expire(e);
+    struct entry *taken = shard_take(s, c->db, e);
+    shard_insert_as(s, to_db, k, taken, expire);
+    key_changed(c, k);
+    unsigned db = c->db;
+    c->db = to_db;
+    key_changed(c, k);
+    key_ready(c, k);
+    c->db = db;
+}
+
+bool key_copy(struct call *c, const struct key *from, unsigned to_db, const struct key *to)
+{
+    struct entry *e = shard_find(shard_of(c, from), c->db, from);
+    must(e != NULL);
+    struct entry *copy = shard_copy_as(shard_of(c, to), to_db, to, e, entry_expire(e));
+    if (copy == NULL) {
+        reply_oom(c);
+        return false;
+    }
+    clock_init_entry(c, copy);
+    unsigned db = c->db;
+    c->db = to_db;
+    key_changed(c, to);
+    key_ready(c, to);
+    c->db = db;
+    return true;
+}
+
+void key_ready(struct call *c, const struct key *k)
+{
+    if (!(c->flags & CALL_REPLAY) && c->x->shards[k->shard].waits != NULL) {
+        waits_ready(c->in->t, c->db, k);
+    }
+}
+
+size_t call_flush(struct call *c, int db, bool async)
+{
+    must(c->in->t->exclusive || (c->flags & CALL_REPLAY));
+    if (!(c->flags & CALL_REPLAY)) {
+        watch_touch_db(c->x, db);
+    }
+    c->in->changed = true;
+    c->in->t->slot = WAL_SLOT_ALL;
+    return keyspace_flush(c->ks, db, async);
+}
+
+/* ---- Shard locks of handlers that walk the keyspace ---- */
+
+void call_shard_lock(struct call *c, struct shard *s)
+{
+    if (!c->in->t->exclusive) {
+        shard_lock(s);
+    }
+}
+
+void call_shard_unlock(struct call *c, struct shard *s)
+{
+    if (!c->in->t->exclusive) {
+        shard_unlock(s);
+    }
+}
+
+void call_gate_all(struct call *c)
+{
+    if (c->x->wal != NULL && !(c->flags & CALL_REPLAY)) {
+        c->in->t->gate = u64_max(c->in->t->gate, wal_tail(c->x->wal));
+    }
+}

@@ -1,0 +1,541 @@
+/* blocking.c -- Clients that wait for a key: parked sessions, served in order by whoever makes the
+ * key ready. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A WAITER      holds copies of everything its command needs, and one node in the list of each key
+ * it waits for. It belongs to its session's reactor, which alone unlinks and frees it; others only
+ * claim it.
+ *
+ *                        claim (server)             served
+ *               WAITING ----------------> CLAIMED ----------> DONE -> message to the reactor:
+ * reply, unlink, free |   <----------------     | |    nothing to serve
+ *                  +---- timeout, UNBLOCK, close (reactor) ----> DONE
+ *
+ *               Every move is one compare-and-swap, so a waiter is served or ended once. A close
+ * that meets CLAIMED leaves `cancel`; whoever un-claims looks at it after (both sequentially
+ * consistent: one of the two sees the other). SERVING       Under the locks of the command that
+ * made the key ready, after its record: first blocked, first served. The waiter's handler runs
+ *               again as CALL_SERVING; its effects are a record of their own. When it needs locks
+ * that are not held (a destination key), it is left for waits_serve_rest(), which takes the whole
+ * set in order and looks again. LOCKS         Nodes: the shard lock of their key. */
+#include "exec/exec_int.h"
+#include "exec/keymap.h"
+
+enum wait_state { WAIT_WAITING, WAIT_CLAIMED, WAIT_DONE };
+
+struct wait_node {
+    struct wait_node *prev, *next;
+    struct waiter *owner;
+    struct keynode *at;
+    bool linked;
+};
+struct waiter {
+    /* set when it blocks */
+    struct worker *home;
+    struct session *session; /* home reactor only; NULL once it closed */
+    struct queued *args;
+    const struct cmd_ref *ref;
+    unsigned db;
+    int resp;
+    enum block_kind kind;
+    int64_t deadline_ms;
+    void (*timeout_reply)(struct call *c);
+    struct key *keys; /* all declared keys of the command, bytes in args */
+    unsigned nkeys, first, n;
+    struct reactor_timer timer;
+
+    /* atomic */
+    _Atomic int state; /* enum wait_state */
+    _Atomic bool cancel;
+
+    struct wait_node node[]; /* n of them, for keys[first..] ; under each key's shard lock */
+};
+struct served { /* tells the home reactor */
+    struct message m;
+    struct waiter *w;
+    struct out out;
+    uint64_t gate, lsn;
+    bool close_only; /* it was cancelled: nothing to say */
+    const char *error;
+    uint64_t ticks;
+};
+
+static bool move_state(struct waiter *w, int from, int to)
+{
+    return atomic_compare_exchange_strong_explicit(&w->state, &from, to, memory_order_seq_cst,
+                                                   memory_order_seq_cst);
+}
+
+/* ---- Parking ---- */
+
+bool call_may_block(const struct call *c)
+{
+    return c->session != NULL ? !(c->flags & (CALL_MULTI | CALL_SCRIPT | CALL_REPLAY))
+                              : (c->flags & CALL_SERVING) != 0;
+}
+
+bool call_serves(const struct call *c, unsigned i)
+{
+    return !(c->flags & CALL_SERVING) || i == c->in->serving_key;
+}
+
+static void node_link(struct exec *x, struct waiter *w, unsigned i)
+{
+    struct wait_node *n = &w->node[i];
+    const struct key *k = &w->keys[w->first + i];
+    n->owner = w;
+    n->at = keymap_make(&x->shards[k->shard].waits, w->db, k);
+    n->prev = n->at->tail;
+    if (n->prev != NULL) {
+        n->prev->next = n;
+    } else {
+        n->at->head = n;
+    }
+    n->at->tail = n;
+    n->at->count++;
+    n->linked = true;
+}
+
+static void node_unlink(struct exec *x, struct wait_node *n)
+{
+    if (!n->linked) {
+        return;
+    }
+    struct keynode *at = n->at;
+    if (n->prev != NULL) {
+        n->prev->next = n->next;
+    } else {
+        at->head = n->next;
+    }
+    if (n->next != NULL) {
+        n->next->prev = n->prev;
+    } else {
+        at->tail = n->prev;
+    }
+    n->linked = false;
+    if (--at->count == 0) {
+        keymap_drop(&x->shards[at->key.shard].waits, at);
+    }
+}
+
+static void on_timer(struct reactor *r, struct reactor_timer *t);
+
+void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n,
+                int64_t deadline_ms, void (*timeout_reply)(struct call *c))
+{
+    c->in->blocked = true;
+    if (c->flags & CALL_SERVING) {
+        return; /* it keeps its place */
+    }
+    struct session *s = c->session;
+    struct waiter *w = mem_calloc(sizeof *w + n * sizeof w->node[0]);
+    w->home = s->w;
+    w->session = s;
+    w->ref = c->in->ref;
+    w->args = queued_copy(w->ref, c->argv, c->argc);
+    w->db = c->db;
+    w->resp = c->resp;
+    w->kind = kind;
+    w->deadline_ms = deadline_ms;
+    w->timeout_reply = timeout_reply;
+    w->first = first;
+    w->n = n;
+    w->nkeys = c->nkeys;
+    w->keys = mem_alloc(c->nkeys * sizeof *w->keys);
+    for (unsigned i = 0; i < c->nkeys; i++) { /* the same bytes, in the copy of the arguments */
+        w->keys[i] = c->keys[i];
+        for (unsigned a = 0; a < c->argc; a++) {
+            if (c->argv[a].p == c->keys[i].s.p) {
+                w->keys[i].s.p = w->args->argv[a].p;
+                break;
+            }
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        node_link(c->x, w, i);
+    }
+    s->waiter = w;
+    if (deadline_ms > 0) {
+        w->timer.fire = on_timer;
+        reactor_timer_set(s->w->r, &w->timer, deadline_ms);
+    }
+    conn_stop(s->conn, STOP_BLOCKED);
+    atomic_fetch_add_explicit(&c->x->blocked_now, 1, memory_order_relaxed);
+}
+
+/* On the home reactor, state DONE: out of all lists and gone. */
+static void waiter_free(struct waiter *w)
+{
+    struct exec *x = w->home->x;
+    for (unsigned i = 0; i < w->n; i++) {
+        struct shard *s = keyspace_shard(x->ks, w->keys[w->first + i].shard);
+        if (w->home->in_section) {
+            node_unlink(x, &w->node[i]);
+        } else {
+            shard_lock(s);
+            node_unlink(x, &w->node[i]);
+            shard_unlock(s);
+        }
+    }
+    reactor_timer_cancel(w->home->r, &w->timer);
+    atomic_fetch_sub_explicit(&x->blocked_now, 1, memory_order_relaxed);
+    mem_free(w->keys);
+    mem_free(w->args);
+    mem_free(w);
+}
+
+/* ---- Ending without being served: on the home reactor ---- */
+
+static void waiter_call(struct waiter *w, struct call *c, struct call_int *in)
+{
+    *in = (struct call_int){ .t = &w->home->txn, .w = w->home, .ref = w->ref };
+    *c = (struct call){ .cmd = w->ref->row,
+                        .argv = w->args->argv,
+                        .argc = w->args->argc,
+                        .nkeys = w->nkeys,
+                        .keys = w->keys,
+                        .db = w->db,
+                        .resp = w->resp,
+                        .now_ms = worker_now_ms(w->home),
+                        .x = w->home->x,
+                        .ks = w->home->x->ks,
+                        .session = w->session,
+                        .out = conn_out(w->session->conn),
+                        .in = in };
+}
+
+static void end_with(struct waiter *w, const char *error)
+{
+    struct session *s = w->session;
+    struct call c;
+    struct call_int in;
+    txn_begin(&w->home->txn, w->home);
+    waiter_call(w, &c, &in);
+    if (error != NULL) {
+        reply_error(&c, error);
+    } else {
+        w->timeout_reply(&c);
+    }
+    s->waiter = NULL;
+    conn_gate(s->conn, s->last_gate);
+    w->home->ticks = clock_ticks();
+    call_account(s, &c);
+    waiter_free(w);
+    session_resume(s);
+}
+
+static void on_timer(struct reactor *r, struct reactor_timer *t)
+{
+    struct waiter *w = container_of(t, struct waiter, timer);
+    if (move_state(w, WAIT_WAITING, WAIT_DONE)) {
+        end_with(w, NULL);
+    } else if (atomic_load_explicit(&w->state, memory_order_seq_cst) == WAIT_CLAIMED) {
+        reactor_timer_set(r, t, reactor_now_ms(r) + 1); /* it may yet be un-claimed */
+    }
+}
+
+static void on_ended(struct reactor *r, struct message *m)
+{
+    (void)r;
+    struct served *d = container_of(m, struct served, m);
+    struct waiter *w = d->w;
+    if (w->session == NULL || d->close_only) {
+        waiter_free(w);
+    } else {
+        end_with(w, d->error);
+    }
+    mem_free(d);
+}
+
+static void post_end(struct waiter *w, const char *error, bool close_only)
+{
+    struct served *d = mem_calloc(sizeof *d);
+    d->w = w;
+    d->error = error;
+    d->close_only = close_only;
+    d->m.run = on_ended;
+    reactor_post(w->home->r, &d->m);
+}
+
+/* CLIENT UNBLOCK; in an exclusive section or on the home reactor. False: not blocked (any more). */
+bool session_unblock(struct session *s, bool with_error)
+{
+    struct waiter *w = s->waiter;
+    if (w == NULL || !move_state(w, WAIT_WAITING, WAIT_DONE)) {
+        return false;
+    }
+    post_end(w, with_error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : NULL, false);
+    return true;
+}
+
+void session_unblock_closed(struct session *s)
+{
+    struct waiter *w = s->waiter;
+    if (w == NULL) {
+        return;
+    }
+    s->waiter = NULL;
+    w->session = NULL;
+    atomic_store_explicit(&w->cancel, true, memory_order_seq_cst);
+    if (move_state(w, WAIT_WAITING, WAIT_DONE)) {
+        waiter_free(w);
+    } /* else: a message about it is on its way, or whoever un-claims it sends one */
+}
+
+/* ---- Serving ---- */
+
+static void on_served(struct reactor *r, struct message *m)
+{
+    (void)r;
+    struct served *d = container_of(m, struct served, m);
+    struct waiter *w = d->w;
+    struct session *s = w->session;
+    waiter_free(w);
+    if (s == NULL) {
+        out_clear(&d->out);
+        mem_free(d);
+        return;
+    }
+    s->waiter = NULL;
+    if (s->reply_mode == REPLY_ON) {
+        out_splice(conn_out(s->conn), &d->out);
+    } else {
+        out_clear(&d->out);
+    }
+    s->last_lsn = u64_max(s->last_lsn, d->lsn);
+    s->last_gate = u64_max(s->last_gate, d->gate);
+    conn_gate(s->conn, d->gate);
+    counter_add(&s->w->unblocked, 1);
+    mem_free(d);
+    session_resume(s);
+}
+
+void waits_ready(struct txn *t, unsigned db, const struct key *k)
+{
+    if (keymap_find(t->w->x->shards[k->shard].waits, db, k) == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < t->nready; i++) {
+        if (t->ready[i].db == db && slice_eq(t->ready[i].key.s, k->s)) {
+            return;
+        }
+    }
+    if (t->nready == t->ready_cap) {
+        t->ready_cap = t->ready_cap == 0 ? 8 : t->ready_cap * 2;
+        t->ready = mem_realloc(t->ready, t->ready_cap * sizeof *t->ready);
+    }
+    t->ready[t->nready] = (struct ready_key){ db, *k };
+    t->ready[t->nready].key.s.p = mem_dup(k->s.p, k->s.n);
+    t->nready++;
+}
+
+static bool shard_is_locked(const struct txn *t, uint32_t shard)
+{
+    if (t->exclusive) {
+        return true;
+    }
+    for (unsigned i = 0; i < t->nlocked; i++) {
+        if (t->locked[i] == shard) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool locks_suffice(const struct txn *t, const struct waiter *w)
+{
+    if (w->ref->row->flags & CMD_SERVE_ONE) {
+        return true; /* the ready key's shard is held */
+    }
+    for (unsigned i = 0; i < w->nkeys; i++) {
+        if (!shard_is_locked(t, w->keys[i].shard)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void unclaim(struct waiter *w)
+{
+    must(move_state(w, WAIT_CLAIMED, WAIT_WAITING));
+    if (atomic_load_explicit(&w->cancel, memory_order_seq_cst) &&
+        move_state(w, WAIT_WAITING, WAIT_DONE)) {
+        post_end(w, NULL, true);
+    }
+}
+
+/* The claimed waiter's command, under t's locks. True: served, its message is on the way. */
+static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *rk)
+{
+    struct worker *me = t->w;
+    struct txn *own = &me->serve_txn;
+    txn_begin(own, me);
+    own->exclusive = t->exclusive;
+    own->locked = t->locked;
+    own->nlocked = t->nlocked;
+    own->gate = u64_max(own->gate, t->lsn); /* it saw what made the key ready */
+    struct served *d = mem_calloc(sizeof *d);
+    d->w = w;
+    struct call_int in = { .t = own, .w = me, .ref = w->ref, .serving = w };
+    struct call c = { .cmd = w->ref->row,
+                      .argv = w->args->argv,
+                      .argc = w->args->argc,
+                      .nkeys = w->nkeys,
+                      .keys = w->keys,
+                      .db = w->db,
+                      .resp = w->resp,
+                      .flags = CALL_SERVING,
+                      .now_ms = worker_now_ms(me),
+                      .x = me->x,
+                      .ks = me->x->ks,
+                      .out = &d->out,
+                      .in = &in };
+    for (unsigned i = 0; i < w->nkeys; i++) {
+        if (w->keys[i].hash == rk->key.hash && slice_eq(w->keys[i].s, rk->key.s)) {
+            in.serving_key = i;
+            break;
+        }
+    }
+    if (!(w->ref->row->flags & CMD_SERVE_ONE)) {
+        txn_gates(own, w->keys, w->nkeys);
+    }
+    uint64_t start = clock_ticks();
+    call_invoke(&c);
+    if (in.blocked) {
+        fx_reset(own);
+        own->ntouched = 0;
+        out_clear(&d->out);
+        mem_free(d);
+        return false;
+    }
+    txn_commit(own);
+    struct cmd_stat *st = &me->stats[w->ref->id];
+    counter_add(&st->calls, 1);
+    counter_add(&st->ticks, clock_ticks() - start);
+    counter_add(&st->failed, in.error ? 1 : 0);
+    d->gate = own->gate;
+    d->lsn = own->lsn;
+    d->m.run = on_served;
+    must(move_state(w, WAIT_CLAIMED, WAIT_DONE));
+    reactor_post(w->home->r, &d->m);
+    return true;
+}
+
+static struct wait_node *first_waiting(struct keynode *at, struct wait_node *from)
+{
+    struct wait_node *n = from != NULL ? from->next : (at != NULL ? at->head : NULL);
+    while (n != NULL &&
+           atomic_load_explicit(&n->owner->state, memory_order_relaxed) != WAIT_WAITING) {
+        n = n->next;
+    }
+    return n;
+}
+
+static void leave_for_rest(struct worker *w, const struct ready_key *rk)
+{
+    if (w->nrest == w->rest_cap) {
+        w->rest_cap = w->rest_cap == 0 ? 8 : w->rest_cap * 2;
+        w->rest = mem_realloc(w->rest, w->rest_cap * sizeof *w->rest);
+    }
+    w->rest[w->nrest] = *rk;
+    w->rest[w->nrest++].key.s.p = mem_dup(rk->key.s.p, rk->key.s.n);
+    w->waits_left = true;
+}
+
+static void serve_key(struct txn *t, const struct ready_key *rk)
+{
+    struct exec *x = t->w->x;
+    struct shard *s = keyspace_shard(x->ks, rk->key.shard);
+    struct wait_node *n = NULL;
+    for (;;) {
+        if (shard_find(s, rk->db, &rk->key) == NULL) {
+            return; /* used up */
+        }
+        n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), n);
+        if (n == NULL) {
+            return;
+        }
+        struct waiter *w = n->owner;
+        if (!locks_suffice(t, w)) {
+            leave_for_rest(t->w, rk);
+            return; /* nobody behind it may overtake */
+        }
+        if (!move_state(w, WAIT_WAITING, WAIT_CLAIMED)) {
+            continue;
+        }
+        if (!serve_one(t, w, rk)) {
+            unclaim(w);
+        }
+    }
+}
+
+/* Keys that serving made ready join the end of t's list. */
+static void take_over_ready(struct txn *t, struct txn *own)
+{
+    for (unsigned i = 0; i < own->nready; i++) {
+        if (t->nready == t->ready_cap) {
+            t->ready_cap = t->ready_cap == 0 ? 8 : t->ready_cap * 2;
+            t->ready = mem_realloc(t->ready, t->ready_cap * sizeof *t->ready);
+        }
+        t->ready[t->nready++] = own->ready[i];
+    }
+    own->nready = 0;
+}
+
+void waits_serve(struct txn *t)
+{
+    if (t == &t->w->serve_txn) {
+        return; /* the outer one goes on with what it made ready */
+    }
+    for (unsigned i = 0; i < t->nready; i++) {
+        struct ready_key rk = t->ready[i];
+        serve_key(t, &rk);
+        mem_free((void *)(uintptr_t)rk.key.s.p);
+        take_over_ready(t, &t->w->serve_txn);
+    }
+    t->nready = 0;
+}
+
+/* One waiter of rk with all its locks. True: served, look again. */
+static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
+{
+    struct exec *x = w->x;
+    struct shard *s = keyspace_shard(x->ks, rk->key.shard);
+    shard_lock(s);
+    struct wait_node *n =
+        first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), NULL);
+    bool claimed = n != NULL && shard_find(s, rk->db, &rk->key) != NULL &&
+                   move_state(n->owner, WAIT_WAITING, WAIT_CLAIMED);
+    struct waiter *wt = claimed ? n->owner : NULL;
+    shard_unlock(s);
+    if (!claimed) {
+        return false;
+    }
+    worker_keys_reserve(w, wt->nkeys); /* claimed: nobody frees it */
+    struct txn *t = &w->txn;
+    txn_begin(t, w);
+    txn_lock(t, wt->keys, wt->nkeys, w->lock_set);
+    bool served = serve_one(t, wt, rk);
+    if (!served) {
+        unclaim(wt);
+    }
+    take_over_ready(t, &w->serve_txn);
+    if (t->nready > 0) {
+        waits_serve(t);
+    }
+    txn_unlock(t);
+    return served;
+}
+
+void waits_serve_rest(struct worker *w)
+{
+    uint64_t gate = w->txn.gate, lsn = w->txn.lsn;
+    while (w->nrest > 0) {
+        struct ready_key rk = w->rest[--w->nrest];
+        while (serve_with_all_locks(w, &rk)) {
+        }
+        mem_free((void *)(uintptr_t)rk.key.s.p);
+    }
+    w->waits_left = false;
+    w->txn.gate = gate;
+    w->txn.lsn = lsn;
+}

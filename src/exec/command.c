@@ -1,0 +1,306 @@
+/* command.c -- The command table: rows by name, their statistics ids, and the keys a request
+ * declares. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      Everything about a command derives from its row. The table is built once, before any
+ * thread starts, and only read after. THREADS  Any; read-only after start. exec_rename_command()
+ * before start. */
+#include "exec/exec_int.h"
+#include <ctype.h>
+#include <stdio.h>
+
+#define TABLE_SLOTS 1024 /* power of two, above twice the number of top-level commands */
+
+struct command_table {
+    struct cmd_ref *top[TABLE_SLOTS]; /* open addressing by name_hash() */
+    struct cmd_ref *by_id[TABLE_SLOTS];
+    unsigned count;
+    const struct command *families[64];
+    unsigned nfamilies;
+};
+
+static inline uint32_t name_hash(const char *p, size_t n)
+{
+    uint32_t h = 2166136261u ^ (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        h = (h ^ ((uint8_t)p[i] | 0x20)) * 16777619u;
+    }
+    return h ^ (h >> 15);
+}
+
+static bool name_eq(struct slice name, struct slice lower)
+{
+    if (name.n != lower.n) {
+        return false;
+    }
+    for (size_t i = 0; i < name.n; i++) {
+        char ch = name.p[i];
+        if (ch >= 'A' && ch <= 'Z') {
+            ch = (char)(ch | 0x20);
+        }
+        if (ch != lower.p[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Categories that follow from the flags, as Redis derives them. */
+static uint32_t acl_of(const struct command *row)
+{
+    uint32_t acl = row->acl, f = row->flags;
+    if (f & CMD_WRITE) {
+        acl |= ACL_WRITE;
+    }
+    if ((f & CMD_READONLY) && !(acl & ACL_SCRIPTING)) {
+        acl |= ACL_READ;
+    }
+    if (f & CMD_ADMIN) {
+        acl |= ACL_ADMIN | ACL_DANGEROUS;
+    }
+    if (f & CMD_PUBSUB) {
+        acl |= ACL_PUBSUB;
+    }
+    if (f & CMD_BLOCKING) {
+        acl |= ACL_BLOCKING;
+    }
+    acl |= (f & CMD_FAST) ? ACL_FAST : ACL_SLOW;
+    return acl;
+}
+
+static bool one_key_at_1(const struct command *row)
+{
+    const struct keyspec *k = &row->keys[0];
+    return row->getkeys == NULL && row->sub == NULL && row->exclusive == NULL && k->step == 1 &&
+           k->begin == 1 && k->keyword == NULL && k->last == 0 && !k->numkeys &&
+           row->keys[1].step == 0;
+}
+
+static void ref_fill(struct command_table *t, struct cmd_ref *ref, const struct command *row,
+                     const struct cmd_ref *parent)
+{
+    ref->row = row;
+    ref->parent = parent;
+    ref->name = slice_str(row->name);
+    if (parent != NULL) {
+        snprintf(ref->full, sizeof ref->full, "%s|%s", parent->full, row->name);
+    } else {
+        snprintf(ref->full, sizeof ref->full, "%s", row->name);
+    }
+    must(t->count < TABLE_SLOTS);
+    ref->id = t->count;
+    t->by_id[t->count++] = ref;
+    ref->acl = acl_of(row);
+    ref->one_key = one_key_at_1(row);
+    for (const struct command *s = row->sub; s != NULL && s->name != NULL; s++) {
+        ref->nsub++;
+    }
+    if (ref->nsub > 0) {
+        ref->sub = mem_calloc(ref->nsub * sizeof *ref->sub);
+        for (unsigned i = 0; i < ref->nsub; i++) {
+            ref_fill(t, &ref->sub[i], &row->sub[i], ref);
+        }
+    }
+}
+
+static void table_put(struct command_table *t, struct cmd_ref *ref)
+{
+    uint32_t at = name_hash(ref->name.p, ref->name.n) & (TABLE_SLOTS - 1);
+    while (t->top[at] != NULL) {
+        must(!name_eq(t->top[at]->name, ref->name));
+        at = (at + 1) & (TABLE_SLOTS - 1);
+    }
+    t->top[at] = ref;
+}
+
+int commands_new(struct exec *x)
+{
+    x->commands = mem_calloc(sizeof *x->commands);
+    return 0;
+}
+
+void commands_free(struct exec *x)
+{
+    struct command_table *t = x->commands;
+    for (unsigned i = 0; i < t->count; i++) {
+        mem_free(t->by_id[i]->sub != NULL ? t->by_id[i]->sub : NULL);
+    }
+    for (unsigned i = 0; i < t->count; i++) {
+        if (t->by_id[i]->parent == NULL) {
+            mem_free(t->by_id[i]);
+        }
+    }
+    mem_free(t);
+}
+
+void exec_register(struct exec *x, const struct command *rows)
+{
+    struct command_table *t = x->commands;
+    must(t->nfamilies < countof(t->families));
+    t->families[t->nfamilies++] = rows;
+    for (const struct command *row = rows; row->name != NULL; row++) {
+        struct cmd_ref *ref = mem_calloc(sizeof *ref);
+        ref_fill(t, ref, row, NULL);
+        table_put(t, ref);
+    }
+}
+
+const struct command *const *exec_families(struct exec *x, unsigned *n)
+{
+    *n = x->commands->nfamilies;
+    return x->commands->families;
+}
+
+unsigned commands_count(const struct exec *x)
+{
+    return x->commands->count;
+}
+
+const struct cmd_ref *command_by_id(const struct exec *x, unsigned id)
+{
+    return x->commands->by_id[id];
+}
+
+static struct cmd_ref **table_at(struct command_table *t, struct slice name)
+{
+    uint32_t at = name_hash(name.p, name.n) & (TABLE_SLOTS - 1);
+    while (t->top[at] != NULL) {
+        if (name_eq(name, t->top[at]->name)) {
+            return &t->top[at];
+        }
+        at = (at + 1) & (TABLE_SLOTS - 1);
+    }
+    return NULL;
+}
+
+const struct cmd_ref *command_lookup_top(const struct exec *x, struct slice name)
+{
+    struct cmd_ref **at = table_at(x->commands, name);
+    return at != NULL ? *at : NULL;
+}
+
+const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *argv, unsigned argc)
+{
+    const struct cmd_ref *ref = command_lookup_top(x, argv[0]);
+    if (ref == NULL || ref->nsub == 0 || argc < 2) {
+        return ref;
+    }
+    for (unsigned i = 0; i < ref->nsub; i++) {
+        if (name_eq(argv[1], ref->sub[i].name)) {
+            return &ref->sub[i];
+        }
+    }
+    return ref; /* the container's own handler answers: unknown subcommand */
+}
+
+const struct command *exec_find_command(struct exec *x, const struct slice *argv, unsigned argc)
+{
+    const struct cmd_ref *ref = command_lookup(x, argv, argc);
+    return ref != NULL ? ref->row : NULL;
+}
+
+/* Open addressing has no tombstones here: the table is rebuilt, which happens a few times at start.
+ */
+bool exec_rename_command(struct exec *x, struct slice from, struct slice to)
+{
+    struct command_table *t = x->commands;
+    struct cmd_ref **at = table_at(t, from);
+    if (at == NULL || (to.n > 0 && table_at(t, to) != NULL)) {
+        return false;
+    }
+    struct cmd_ref *moved = *at;
+    *at = NULL;
+    struct cmd_ref *all[TABLE_SLOTS];
+    unsigned n = 0;
+    for (unsigned i = 0; i < TABLE_SLOTS; i++) {
+        if (t->top[i] != NULL) {
+            all[n++] = t->top[i];
+        }
+    }
+    memset(t->top, 0, sizeof t->top);
+    for (unsigned i = 0; i < n; i++) {
+        table_put(t, all[i]);
+    }
+    if (to.n > 0) {
+        char *copy = mem_dup(to.p, to.n);
+        for (size_t i = 0; i < to.n; i++) {
+            copy[i] = (char)tolower((unsigned char)copy[i]);
+        }
+        moved->name = slice_of(copy, to.n);
+        table_put(t, moved);
+    }
+    return true;
+}
+
+/* ---- Declared keys ---- */
+
+/* First key of one specification, or 0 when there is none. */
+static unsigned spec_begin(const struct keyspec *k, const struct slice *argv, unsigned argc)
+{
+    if (k->keyword == NULL) {
+        return k->begin > 0 && (unsigned)k->begin < argc ? (unsigned)k->begin : 0;
+    }
+    bool backwards = k->begin < 0;
+    int i = backwards ? (int)argc + k->begin : k->begin;
+    for (; i > 0 && i < (int)argc; i += backwards ? -1 : 1) {
+        if (slice_is(argv[i], k->keyword)) {
+            return i + 1 < (int)argc ? (unsigned)i + 1 : 0;
+        }
+    }
+    return 0;
+}
+
+static int spec_keys(const struct keyspec *k, const struct slice *argv, unsigned argc,
+                     uint32_t *index, unsigned room)
+{
+    unsigned first = spec_begin(k, argv, argc);
+    if (first == 0) {
+        return 0;
+    }
+    int64_t last;
+    if (k->numkeys) {
+        int64_t n;
+        if (!parse_i64(argv[first], &n) || n < 0 || n > (int64_t)argc - 1 - first) {
+            return -1;
+        }
+        last = (int64_t)first + n * k->step;
+        first++;
+    } else if (k->last >= 0) {
+        last = (int64_t)first + k->last;
+    } else {
+        int64_t limit = k->limit > 1 ? k->limit : 1;
+        int64_t count = ((int64_t)argc - first + k->last + 1) / limit;
+        last = (int64_t)first + count - 1;
+    }
+    if (last >= (int64_t)argc) {
+        return -1;
+    }
+    unsigned n = 0;
+    for (int64_t i = first; i <= last; i += k->step) {
+        if (n < room) {
+            index[n] = (uint32_t)i;
+        }
+        n++;
+    }
+    return (int)n;
+}
+
+int command_keys(const struct command *cmd, const struct slice *argv, unsigned argc,
+                 uint32_t *index, unsigned room)
+{
+    if (cmd->getkeys != NULL) {
+        return cmd->getkeys(argv, argc, index, room);
+    }
+    int total = 0;
+    for (unsigned i = 0; i < KEYSPEC_MAX && cmd->keys[i].step != 0; i++) {
+        if (cmd->keys[i].flags & KEY_NOT_KEY) {
+            continue;
+        }
+        unsigned left = (unsigned)total < room ? room - (unsigned)total : 0;
+        int n = spec_keys(&cmd->keys[i], argv, argc, left > 0 ? index + total : NULL, left);
+        if (n < 0) {
+            return -1;
+        }
+        total += n;
+    }
+    return total;
+}

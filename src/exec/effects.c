@@ -1,0 +1,184 @@
+/* effects.c -- What a transaction puts into the log: canonical commands, wrapped so that one record
+ * stands alone. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * FORM     One command, database 0: itself. Another database: SELECT n, command, SELECT 0. Several:
+ * MULTI ... EXEC around them. A record never depends on its neighbours (1-architecture.md section
+ * 8). THREADS  The worker that runs the transaction, with the transaction's shard locks held until
+ * fx_append() returned. */
+#include "exec/exec_int.h"
+
+static void put_header(struct buf *b, char kind, size_t n)
+{
+    char *p = buf_reserve(b, I64_TEXT_MAX + 3);
+    size_t len = 0;
+    p[len++] = kind;
+    len += format_u64(p + len, n);
+    p[len++] = '\r';
+    p[len++] = '\n';
+    b->n += len;
+}
+
+static void put_bulk(struct buf *b, struct slice s)
+{
+    put_header(b, '$', s.n);
+    buf_add(b, s.p, s.n);
+    buf_add(b, "\r\n", 2);
+}
+
+static void put_select(struct buf *b, unsigned db)
+{
+    char text[I64_TEXT_MAX];
+    size_t n = format_u64(text, db);
+    put_header(b, '*', 2);
+    put_bulk(b, S("SELECT"));
+    put_bulk(b, slice_of(text, n));
+}
+
+static bool logging(const struct txn *t)
+{
+    return !t->replay && t->w->x->wal != NULL;
+}
+
+/* A verbatim command was remembered and now another effect joins it: it moves into the buffer
+ * first. */
+static void verbatim_spill(struct txn *t)
+{
+    if (t->verbatim.n == 0) {
+        return;
+    }
+    struct slice v = t->verbatim;
+    t->verbatim = (struct slice){ NULL, 0 };
+    if (t->verbatim_db != t->fx_db) {
+        put_select(&t->fx, t->verbatim_db);
+        t->fx_db = t->verbatim_db;
+    }
+    buf_add(&t->fx, v.p, v.n);
+    t->fx_commands++;
+}
+
+void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc)
+{
+    if (!logging(t)) {
+        return;
+    }
+    verbatim_spill(t);
+    if (db != t->fx_db) {
+        put_select(&t->fx, db);
+        t->fx_db = db;
+    }
+    put_header(&t->fx, '*', argc);
+    for (unsigned i = 0; i < argc; i++) {
+        put_bulk(&t->fx, argv[i]);
+    }
+    t->fx_commands++;
+}
+
+static void slot_merge(struct txn *t, uint32_t slot)
+{
+    if (t->slot == SLOT_NONE) {
+        t->slot = slot;
+    } else if (t->slot != slot && t->slot != WAL_SLOT_ALL) {
+        t->slot = slot == WAL_SLOT_ALL ? WAL_SLOT_ALL : WAL_SLOT_SEVERAL;
+    }
+}
+
+void fx_slot(struct txn *t, const struct key *k)
+{
+    slot_merge(t, hash_slot(k->s));
+}
+
+void fx_collect(struct call *c)
+{
+    struct call_int *in = c->in;
+    if (!(in->changed || in->force_verbatim) || in->explicit_fx || !logging(in->t)) {
+        return;
+    }
+    struct txn *t = in->t;
+    if (!(c->nkeys == 1 &&
+          t->slot != SLOT_NONE)) { /* a changed single key was merged by key_changed() */
+        for (unsigned i = 0; i < c->nkeys; i++) {
+            fx_slot(t, &c->keys[i]);
+        }
+    }
+    if (c->nkeys == 0 && t->slot == SLOT_NONE) {
+        t->slot = WAL_SLOT_ALL;
+    }
+    if (in->raw.n > 0 && !t->in_multi && t->fx_commands == 0 && t->verbatim.n == 0) {
+        t->verbatim = in->raw;
+        t->verbatim_db = c->db;
+        return;
+    }
+    fx_argv(t, c->db, c->argv, c->argc);
+}
+
+#define MULTI_TEXT "*1\r\n$5\r\nMULTI\r\n"
+#define EXEC_TEXT  "*1\r\n$4\r\nEXEC\r\n"
+
+uint64_t fx_append(struct txn *t)
+{
+    if (t->fx_commands == 0 && t->verbatim.n == 0) {
+        return 0;
+    }
+    struct worker *w = t->w;
+    struct wal_frame frame = { .slot = (uint16_t)(t->slot == SLOT_NONE ? WAL_SLOT_ALL : t->slot),
+                               .db = 0,
+                               .flags = 0 };
+    struct slice parts[3];
+    unsigned n = 0;
+    if (t->verbatim.n > 0 && t->verbatim_db == 0) {
+        parts[n++] = t->verbatim;
+    } else {
+        verbatim_spill(t);
+        frame.db = (uint16_t)t->fx_db;
+        if (t->fx_db != 0) {
+            put_select(&t->fx, 0);
+            t->fx_db = 0;
+        }
+        if (t->fx_commands > 1) {
+            parts[n++] = S(MULTI_TEXT);
+        }
+        parts[n++] = buf_slice(&t->fx);
+        if (t->fx_commands > 1) {
+            parts[n++] = S(EXEC_TEXT);
+        }
+    }
+    w->appended = true;
+    return wal_append(w->x->wal, w->id, frame, parts, n).v;
+}
+
+void fx_reset(struct txn *t)
+{
+    t->fx.n = 0;
+    if (unlikely(t->fx.cap > 1024 * 1024)) {
+        buf_free(&t->fx);
+    }
+    t->fx_commands = 0;
+    t->fx_db = 0;
+    t->verbatim = (struct slice){ NULL, 0 };
+    t->slot = SLOT_NONE;
+}
+
+/* ---- What handlers call ---- */
+
+void effect(struct call *c, const struct slice *argv, unsigned argc)
+{
+    c->in->explicit_fx = true;
+    fx_argv(c->in->t, c->db, argv, argc);
+}
+
+void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v)
+{
+    char text[I64_TEXT_MAX];
+    size_t n = format_i64(text, v);
+    EFFECT(c, name, key, slice_of(text, n));
+}
+
+void effect_none(struct call *c)
+{
+    c->in->explicit_fx = true;
+}
+
+void effect_verbatim(struct call *c)
+{
+    c->in->force_verbatim = true;
+}

@@ -1,0 +1,241 @@
+/* exec.c -- The engine's frame: its creation, what it answers to the network and the log, and the
+ * periodic work of a reactor. SPDX-License-Identifier: BSD-3-Clause THREADS  exec_new/exec_free:
+ * the main thread. Upcalls: as net.h says. */
+#include "exec/exec_int.h"
+#include "base/log.h"
+#include <stdio.h>
+
+static void worker_init(struct exec *x, unsigned id)
+{
+    struct worker *w = &x->workers[id];
+    w->x = x;
+    w->id = id;
+    w->producer = true;
+    w->txn.w = w;
+    w->serve_txn.w = w;
+    w->slow_ticks = UINT64_MAX;
+    w->wall_ms = clock_wall_ms();
+    w->wall_ticks = clock_ticks();
+    w->ticks = w->wall_ticks;
+}
+
+int exec_new(struct exec **out, const struct exec_config *cfg)
+{
+    struct exec *x = mem_calloc(sizeof *x);
+    x->ks = cfg->ks;
+    x->reactors = cfg->reactors;
+    x->nworkers = cfg->reactors + EXEC_EXTRA_WORKERS;
+    x->nshards = keyspace_shards(cfg->ks);
+    x->shards = mem_aligned(64, x->nshards * sizeof *x->shards);
+    memset(x->shards, 0, x->nshards * sizeof *x->shards);
+    x->workers = mem_aligned(64, x->nworkers * sizeof *x->workers);
+    memset(x->workers, 0, x->nworkers * sizeof *x->workers);
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        worker_init(x, i);
+    }
+    lock_init(&x->section_lock, RANK_SECTION, 0);
+    atomic_init(&x->shutdown_flags, -1);
+    atomic_init(&x->retire_epoch, 1);
+    commands_new(x);
+    parts_new(x);
+    for (const struct command *const *f = exec_own_families; *f != NULL; f++) {
+        exec_register(x, *f);
+    }
+    *out = x;
+    return 0;
+}
+
+void exec_free(struct exec *x)
+{
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        struct worker *w = &x->workers[i];
+        worker_quiesce(w);
+        mem_free(w->keys);
+        mem_free(w->key_index);
+        mem_free(w->lock_set);
+        mem_free(w->stats);
+        mem_free(w->txn.touched);
+        mem_free(w->txn.ready);
+        mem_free(w->txn.events);
+        buf_free(&w->txn.fx);
+        mem_free(w->serve_txn.touched);
+        mem_free(w->serve_txn.ready);
+        mem_free(w->serve_txn.events);
+        buf_free(&w->serve_txn.fx);
+        mem_free(w->rest);
+        buf_free(&w->scratch);
+    }
+    parts_free(x);
+    commands_free(x);
+    mem_free(x->shards);
+    mem_free(x->workers);
+    mem_free(x->opt.requirepass);
+    mem_free(x);
+}
+
+struct exec_options *exec_options(struct exec *x)
+{
+    return &x->opt;
+}
+
+void exec_set_net(struct exec *x, struct net *n)
+{
+    x->net = n;
+}
+
+void exec_set_wal(struct exec *x, struct wal *w)
+{
+    x->wal = w;
+}
+
+void exec_set_loading(struct exec *x, bool on)
+{
+    atomic_store_explicit(&x->loading, on, memory_order_release);
+}
+
+void exec_wal_wake(void *exec, unsigned producer)
+{
+    struct exec *x = exec;
+    if (producer < x->reactors && x->workers[producer].r != NULL) {
+        reactor_wake(x->workers[producer].r);
+    }
+}
+
+/* Statistics arrays need the number of commands: made when everything is registered, before
+ * threads. */
+void exec_prepare(struct exec *x)
+{
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        x->workers[i].stats = mem_calloc(commands_count(x) * sizeof(struct cmd_stat));
+    }
+}
+
+/* ---- Upcalls of the network ---- */
+
+static void *up_reactor_start(void *arg, struct reactor *r)
+{
+    struct exec *x = arg;
+    struct worker *w = &x->workers[reactor_id(r)];
+    w->r = r;
+    w->ticks = clock_ticks();
+    worker_wake(w);
+    return w;
+}
+
+static void up_reactor_stop(void *arg, struct reactor *r)
+{
+    (void)arg;
+    struct worker *w = reactor_user(r);
+    worker_quiesce(w);
+    worker_sleep(w);
+}
+
+static void *up_open(void *arg, struct conn *conn)
+{
+    (void)arg;
+    struct worker *w = reactor_user(conn_reactor(conn));
+    struct session *s = session_open(w, conn);
+    session_greet(s);
+    return s;
+}
+
+static size_t up_input(void *user, struct conn *conn, struct slice in)
+{
+    (void)conn;
+    return session_input(user, in);
+}
+
+static void up_closed(void *user, struct conn *conn)
+{
+    (void)conn;
+    session_close(user);
+}
+
+static void up_limit(void *user, struct conn *conn, const char *what)
+{
+    struct session *s = user;
+    char addr[ADDR_TEXT_MAX];
+    conn_peer(conn, addr);
+    log_warning("Client id=%llu addr=%s closed: %s", (unsigned long long)s->id, addr, what);
+}
+
+static uint64_t release_point(struct exec *x)
+{
+    return x->wal != NULL ? wal_release_point(x->wal) : UINT64_MAX;
+}
+
+static uint64_t up_turn_end(void *arg, struct reactor *r)
+{
+    struct exec *x = arg;
+    struct worker *w = reactor_user(r);
+    if (w->appended) {
+        w->appended = false;
+        wal_announce(x->wal, w->id);
+    }
+    if (unlikely(w->stopped != NULL)) {
+        sessions_unstop(w);
+    }
+    return release_point(x);
+}
+
+static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_gate, bool stopped)
+{
+    struct exec *x = arg;
+    struct worker *w = reactor_user(r);
+    worker_quiesce(w);
+    if (x->wal == NULL) {
+        return UINT64_MAX;
+    }
+    if (w->appended) {
+        w->appended = false;
+        wal_announce(x->wal, w->id);
+    }
+    return wal_wait(x->wal, w->id, lowest_gate, stopped || w->stopped != NULL);
+}
+
+static void up_sleep_begin(void *arg, struct reactor *r)
+{
+    (void)arg;
+    worker_sleep(reactor_user(r));
+}
+
+static void up_sleep_end(void *arg, struct reactor *r)
+{
+    (void)arg;
+    struct worker *w = reactor_user(r);
+    worker_wake(w);
+    w->ticks = clock_ticks();
+}
+
+static unsigned up_tick(void *arg, struct reactor *r)
+{
+    (void)arg;
+    struct worker *w = reactor_user(r);
+    w->ticks = clock_ticks();
+    unsigned again = expire_slice(w);
+    unsigned clients = clients_cron(w);
+    return again < clients ? again : clients;
+}
+
+void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
+{
+    *up = (struct net_upcalls){
+        .arg = x,
+        .reactor_start = up_reactor_start,
+        .reactor_stop = up_reactor_stop,
+        .conn_open = up_open,
+        .conn_input = up_input,
+        .conn_closed = up_closed,
+        .conn_limit = up_limit,
+        .turn_end = up_turn_end,
+        .before_sleep = up_before_sleep,
+        .sleep_begin = up_sleep_begin,
+        .sleep_end = up_sleep_end,
+        .tick = up_tick,
+    };
+}
+
+void exec_shutdown_request(struct exec *x, int flags)
+{
+    atomic_store_explicit(&x->shutdown_flags, flags, memory_order_release);
+}

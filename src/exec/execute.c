@@ -1,0 +1,422 @@
+/* execute.c -- One transaction: locks, gates, the handler, the record, the locks' release. And one
+ * request from its row to its reply. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      A command, an EXEC and a script are the same thing to the store and to the log: a set of
+ * shards, one record, one gate. ORDER    lock shards -> read the gates of the keys -> handler ->
+ * append (log order = execution order for any two that share a key) -> recent LSNs -> events ->
+ * blocked clients -> unlock -> gate the reply. GATE     of a reply = max(its own record, recent LSN
+ * of every key group it looked at, the floor). Errors and nil too: they depend on what was seen. */
+#include "exec/exec_int.h"
+#include <stdio.h>
+
+/* ---- Transactions ---- */
+
+void txn_begin(struct txn *t, struct worker *w)
+{
+    t->w = w;
+    t->gate = atomic_load_explicit(&w->x->floor, memory_order_acquire);
+    t->lsn = 0;
+    t->slot = SLOT_NONE;
+    t->nlocked = 0;
+    t->exclusive = w->in_section;
+    t->in_multi = false;
+    t->ntouched = 0;
+}
+
+/* Ascending, each once, by one bit per shard. */
+static unsigned lock_set_build(struct worker *w, uint32_t *set, const struct key *keys, unsigned n)
+{
+    uint64_t *bits = w->lock_bits;
+    unsigned low = UINT32_MAX, high = 0, count = 0;
+    for (unsigned i = 0; i < n; i++) {
+        unsigned word = keys[i].shard / 64;
+        bits[word] |= (uint64_t)1 << (keys[i].shard % 64);
+        low = word < low ? word : low;
+        high = word > high ? word : high;
+    }
+    for (unsigned word = low; word <= high; word++) {
+        for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
+            set[count++] = word * 64 + (unsigned)__builtin_ctzll(left);
+        }
+        bits[word] = 0;
+    }
+    return count;
+}
+
+static inline void gate_of_key(struct txn *t, const struct key *k)
+{
+    uint64_t recent = t->w->x->shards[k->shard].recent[key_group(k)];
+    if (recent > t->gate) {
+        t->gate = recent;
+    }
+}
+
+void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys, uint32_t *lock_set)
+{
+    struct exec *x = t->w->x;
+    if (!t->exclusive && nkeys == 1) {
+        lock_set[0] = keys[0].shard;
+        t->locked = lock_set;
+        t->nlocked = 1;
+        shard_lock(keyspace_shard(x->ks, keys[0].shard));
+    } else if (!t->exclusive && nkeys > 0) {
+        t->nlocked = lock_set_build(t->w, lock_set, keys, nkeys);
+        t->locked = lock_set;
+        keyspace_lock_many(x->ks, lock_set, t->nlocked);
+    }
+    txn_gates(t, keys, nkeys);
+}
+
+void txn_gates(struct txn *t, const struct key *keys, unsigned nkeys)
+{
+    if (t->w->x->wal == NULL || t->replay) {
+        return;
+    }
+    for (unsigned i = 0; i < nkeys; i++) {
+        gate_of_key(t, &keys[i]);
+    }
+}
+
+void txn_touch(struct txn *t, const struct key *k, bool changed)
+{
+    if (!changed || t->replay) {
+        return;
+    }
+    if (t->ntouched == t->touched_cap) {
+        t->touched_cap = t->touched_cap == 0 ? 64 : t->touched_cap * 2;
+        t->touched = mem_realloc(t->touched, t->touched_cap * sizeof *t->touched);
+    }
+    t->touched[t->ntouched++] = (struct touched){ k->shard, key_group(k) };
+}
+
+void txn_commit(struct txn *t)
+{
+    struct exec *x = t->w->x;
+    t->lsn = fx_append(t);
+    if (t->lsn != 0) {
+        for (unsigned i = 0; i < t->ntouched; i++) {
+            x->shards[t->touched[i].shard].recent[t->touched[i].group] = t->lsn;
+        }
+        if (t->slot == WAL_SLOT_ALL &&
+            t->exclusive) { /* a whole-keyspace change: everything seen from now on depends on it */
+            atomic_store_explicit(&x->floor, t->lsn, memory_order_release);
+        }
+        uint64_t seen = option_int(&x->opt.durable_reads) ? t->gate : 0;
+        t->gate = u64_max(seen, t->lsn);
+    } else if (!option_int(&x->opt.durable_reads)) {
+        t->gate = 0;
+    }
+    fx_reset(t);
+    t->ntouched = 0;
+    if (unlikely(t->nevents > 0)) {
+        events_publish(t, t->gate);
+    }
+    if (unlikely(t->nready > 0)) {
+        waits_serve(t);
+    }
+}
+
+void txn_unlock(struct txn *t)
+{
+    if (t->exclusive || t->nlocked == 0) {
+        return;
+    }
+    struct keyspace *ks = t->w->x->ks;
+    if (t->nlocked == 1) {
+        shard_unlock(keyspace_shard(ks, t->locked[0]));
+    } else {
+        keyspace_unlock_many(ks, t->locked, t->nlocked);
+    }
+    t->nlocked = 0;
+}
+
+void call_invoke(struct call *c)
+{
+    c->cmd->proc(c);
+    fx_collect(c);
+}
+
+/* ---- Keys of a request ---- */
+
+void worker_keys_reserve(struct worker *w, unsigned n)
+{
+    if (n <= w->keys_cap) {
+        return;
+    }
+    unsigned cap = w->keys_cap == 0 ? 64 : w->keys_cap;
+    while (cap < n) {
+        cap *= 2;
+    }
+    w->keys = mem_realloc(w->keys, cap * sizeof *w->keys);
+    w->key_index = mem_realloc(w->key_index, cap * sizeof *w->key_index);
+    w->lock_set = mem_realloc(w->lock_set, cap * sizeof *w->lock_set);
+    w->keys_cap = cap;
+}
+
+/* Appends the declared keys of a request to w->keys at `at`; returns the new count. Keys of invalid
+ * arguments are not there: the handler answers the error and looks at none. */
+static unsigned keys_append(struct worker *w, unsigned at, const struct cmd_ref *ref,
+                            const struct slice *argv, unsigned argc)
+{
+    worker_keys_reserve(w, at + 1);
+    int n = command_keys(ref->row, argv, argc, w->key_index + at, w->keys_cap - at);
+    if (n > 0 && at + (unsigned)n > w->keys_cap) {
+        worker_keys_reserve(w, at + (unsigned)n);
+        n = command_keys(ref->row, argv, argc, w->key_index + at, w->keys_cap - at);
+    }
+    for (int i = 0; i < n; i++) {
+        w->keys[at + (unsigned)i] = keyspace_key(w->x->ks, argv[w->key_index[at + (unsigned)i]]);
+    }
+    return n > 0 ? at + (unsigned)n : at;
+}
+
+unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struct slice *argv,
+                        unsigned argc)
+{
+    return keys_append(w, 0, ref, argv, argc);
+}
+
+unsigned call_add_keys(struct worker *w, unsigned at, const struct cmd_ref *ref,
+                       const struct slice *argv, unsigned argc)
+{
+    return keys_append(w, at, ref, argv, argc);
+}
+
+/* ---- Time ---- */
+
+int64_t worker_now_ms(struct worker *w)
+{
+    if (clock_ticks_to_ns(w->ticks - w->wall_ticks) > 500000) {
+        int64_t now = clock_wall_ms();
+        if (now > w->wall_ms) { /* the log's time never steps back */
+            w->wall_ms = now;
+        }
+        w->wall_ticks = w->ticks;
+    }
+    return w->wall_ms;
+}
+
+/* ---- Refusals: what Redis checks before a command runs, in its order ---- */
+
+static void refuse(struct session *s, struct call *c, const char *text)
+{
+    if (c->in->ref != NULL) {
+        counter_add(&s->w->stats[c->in->ref->id].rejected, 1);
+    }
+    if (s->multi != NULL) {
+        multi_flag_error(s);
+    }
+    reply_error(c, text);
+}
+
+static void refuse_unknown(struct session *s, struct call *c)
+{
+    char args[160];
+    size_t n = 0;
+    args[0] = '\0';
+    for (unsigned i = 1; i < c->argc && n < 128; i++) {
+        n += (size_t)snprintf(args + n, sizeof args - n, "'%.*s' ",
+                              (int)size_min(c->argv[i].n, 128 - n), c->argv[i].p);
+        n = size_min(n, sizeof args - 1);
+    }
+    char text[512];
+    snprintf(text, sizeof text, "ERR unknown command '%.*s', with args beginning with: %s",
+             (int)size_min(c->argv[0].n, 128), c->argv[0].p, args);
+    refuse(s, c, text);
+}
+
+static bool arity_ok(const struct command *row, unsigned argc)
+{
+    return row->arity >= 0 ? (int)argc == row->arity : (int)argc >= -row->arity;
+}
+
+static bool pubsub_only(const struct command *row)
+{
+    static const char *const allowed[] = { "subscribe",   "psubscribe",   "ssubscribe",
+                                           "unsubscribe", "punsubscribe", "sunsubscribe",
+                                           "ping",        "quit",         "reset" };
+    for (unsigned i = 0; i < countof(allowed); i++) {
+        if (strcmp(row->name, allowed[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True when the request may run (or be queued). */
+static bool admitted(struct session *s, struct call *c)
+{
+    const struct cmd_ref *ref = c->in->ref;
+    struct exec *x = s->w->x;
+    if (ref == NULL) {
+        refuse_unknown(s, c);
+        return false;
+    }
+    const struct command *row = ref->row;
+    if (row->proc == NULL &&
+        c->argc >= 2) { /* a container: command_lookup() found no such subcommand */
+        counter_add(&s->w->stats[ref->id].rejected, 1);
+        if (s->multi != NULL) {
+            multi_flag_error(s);
+        }
+        reply_unknown_sub(c);
+        return false;
+    }
+    if (!arity_ok(row, c->argc)) {
+        counter_add(&s->w->stats[ref->id].rejected, 1);
+        if (s->multi != NULL) {
+            multi_flag_error(s);
+        }
+        reply_arity(c);
+        return false;
+    }
+    if (unlikely(!s->authenticated) && !(row->flags & CMD_NO_AUTH)) {
+        refuse(s, c, "NOAUTH Authentication required.");
+        return false;
+    }
+    if (unlikely(atomic_load_explicit(&x->loading, memory_order_relaxed)) &&
+        !(row->flags & CMD_LOADING)) {
+        refuse(s, c, "LOADING kv is loading the dataset in memory");
+        return false;
+    }
+    if (row->flags & CMD_DENYOOM) {
+        if (unlikely(option_int(&x->opt.maxmemory) > 0) && !memory_make_room(s->w)) {
+            refuse(s, c, "OOM command not allowed when used memory > 'maxmemory'.");
+            return false;
+        }
+    }
+    if ((row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&
+        unlikely(x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE)) {
+        refuse(s, c,
+               "MISCONF Errors writing to the log: no space left on the device. Writes are refused "
+               "until there is space again; reads go on.");
+        return false;
+    }
+    if (unlikely(s->subs != NULL) && s->resp == 2 && session_subscribed(s) &&
+        !pubsub_only(ref->parent != NULL ? ref->parent->row : row)) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                 "RESET are allowed in this context",
+                 ref->full);
+        refuse(s, c, text);
+        return false;
+    }
+    return true;
+}
+
+/* ---- One request ---- */
+
+static bool needs_section(const struct cmd_ref *ref, const struct call *c)
+{
+    return (ref->row->flags & CMD_EXCLUSIVE) ||
+           (ref->row->exclusive != NULL && ref->row->exclusive(c->argv, c->argc));
+}
+
+void call_account(struct session *s, struct call *c)
+{
+    struct worker *w = s->w;
+    if (unlikely(c->in->blocked)) {
+        return; /* counted when it is served */
+    }
+    uint64_t now = clock_ticks(), took = now - w->ticks;
+    w->ticks = now;
+    struct cmd_stat *st = &w->stats[c->in->ref->id];
+    counter_add(&st->calls, 1);
+    counter_add(&st->ticks, took);
+    counter_add(&w->commands, 1);
+    if (unlikely(c->in->error)) {
+        counter_add(&st->failed, 1);
+    }
+    if (unlikely(took > w->slow_ticks) || unlikely(w->x->histograms != NULL)) {
+        slowlog_note(c, took);
+    }
+}
+
+static void run(struct worker *w, struct call *c)
+{
+    struct txn *t = &w->txn;
+    bool section = unlikely(needs_section(c->in->ref, c));
+    if (section) {
+        section_enter(w);
+    }
+    txn_begin(t, w);
+    if (c->nkeys > 0) {
+        txn_lock(t, c->keys, c->nkeys, w->lock_set);
+    }
+    if (unlikely(section)) {
+        c->flags |= CALL_EXCLUSIVE;
+    }
+    call_invoke(c);
+    txn_commit(t);
+    txn_unlock(t);
+    if (section) {
+        section_leave(w);
+    }
+    if (unlikely(w->waits_left)) {
+        waits_serve_rest(w);
+    }
+}
+
+void exec_request(struct session *s, struct pending *p)
+{
+    struct worker *w = s->w;
+    struct call_int in = {
+        .t = &w->txn, .w = w, .ref = p->ref, .req = p->copied ? NULL : &p->req, .raw = p->req.raw
+    };
+    struct call c = { .argv = p->req.argv,
+                      .argc = p->req.argc,
+                      .db = s->db,
+                      .resp = s->resp,
+                      .x = w->x,
+                      .ks = w->x->ks,
+                      .session = s,
+                      .out = conn_out(s->conn),
+                      .in = &in };
+    c.cmd = p->ref != NULL ? p->ref->row : NULL;
+    c.now_ms = worker_now_ms(w);
+    section_poll(w);
+    w->current = s;
+    s->commands++;
+    enum reply_mode mode = s->reply_mode;
+    struct out_mark mark = { 0 };
+    if (unlikely(mode != REPLY_ON)) {
+        mark = out_mark(c.out);
+    }
+    uint64_t gate = 0;
+    if (admitted(s, &c)) {
+        s->last_cmd = p->ref;
+        if (unlikely(s->multi != NULL) && !(c.cmd->flags & CMD_NO_QUEUE)) {
+            if (multi_queue(s, p->ref, c.argv, c.argc)) {
+                resp_simple(c.out, S("QUEUED"));
+            }
+        } else {
+            if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
+                !(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
+                monitor_feed(w->x, s, c.db, c.argv, c.argc);
+            }
+            if (p->keyed) {
+                c.keys = &p->key;
+                c.nkeys = 1;
+            } else if (c.cmd->keys[0].step != 0 || c.cmd->getkeys != NULL) {
+                c.nkeys = call_find_keys(w, p->ref, c.argv, c.argc);
+                c.keys = w->keys;
+            }
+            if (unlikely(c.cmd->flags & CMD_OWN_TXN)) {
+                c.cmd->proc(&c);
+            } else {
+                run(w, &c);
+            }
+            gate = w->txn.gate;
+            s->last_lsn = w->txn.lsn != 0 ? w->txn.lsn : s->last_lsn;
+            s->last_gate = u64_max(s->last_gate, gate);
+            call_account(s, &c);
+        }
+    }
+    if (unlikely(mode != REPLY_ON) && (mode == REPLY_SKIP_NEXT || s->reply_mode != REPLY_ON)) {
+        out_rewind(c.out, mark);
+        s->reply_mode = mode == REPLY_SKIP_NEXT ? REPLY_ON : s->reply_mode;
+    }
+    conn_gate(s->conn, gate);
+    w->current = NULL;
+}

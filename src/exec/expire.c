@@ -1,0 +1,72 @@
+/* expire.c -- The expiry slice: due keys are deleted, logged and told of, exactly, in bounded
+ * steps. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      No sampling: each shard knows its next due key, so a key goes within one tick of its
+ * time while the CPU has room. A reactor looks after the shards whose index falls to it. THREADS
+ * Each reactor, from its tick. Each delete is a transaction of its own: DEL in the log, gate of the
+ * event = that record. */
+#include "exec/exec_int.h"
+
+#define TICK_MS 5 /* how late an expiry may be seen when keys have expiries at all */
+#define SLICE_US \
+    2000 /* one slice's time; the rest goes on next turn so that clients are served between */
+#define PER_LOCK 16 /* deletes under one holding of a shard lock */
+
+/* Deletes up to PER_LOCK due entries of one shard. True: more are due. */
+static bool expire_shard(struct worker *w, unsigned index)
+{
+    struct exec *x = w->x;
+    struct shard *s = keyspace_shard(x->ks, index);
+    struct txn *t = &w->txn;
+    bool more = false;
+    for (unsigned n = 0; n <= PER_LOCK; n++) {
+        struct call_int in = { .t = t, .w = w };
+        struct call c = {
+            .db = 0, .resp = 2, .now_ms = worker_now_ms(w), .x = x, .ks = x->ks, .in = &in
+        };
+        txn_begin(t, w);
+        shard_lock(s);
+        struct entry *e = shard_first_due(s, c.now_ms, &c.db);
+        if (e == NULL || n == PER_LOCK) {
+            more = e != NULL;
+            shard_unlock(s);
+            break;
+        }
+        struct key k = keyspace_key(x->ks, entry_key(e));
+        w->scratch.n = 0; /* the entry's bytes go with it */
+        buf_add_slice(&w->scratch, k.s);
+        k.s = buf_slice(&w->scratch);
+        key_expire_now(&c, &k, e);
+        txn_commit(t);
+        shard_unlock(s);
+    }
+    return more;
+}
+
+unsigned expire_slice(struct worker *w)
+{
+    struct exec *x = w->x;
+    if (!option_int(&x->opt.active_expire) ||
+        atomic_load_explicit(&x->loading, memory_order_relaxed)) {
+        return 100;
+    }
+    int64_t start = clock_mono_us(), now = worker_now_ms(w);
+    bool any = false, more = false;
+    for (unsigned i = w->id; i < x->nshards; i += x->reactors) {
+        int64_t due = shard_next_due(keyspace_shard(x->ks, i));
+        any |= due != INT64_MAX;
+        if (due > now) {
+            continue;
+        }
+        section_poll(w);
+        more |= expire_shard(w, i);
+        if (clock_mono_us() - start > SLICE_US) {
+            more = true;
+            break;
+        }
+    }
+    if (w->waits_left) {
+        waits_serve_rest(w);
+    }
+    return more ? 1 : any ? TICK_MS : 100;
+}

@@ -1,0 +1,92 @@
+/* keymap.c -- Chained hash of keys to list heads; empty shards cost one NULL pointer.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "exec/keymap.h"
+#include "base/mem.h"
+
+#define FIRST_SLOTS 8
+
+static unsigned slot_of(const struct keymap *m, const struct key *k)
+{
+    return (unsigned)k->hash & (m->slots - 1);
+}
+
+struct keynode *keymap_find(const struct keymap *m, unsigned db, const struct key *k)
+{
+    if (m == NULL) {
+        return NULL;
+    }
+    struct keynode *n = m->slot[slot_of(m, k)];
+    while (n != NULL && !(n->key.hash == k->hash && n->db == db && slice_eq(n->key.s, k->s))) {
+        n = n->chain;
+    }
+    return n;
+}
+
+static void grow(struct keymap *m)
+{
+    struct keynode **old = m->slot;
+    unsigned n = m->slots;
+    m->slots = n == 0 ? FIRST_SLOTS : n * 2;
+    m->slot = mem_calloc(m->slots * sizeof *m->slot);
+    for (unsigned i = 0; i < n; i++) {
+        struct keynode *at = old[i];
+        while (at != NULL) {
+            struct keynode *next = at->chain;
+            unsigned to = slot_of(m, &at->key);
+            at->chain = m->slot[to];
+            m->slot[to] = at;
+            at = next;
+        }
+    }
+    mem_free(old);
+}
+
+struct keynode *keymap_make(struct keymap **mp, unsigned db, const struct key *k)
+{
+    struct keynode *n = keymap_find(*mp, db, k);
+    if (n != NULL) {
+        return n;
+    }
+    if (*mp == NULL) {
+        *mp = mem_calloc(sizeof **mp);
+    }
+    struct keymap *m = *mp;
+    if (m->used >= m->slots) {
+        grow(m);
+    }
+    n = mem_calloc(sizeof *n + k->s.n + 1);
+    memcpy(n + 1, k->s.p, k->s.n);
+    n->db = db;
+    n->key = *k;
+    n->key.s.p = (char *)(n + 1);
+    unsigned at = slot_of(m, k);
+    n->chain = m->slot[at];
+    m->slot[at] = n;
+    m->used++;
+    return n;
+}
+
+void keymap_drop(struct keymap **mp, struct keynode *n)
+{
+    struct keymap *m = *mp;
+    struct keynode **at = &m->slot[slot_of(m, &n->key)];
+    while (*at != n) {
+        at = &(*at)->chain;
+    }
+    *at = n->chain;
+    mem_free(n);
+    if (--m->used == 0) {
+        mem_free(m->slot);
+        mem_free(m);
+        *mp = NULL;
+    }
+}
+
+void keymap_each(struct keymap *m, void (*visit)(void *arg, struct keynode *n), void *arg)
+{
+    for (unsigned i = 0; m != NULL && i < m->slots; i++) {
+        for (struct keynode *n = m->slot[i]; n != NULL; n = n->chain) {
+            visit(arg, n);
+        }
+    }
+}

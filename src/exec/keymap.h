@@ -1,0 +1,29 @@
+/* keymap.h -- A small map from (database, key) to a list head, for the side tables of a shard: who
+ * watches, who waits. SPDX-License-Identifier: BSD-3-Clause LOCKS  Under the shard's lock. Nodes
+ * keep their address until keymap_drop(). */
+#ifndef EXEC_KEYMAP_H
+#define EXEC_KEYMAP_H
+
+#include "store/store.h"
+
+struct keynode {
+    struct keynode *chain;
+    void *head, *tail; /* of the list the user keeps here */
+    unsigned db;
+    unsigned count; /* members of that list, kept by the user */
+    struct key key; /* bytes behind the node */
+};
+struct keymap {
+    struct keynode **slot;
+    unsigned slots, used; /* slots: power of two */
+};
+
+struct keynode *keymap_find(const struct keymap *m, unsigned db,
+                            const struct key *k); /* m NULL: NULL */
+struct keynode *keymap_make(struct keymap **m, unsigned db,
+                            const struct key *k); /* finds or creates; creates *m too */
+void keymap_drop(struct keymap **m,
+                 struct keynode *n); /* its list is empty; frees *m with the last one */
+void keymap_each(struct keymap *m, void (*visit)(void *arg, struct keynode *n),
+                 void *arg); /* visit may not drop */
+#endif

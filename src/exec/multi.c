@@ -1,0 +1,467 @@
+/* multi.c -- MULTI, EXEC, DISCARD, WATCH, UNWATCH: queued commands as one transaction, optimistic
+ * locking by watched keys. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * EXEC     locks the union of the shards of all queued commands and of the watched keys (or enters
+ * the exclusive section when one of them needs it), reads the dirty mark under those locks, runs,
+ * and appends all effects as ONE record. WATCH    A node per (session, key) hangs in the shard's
+ * watch table; whoever changes, expires or flushes the key sets the session's mark under that
+ * shard's lock. A session takes its nodes out before it is freed, so the pointers in the table are
+ * always good. THREADS  The session's reactor; watch_touch() any worker with the shard locked. */
+#include "exec/exec_int.h"
+#include "exec/keymap.h"
+
+struct multi {
+    struct queued *first, *last;
+    unsigned count;
+    uint32_t flags; /* of all queued rows */
+    bool aborted;   /* a command was refused while queueing */
+    size_t bytes;
+};
+struct watch_node {
+    struct watch_node *next_of_session;
+    struct watch_node *prev, *next; /* in the key's list */
+    struct session *s;
+    struct keynode *at;
+    bool was_expired; /* already expired when watched: its deletion is not a change */
+};
+
+/* ---- Queueing ---- */
+
+bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv,
+                 unsigned argc)
+{
+    struct multi *m = s->multi;
+    if (m->aborted) { /* EXEC will refuse: do not keep bytes for it */
+        return true;
+    }
+    struct queued *q = queued_copy(ref, argv, argc);
+    if (m->first == NULL) {
+        m->first = q;
+    } else {
+        m->last->next = q;
+    }
+    m->last = q;
+    m->count++;
+    m->flags |= ref->row->flags;
+    size_t bytes = mem_usable(q);
+    m->bytes += bytes;
+    s->multi_mem += bytes;
+    return true;
+}
+
+void multi_flag_error(struct session *s)
+{
+    s->multi->aborted = true;
+}
+
+unsigned multi_count(const struct session *s)
+{
+    return s->multi != NULL ? s->multi->count : 0;
+}
+
+void session_discard(struct session *s)
+{
+    struct multi *m = s->multi;
+    if (m == NULL) {
+        return;
+    }
+    for (struct queued *q = m->first; q != NULL;) {
+        struct queued *next = q->next;
+        mem_free(q);
+        q = next;
+    }
+    s->multi = NULL;
+    s->multi_mem = 0;
+    mem_free(m);
+}
+
+/* ---- WATCH tables ---- */
+
+static struct keymap **watches_of(struct exec *x, uint32_t shard)
+{
+    return &x->shards[shard].watches;
+}
+
+void watch_touch_slow(struct exec *x, unsigned db, const struct key *k)
+{
+    struct keynode *n = keymap_find(x->shards[k->shard].watches, db, k);
+    for (struct watch_node *at = n != NULL ? n->head : NULL; at != NULL; at = at->next) {
+        atomic_store_explicit(&at->s->watch_dirty, true, memory_order_relaxed);
+    }
+}
+
+struct touch_db {
+    struct exec *x;
+    int db;
+};
+
+static void touch_if_exists(void *arg, struct keynode *n)
+{
+    struct touch_db *td = arg;
+    if (td->db >= 0 && n->db != (unsigned)td->db) {
+        return;
+    }
+    bool exists = shard_find(keyspace_shard(td->x->ks, n->key.shard), n->db, &n->key) != NULL;
+    for (struct watch_node *at = n->head; at != NULL && exists; at = at->next) {
+        atomic_store_explicit(&at->s->watch_dirty, true, memory_order_relaxed);
+    }
+}
+
+void watch_touch_db(struct exec *x, int db)
+{
+    struct touch_db td = { x, db };
+    for (unsigned i = 0; i < x->nshards; i++) {
+        keymap_each(x->shards[i].watches, touch_if_exists, &td);
+    }
+}
+
+/* SWAPDB a b: a watched key whose value differs by the swap (it exists on either side) is touched.
+ */
+struct touch_swap {
+    struct exec *x;
+    unsigned a, b;
+};
+
+static void touch_swapped(void *arg, struct keynode *n)
+{
+    struct touch_swap *ts = arg;
+    if (n->db != ts->a && n->db != ts->b) {
+        return;
+    }
+    struct shard *sh = keyspace_shard(ts->x->ks, n->key.shard);
+    bool exists = shard_find(sh, ts->a, &n->key) != NULL || shard_find(sh, ts->b, &n->key) != NULL;
+    for (struct watch_node *at = n->head; at != NULL && exists; at = at->next) {
+        atomic_store_explicit(&at->s->watch_dirty, true, memory_order_relaxed);
+    }
+}
+
+void watch_touch_swap(struct exec *x, unsigned a, unsigned b)
+{
+    struct touch_swap ts = { x, a, b };
+    for (unsigned i = 0; i < x->nshards; i++) {
+        keymap_each(x->shards[i].watches, touch_swapped, &ts);
+    }
+}
+
+static bool watches_already(const struct session *s, unsigned db, const struct key *k)
+{
+    for (struct watch_node *n = s->watching; n != NULL; n = n->next_of_session) {
+        if (n->at->db == db && n->at->key.hash == k->hash && slice_eq(n->at->key.s, k->s)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void watch_add(struct call *c, const struct key *k)
+{
+    struct session *s = c->session;
+    if (watches_already(s, c->db, k)) {
+        return;
+    }
+    struct keynode *at = keymap_make(watches_of(c->x, k->shard), c->db, k);
+    struct watch_node *n = mem_calloc(sizeof *n);
+    n->s = s;
+    n->at = at;
+    struct entry *e = shard_find(keyspace_shard(c->ks, k->shard), c->db, k);
+    n->was_expired = e != NULL && entry_expired(c, e);
+    n->next = at->head;
+    if (n->next != NULL) {
+        n->next->prev = n;
+    }
+    at->head = n;
+    at->count++;
+    n->next_of_session = s->watching;
+    s->watching = n;
+    s->watch_count++;
+}
+
+static void watch_unlink(struct exec *x, struct watch_node *n)
+{
+    struct keynode *at = n->at;
+    if (n->prev != NULL) {
+        n->prev->next = n->next;
+    } else {
+        at->head = n->next;
+    }
+    if (n->next != NULL) {
+        n->next->prev = n->prev;
+    }
+    if (--at->count == 0) {
+        keymap_drop(watches_of(x, at->key.shard), at);
+    }
+}
+
+void session_unwatch(struct session *s)
+{
+    struct exec *x = s->w->x;
+    while (s->watching != NULL) {
+        struct watch_node *n = s->watching;
+        s->watching = n->next_of_session;
+        struct shard *sh = keyspace_shard(
+            x->ks, n->at->key.shard); /* key bytes are the node's: constant while linked */
+        if (s->w->in_section) {
+            watch_unlink(x, n);
+        } else {
+            shard_lock(sh);
+            watch_unlink(x, n);
+            shard_unlock(sh);
+        }
+        mem_free(n);
+    }
+    s->watch_count = 0;
+    atomic_store_explicit(&s->watch_dirty, false, memory_order_relaxed);
+}
+
+/* A watched key that has expired since, though nobody deleted it yet. */
+static bool watched_expired(struct session *s, struct call *c)
+{
+    for (struct watch_node *n = s->watching; n != NULL; n = n->next_of_session) {
+        struct entry *e =
+            shard_find(keyspace_shard(c->ks, n->at->key.shard), n->at->db, &n->at->key);
+        if (!n->was_expired && e != NULL && entry_expired(c, e)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- EXEC ---- */
+
+static bool exec_needs_section(const struct multi *m)
+{
+    if (m->flags & (CMD_EXCLUSIVE | CMD_KEYSPACE)) {
+        return true;
+    }
+    for (const struct queued *q = m->first; q != NULL; q = q->next) {
+        if (q->ref->row->exclusive != NULL && q->ref->row->exclusive(q->argv, q->argc)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Keys of every queued command, in order, then the watched ones, into w->keys; count[i] of command
+ * i. */
+static unsigned exec_keys(struct session *s, unsigned *count)
+{
+    struct worker *w = s->w;
+    unsigned total = 0, i = 0;
+    for (const struct queued *q = s->multi->first; q != NULL; q = q->next, i++) {
+        unsigned to = call_add_keys(w, total, q->ref, q->argv, q->argc);
+        count[i] = to - total;
+        total = to;
+    }
+    for (struct watch_node *n = s->watching; n != NULL; n = n->next_of_session) {
+        worker_keys_reserve(w, total + 1);
+        w->keys[total++] = n->at->key;
+    }
+    return total;
+}
+
+static void exec_one(struct session *s, struct call *outer, const struct queued *q,
+                     struct key *keys, unsigned nkeys, bool section)
+{
+    struct worker *w = s->w;
+    struct call_int in = { .t = &w->txn, .w = w, .ref = q->ref };
+    struct call c = { .cmd = q->ref->row,
+                      .argv = q->argv,
+                      .argc = q->argc,
+                      .nkeys = nkeys,
+                      .keys = keys,
+                      .db = s->db,
+                      .resp = s->resp,
+                      .flags = CALL_MULTI | (section ? CALL_EXCLUSIVE : 0u),
+                      .now_ms = outer->now_ms,
+                      .x = w->x,
+                      .ks = w->x->ks,
+                      .session = s,
+                      .out = outer->out,
+                      .in = &in };
+    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
+        !(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
+        monitor_feed(w->x, s, c.db, c.argv, c.argc);
+    }
+    s->last_cmd = q->ref;
+    call_invoke(&c);
+    call_account(s, &c);
+}
+
+static void exec_run(struct session *s, struct call *outer)
+{
+    struct worker *w = s->w;
+    struct multi *m = s->multi;
+    struct txn *t = &w->txn;
+    unsigned *count = mem_calloc((m->count + 1) * sizeof *count);
+    unsigned nkeys = exec_keys(s, count);
+    bool section = exec_needs_section(m) && !w->in_section;
+    if (section) {
+        section_enter(w);
+    }
+    txn_begin(t, w);
+    t->in_multi = true;
+    txn_lock(t, w->keys, nkeys, w->lock_set);
+    if (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed) || watched_expired(s, outer)) {
+        reply_null_array(outer);
+    } else {
+        reply_array(outer, m->count);
+        struct key *k = w->keys;
+        unsigned i = 0;
+        for (const struct queued *q = m->first; q != NULL; q = q->next, i++) {
+            exec_one(s, outer, q, k, count[i], section);
+            k += count[i];
+        }
+    }
+    txn_commit(t);
+    txn_unlock(t);
+    if (section) {
+        section_leave(w);
+    }
+    mem_free(count);
+    if (w->waits_left) {
+        waits_serve_rest(w);
+    }
+}
+
+static void cmd_exec(struct call *c)
+{
+    struct session *s = c->session;
+    struct worker *w = s->w;
+    txn_begin(&w->txn, w);
+    if (s->multi == NULL) {
+        reply_error(c, "ERR EXEC without MULTI");
+        return;
+    }
+    struct multi *m = s->multi;
+    const char *why = NULL;
+    if (m->aborted) {
+        why = "EXECABORT Transaction discarded because of previous errors.";
+    } else if ((m->flags & CMD_DENYOOM) && option_int(&c->x->opt.maxmemory) > 0 &&
+               !memory_make_room(w)) {
+        why = "EXECABORT Transaction discarded because of: OOM command not allowed when used "
+              "memory > 'maxmemory'.";
+    } else if ((m->flags & CMD_WRITE) && c->x->wal != NULL && wal_state(c->x->wal) == WAL_NOSPACE) {
+        why = "EXECABORT Transaction discarded because of: MISCONF Errors writing to the log: no "
+              "space left on the device.";
+    }
+    if (why != NULL) {
+        reply_error(c, why);
+    } else {
+        exec_run(s, c);
+    }
+    struct txn done = { .gate = w->txn.gate, .lsn = w->txn.lsn };
+    session_unwatch(s);
+    session_discard(s);
+    w->txn.gate = done.gate;
+    w->txn.lsn = done.lsn;
+    if (unlikely(atomic_load_explicit(&c->x->monitor_count, memory_order_relaxed) > 0)) {
+        monitor_feed(c->x, s, s->db, c->argv, c->argc);
+    }
+}
+
+static void cmd_multi(struct call *c)
+{
+    if (c->session == NULL) {
+        reply_ok(c);
+        return;
+    }
+    if (c->session->multi != NULL) {
+        reply_error(c, "ERR MULTI calls can not be nested");
+        return;
+    }
+    c->session->multi = mem_calloc(sizeof(struct multi));
+    reply_ok(c);
+}
+
+static void cmd_discard(struct call *c)
+{
+    struct session *s = c->session;
+    txn_begin(&s->w->txn, s->w);
+    if (s->multi == NULL) {
+        reply_error(c, "ERR DISCARD without MULTI");
+        return;
+    }
+    session_discard(s);
+    session_unwatch(s);
+    reply_ok(c);
+}
+
+static void cmd_watch(struct call *c)
+{
+    if (c->session->multi != NULL && !(c->flags & CALL_MULTI)) {
+        reply_error(c, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    if (!(c->flags & CALL_MULTI) &&
+        !atomic_load_explicit(&c->session->watch_dirty, memory_order_relaxed)) {
+        for (unsigned i = 0; i < c->nkeys; i++) {
+            watch_add(c, &c->keys[i]);
+        }
+    }
+    reply_ok(c);
+}
+
+static void cmd_unwatch(struct call *c)
+{
+    struct session *s = c->session;
+    if (c->flags & CALL_MULTI) { /* EXEC drops them all when it ends; its locks are held now */
+        reply_ok(c);
+        return;
+    }
+    txn_begin(&s->w->txn, s->w);
+    session_unwatch(s);
+    reply_ok(c);
+}
+
+const struct command multi_commands[] = {
+    { .name = "multi",
+      .proc = cmd_multi,
+      .arity = 1,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_QUEUE | CMD_ALLOW_BUSY,
+      .acl = ACL_TRANSACTION,
+      .group = "transactions",
+      .since = "1.2.0",
+      .complexity = "O(1)",
+      .summary = "Starts a transaction." },
+    { .name = "exec",
+      .proc = cmd_exec,
+      .arity = 1,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_SKIP_SLOWLOG | CMD_SKIP_MONITOR |
+               CMD_NO_QUEUE | CMD_OWN_TXN,
+      .acl = ACL_TRANSACTION,
+      .group = "transactions",
+      .since = "1.2.0",
+      .complexity = "Depends on commands in the transaction",
+      .summary = "Executes all commands in a transaction." },
+    { .name = "discard",
+      .proc = cmd_discard,
+      .arity = 1,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_QUEUE | CMD_ALLOW_BUSY |
+               CMD_OWN_TXN,
+      .acl = ACL_TRANSACTION,
+      .group = "transactions",
+      .since = "2.0.0",
+      .complexity = "O(N), when N is the number of queued commands",
+      .summary = "Discards a transaction." },
+    { .name = "watch",
+      .proc = cmd_watch,
+      .arity = -2,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_QUEUE | CMD_ALLOW_BUSY,
+      .acl = ACL_TRANSACTION,
+      .keys = { KEYS_FROM(1, -1, 1, KEY_RO) },
+      .group = "transactions",
+      .since = "2.2.0",
+      .complexity = "O(1) for every key.",
+      .summary = "Monitors changes to keys to determine the execution of a transaction.",
+      .syntax = "key [key ...]" },
+    { .name = "unwatch",
+      .proc = cmd_unwatch,
+      .arity = 1,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_ALLOW_BUSY | CMD_OWN_TXN,
+      .acl = ACL_TRANSACTION,
+      .group = "transactions",
+      .since = "2.2.0",
+      .complexity = "O(1)",
+      .summary = "Forgets about watched keys of a transaction." },
+    { .name = NULL },
+};

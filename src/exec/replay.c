@@ -1,0 +1,396 @@
+/* replay.c -- Loading the log into the keyspace: workers by hash slot, rendezvous where a record
+ * touches several. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      Records of one slot must be applied in order; records of different slots need not. So
+ * each worker thread applies the slots that fall to it, in log order; a record of several slots (or
+ * of all) waits until every worker is done with what came before and is applied alone. THREADS  The
+ * caller of exec_replay() dispatches (wal_replay calls it back); `threads` workers apply. Single
+ * producer, single consumer queues. LOG MODE Handlers run with CALL_REPLAY: no clock, expiry,
+ * eviction, events, blocked clients or memory limit. FAILURE  A record that does not parse or whose
+ * command answers an error stops the replay with -EBADMSG: the log passed its checksums, so it is a
+ *          bug or a newer kv, and serving less than what was acknowledged is not an option. */
+#include "exec/exec_int.h"
+#include "base/log.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define APPLY_AHEAD 32   /* records parsed and prefetched ahead of execution */
+#define QUEUE_ITEMS 1024 /* work items (shares of batches) in flight per worker */
+
+struct shared_batch {
+    struct wal_batch *batch;
+    _Atomic unsigned shares;
+    struct wal_record rec[];
+};
+struct work { /* a worker's share of one batch */
+    struct shared_batch *of;
+    unsigned n;
+    uint32_t *index; /* into of->rec; lies behind the struct */
+};
+struct replayer {
+    struct replay *all;
+    struct worker w;
+    pthread_t thread;
+    struct work *queue[QUEUE_ITEMS];
+    _Atomic uint32_t head cacheline_aligned; /* next to consume */
+    _Atomic uint32_t tail cacheline_aligned; /* next to fill */
+    _Atomic uint32_t done;                   /* == head once the item was applied */
+    struct slice *argv;
+    unsigned argv_cap;
+    uint32_t *share; /* dispatcher's scratch: indexes for this worker */
+    unsigned nshare;
+    unsigned share_cap;
+};
+struct replay {
+    struct exec *x;
+    unsigned n;
+    struct replayer *rep;
+    _Atomic int error;
+    _Atomic bool stop;
+    char message[256];
+    struct lock message_lock;
+};
+
+/* ---- Reading canonical RESP ---- */
+
+static bool read_count(const char **p, const char *end, char kind, size_t *out)
+{
+    const char *at = *p;
+    if (at >= end || *at != kind) {
+        return false;
+    }
+    size_t v = 0;
+    for (at++; at < end && *at >= '0' && *at <= '9'; at++) {
+        v = v * 10 + (size_t)(*at - '0');
+        if (v > ((size_t)1 << 40)) {
+            return false;
+        }
+    }
+    if (end - at < 2 || at[0] != '\r' || at[1] != '\n') {
+        return false;
+    }
+    *p = at + 2;
+    *out = v;
+    return true;
+}
+
+/* One command from *p; its arguments go to rp->argv. */
+static bool read_command(struct replayer *rp, const char **p, const char *end, unsigned *argc)
+{
+    size_t n;
+    if (!read_count(p, end, '*', &n) || n == 0 || n > UINT32_MAX) {
+        return false;
+    }
+    if (n > rp->argv_cap) {
+        rp->argv_cap = (unsigned)size_max(n, 64);
+        rp->argv = mem_realloc(rp->argv, rp->argv_cap * sizeof *rp->argv);
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t len;
+        if (!read_count(p, end, '$', &len) || (size_t)(end - *p) < len + 2) {
+            return false;
+        }
+        rp->argv[i] = slice_of(*p, len);
+        *p += len + 2;
+    }
+    *argc = (unsigned)n;
+    return true;
+}
+
+/* ---- Applying ---- */
+
+static void fail(struct replay *all, const struct wal_record *rec, const char *why,
+                 struct slice what)
+{
+    lock_acquire(&all->message_lock);
+    if (atomic_load_explicit(&all->error, memory_order_relaxed) == 0) {
+        snprintf(all->message, sizeof all->message, "record ending at LSN %llu: %s '%.*s'",
+                 (unsigned long long)rec->lsn, why, (int)size_min(what.n, 100), what.p);
+        atomic_store_explicit(&all->error, -EBADMSG, memory_order_release);
+    }
+    lock_release(&all->message_lock);
+}
+
+static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigned *db,
+                      unsigned argc, struct out *out)
+{
+    struct worker *w = &rp->w;
+    struct slice *argv = rp->argv;
+    const struct cmd_ref *ref = command_lookup(w->x, argv, argc);
+    if (ref == NULL || ref->row->proc == NULL) {
+        fail(rp->all, rec, "unknown command", argv[0]);
+        return false;
+    }
+    if (slice_is(argv[0], "select") && argc == 2) {
+        int64_t v;
+        if (!parse_i64(argv[1], &v) || v < 0 || v >= keyspace_databases(w->x->ks)) {
+            fail(rp->all, rec, "no such database", argv[1]);
+            return false;
+        }
+        *db = (unsigned)v;
+        return true;
+    }
+    if (argc == 1 && (slice_is(argv[0], "multi") || slice_is(argv[0], "exec"))) {
+        return true; /* the whole record is applied anyway, or none of it */
+    }
+    struct call_int in = { .t = &w->txn, .w = w, .ref = ref };
+    struct call c = { .cmd = ref->row,
+                      .argv = argv,
+                      .argc = argc,
+                      .db = *db,
+                      .resp = 2,
+                      .flags = CALL_REPLAY,
+                      .x = w->x,
+                      .ks = w->x->ks,
+                      .out = out,
+                      .in = &in };
+    c.nkeys = call_find_keys(w, ref, argv, argc);
+    c.keys = w->keys;
+    txn_begin(&w->txn, w);
+    txn_lock(&w->txn, c.keys, c.nkeys, w->lock_set);
+    ref->row->proc(&c);
+    txn_unlock(&w->txn);
+    fx_reset(&w->txn);
+    if (unlikely(in.error)) {
+        struct buf text = { 0 };
+        out_copy_to(out, &text);
+        fail(rp->all, rec, "refused", buf_slice(&text));
+        buf_free(&text);
+        return false;
+    }
+    out_clear(out);
+    return true;
+}
+
+static bool apply_record(struct replayer *rp, const struct wal_record *rec, struct out *out)
+{
+    const char *p = rec->payload.p, *end = p + rec->payload.n;
+    unsigned db = 0;
+    while (p < end) {
+        unsigned argc;
+        if (!read_command(rp, &p, end, &argc)) {
+            fail(rp->all, rec, "not a command:", slice_of(p, (size_t)(end - p)));
+            return false;
+        }
+        if (!apply_one(rp, rec, &db, argc, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Warms the bucket of the key of a single-command record of database 0 (the common form); anything
+ * else is left to execution. */
+static bool peek_key(struct replayer *rp, const struct wal_record *rec, struct key *k)
+{
+    const char *p = rec->payload.p, *end = p + rec->payload.n;
+    size_t argc, len;
+    if (rec->slot >= 16384 || !read_count(&p, end, '*', &argc) || argc < 2 ||
+        !read_count(&p, end, '$', &len) || (size_t)(end - p) < len + 2) {
+        return false;
+    }
+    p += len + 2;
+    if (!read_count(&p, end, '$', &len) || (size_t)(end - p) < len) {
+        return false;
+    }
+    *k = keyspace_key(rp->all->x->ks, slice_of(p, len));
+    keyspace_prefetch_bucket(rp->all->x->ks, 0, k);
+    return true;
+}
+
+static void apply_work(struct replayer *rp, struct work *job, struct out *out)
+{
+    for (unsigned at = 0;
+         at < job->n && atomic_load_explicit(&rp->all->error, memory_order_relaxed) == 0;
+         at += APPLY_AHEAD) {
+        unsigned n = job->n - at < APPLY_AHEAD ? job->n - at : APPLY_AHEAD;
+        struct key key[APPLY_AHEAD];
+        bool keyed[APPLY_AHEAD];
+        for (unsigned i = 0; i < n; i++) {
+            keyed[i] = peek_key(rp, &job->of->rec[job->index[at + i]], &key[i]);
+        }
+        for (unsigned i = 0; i < n; i++) {
+            if (keyed[i]) {
+                keyspace_prefetch_entry(rp->all->x->ks, 0, &key[i]);
+            }
+        }
+        for (unsigned i = 0; i < n; i++) {
+            if (!apply_record(rp, &job->of->rec[job->index[at + i]], out)) {
+                return;
+            }
+        }
+    }
+}
+
+static void share_release(struct shared_batch *b)
+{
+    if (atomic_fetch_sub_explicit(&b->shares, 1, memory_order_acq_rel) == 1) {
+        wal_batch_release(b->batch);
+        mem_free(b);
+    }
+}
+
+static void *replayer_main(void *arg)
+{
+    struct replayer *rp = arg;
+    mem_thread_start();
+    struct out out = { 0 };
+    for (;;) {
+        uint32_t head = atomic_load_explicit(&rp->head, memory_order_relaxed);
+        uint32_t tail = atomic_load_explicit(&rp->tail, memory_order_acquire);
+        if (head == tail) {
+            if (atomic_load_explicit(&rp->all->stop, memory_order_acquire)) {
+                break;
+            }
+            futex_wait(&rp->tail, tail, 100000);
+            continue;
+        }
+        struct work *job = rp->queue[head % QUEUE_ITEMS];
+        apply_work(rp, job, &out);
+        share_release(job->of);
+        mem_free(job);
+        atomic_store_explicit(&rp->head, head + 1, memory_order_release);
+        atomic_store_explicit(&rp->done, head + 1, memory_order_release);
+        futex_wake(&rp->done, 1);
+    }
+    out_clear(&out);
+    mem_thread_stop();
+    return NULL;
+}
+
+/* ---- Dispatching ---- */
+
+static void wait_below(struct replayer *rp, uint32_t pending)
+{
+    for (;;) {
+        uint32_t done = atomic_load_explicit(&rp->done, memory_order_acquire);
+        if (atomic_load_explicit(&rp->tail, memory_order_relaxed) - done <= pending) {
+            return;
+        }
+        futex_wait(&rp->done, done, 100000);
+    }
+}
+
+static void hand_over(struct replayer *rp, struct shared_batch *b)
+{
+    if (rp->nshare == 0) {
+        return;
+    }
+    struct work *job = mem_alloc(sizeof *job + rp->nshare * sizeof(uint32_t));
+    job->of = b;
+    job->n = rp->nshare;
+    job->index = (uint32_t *)(job + 1);
+    memcpy(job->index, rp->share, rp->nshare * sizeof(uint32_t));
+    rp->nshare = 0;
+    atomic_fetch_add_explicit(&b->shares, 1, memory_order_relaxed);
+    wait_below(rp, QUEUE_ITEMS - 1);
+    uint32_t tail = atomic_load_explicit(&rp->tail, memory_order_relaxed);
+    rp->queue[tail % QUEUE_ITEMS] = job;
+    atomic_store_explicit(&rp->tail, tail + 1, memory_order_release);
+    futex_wake(&rp->tail, 1);
+}
+
+static void share_add(struct replayer *rp, uint32_t index)
+{
+    if (rp->nshare == rp->share_cap) {
+        rp->share_cap = rp->share_cap == 0 ? 1024 : rp->share_cap * 2;
+        rp->share = mem_realloc(rp->share, rp->share_cap * sizeof *rp->share);
+    }
+    rp->share[rp->nshare++] = index;
+}
+
+/* Everything handed out so far is applied when this returns. */
+static void rendezvous(struct replay *all, struct shared_batch *b)
+{
+    for (unsigned i = 0; i < all->n; i++) {
+        hand_over(&all->rep[i], b);
+    }
+    for (unsigned i = 0; i < all->n; i++) {
+        wait_below(&all->rep[i], 0);
+    }
+}
+
+static int on_records(void *arg, struct wal_batch *batch, const struct wal_record *rec, unsigned n)
+{
+    struct replay *all = arg;
+    struct shared_batch *b = mem_alloc(sizeof *b + n * sizeof *rec);
+    b->batch = batch;
+    atomic_init(&b->shares, 1); /* the dispatcher's */
+    memcpy(b->rec, rec, n * sizeof *rec);
+    for (uint32_t i = 0; i < n; i++) {
+        if (rec[i].slot < 16384) {
+            share_add(&all->rep[rec[i].slot % all->n], i);
+            continue;
+        }
+        rendezvous(all, b);
+        share_add(&all->rep[0], i);
+        rendezvous(all, b);
+    }
+    for (unsigned i = 0; i < all->n; i++) {
+        hand_over(&all->rep[i], b);
+    }
+    share_release(b);
+    return atomic_load_explicit(&all->error, memory_order_acquire);
+}
+
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+    struct replay *all = arg;
+    atomic_store_explicit(&all->x->load_done, done, memory_order_relaxed);
+    atomic_store_explicit(&all->x->load_total, total, memory_order_relaxed);
+    int64_t now = clock_mono_ms();
+    if (now - all->x->load_logged_ms < 1000) {
+        return;
+    }
+    all->x->load_logged_ms = now;
+    int64_t passed = now - all->x->load_start_ms;
+    double share = total > 0 ? (double)done / (double)total : 1;
+    int64_t eta = share > 0 ? (int64_t)((double)passed * (1 - share) / share) : 0;
+    log_notice("Loading the log: %.0f%% (%llu of %llu bytes), about %lld s left", share * 100,
+               (unsigned long long)done, (unsigned long long)total, (long long)(eta / 1000));
+}
+
+int exec_replay(struct exec *x, struct wal *w, unsigned threads)
+{
+    struct replay all = { .x = x, .n = threads < 1 ? 1 : threads };
+    lock_init(&all.message_lock, RANK_LEAF, 0);
+    all.rep = mem_aligned(64, all.n * sizeof *all.rep);
+    memset(all.rep, 0, all.n * sizeof *all.rep);
+    x->load_start_ms = x->load_logged_ms = clock_mono_ms();
+    for (unsigned i = 0; i < all.n; i++) {
+        struct replayer *rp = &all.rep[i];
+        rp->all = &all;
+        rp->w.x = x;
+        rp->w.id = i;
+        rp->w.txn.w = &rp->w;
+        rp->w.txn.replay = true;
+        must(pthread_create(&rp->thread, NULL, replayer_main, rp) == 0);
+    }
+    struct wal_replay cb = { .arg = &all, .records = on_records, .progress = on_progress };
+    int rc = wal_replay(w, &cb);
+    for (unsigned i = 0; i < all.n; i++) {
+        wait_below(&all.rep[i], 0);
+    }
+    atomic_store_explicit(&all.stop, true, memory_order_release);
+    for (unsigned i = 0; i < all.n; i++) {
+        struct replayer *rp = &all.rep[i];
+        futex_wake(&rp->tail, 1);
+        pthread_join(rp->thread, NULL);
+        mem_free(rp->argv);
+        mem_free(rp->share);
+        mem_free(rp->w.keys);
+        mem_free(rp->w.key_index);
+        mem_free(rp->w.lock_set);
+        buf_free(&rp->w.txn.fx);
+        mem_free(rp->w.txn.touched);
+    }
+    mem_free(all.rep);
+    if (rc == 0) {
+        rc = atomic_load_explicit(&all.error, memory_order_acquire);
+    }
+    if (rc != 0 && all.message[0] != '\0') {
+        log_warning("Loading the log failed at %s", all.message);
+    }
+    return rc;
+}

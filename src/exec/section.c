@@ -1,0 +1,184 @@
+/* section.c -- The exclusive section, and reclaiming memory that unlocked sweeps may still look at.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY        FLUSHALL, SWAPDB, EXEC with whole-keyspace commands and configuration changes need
+ * every other thread out of the keyspace, for microseconds. Freed tables need the proof that nobody
+ * still prefetches from them. THREADS    A worker is RUNNING from worker_wake() to worker_sleep();
+ * in between it polls at every command boundary. PROTOCOL   Initiator: section lock, flag = 1, full
+ * fence, wait until no other worker is RUNNING. Worker going RUNNING: state = RUNNING, full fence,
+ * read flag: set -> state = PARKED, wait. One of the two fences comes first, so either the
+ * initiator sees RUNNING and waits for the poll, or the worker sees the flag. PARKED and ASLEEP are
+ * quiescent. LOCKS      section_lock, rank SECTION: held for the whole section; shard locks may be
+ * taken inside (rank above). */
+#include "exec/exec_int.h"
+
+static void state_set(struct worker *w, enum worker_state to)
+{
+    atomic_store_explicit(&w->state, to, memory_order_seq_cst);
+}
+
+/* Somebody may be waiting in section_enter() for this worker to stop. */
+static void tell_initiator(struct exec *x)
+{
+    if (atomic_load_explicit(&x->section_flag, memory_order_seq_cst)) {
+        atomic_fetch_add_explicit(&x->section_word, 1, memory_order_seq_cst);
+        futex_wake(&x->section_word, 64);
+    }
+}
+
+static void quiescent_point(struct worker *w)
+{
+    atomic_store_explicit(&w->quiescent,
+                          atomic_load_explicit(&w->x->retire_epoch, memory_order_acquire),
+                          memory_order_release);
+}
+
+/* Becomes RUNNING, waiting out a section that is on. */
+static void run_again(struct worker *w)
+{
+    struct exec *x = w->x;
+    for (;;) {
+        state_set(w, WORKER_RUNNING);
+        if (!atomic_load_explicit(&x->section_flag, memory_order_seq_cst)) {
+            return;
+        }
+        uint32_t word = atomic_load_explicit(&x->section_word, memory_order_seq_cst);
+        state_set(w, WORKER_PARKED);
+        tell_initiator(x);
+        if (atomic_load_explicit(&x->section_flag, memory_order_seq_cst)) {
+            futex_wait(&x->section_word, word, 1000);
+        }
+    }
+}
+
+void section_poll_slow(struct worker *w)
+{
+    if (w->in_section) {
+        return;
+    }
+    quiescent_point(w);
+    state_set(w, WORKER_PARKED);
+    tell_initiator(w->x);
+    run_again(w);
+}
+
+void worker_sleep(struct worker *w)
+{
+    quiescent_point(w);
+    state_set(w, WORKER_ASLEEP);
+    tell_initiator(w->x);
+}
+
+void worker_wake(struct worker *w)
+{
+    run_again(w);
+}
+
+void section_enter(struct worker *w)
+{
+    struct exec *x = w != NULL ? w->x : NULL;
+    must(x != NULL && !w->in_section);
+    bool running = atomic_load_explicit(&w->state, memory_order_relaxed) == WORKER_RUNNING;
+    if (running) { /* another initiator may be waiting for us while we wait for its lock */
+        quiescent_point(w);
+        state_set(w, WORKER_PARKED);
+        tell_initiator(x);
+    }
+    lock_acquire(&x->section_lock);
+    atomic_store_explicit(&x->section_flag, 1, memory_order_seq_cst);
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        struct worker *o = &x->workers[i];
+        if (o == w) {
+            continue;
+        }
+        for (;;) {
+            uint32_t word = atomic_load_explicit(&x->section_word, memory_order_seq_cst);
+            if (atomic_load_explicit(&o->state, memory_order_seq_cst) != WORKER_RUNNING) {
+                break;
+            }
+            futex_wait(&x->section_word, word, 1000);
+        }
+    }
+    state_set(w, running ? WORKER_RUNNING : WORKER_PARKED);
+    w->in_section = true;
+    lock_assume_all(RANK_SHARD, true);
+}
+
+void section_leave(struct worker *w)
+{
+    struct exec *x = w->x;
+    must(w->in_section);
+    lock_assume_all(RANK_SHARD, false);
+    w->in_section = false;
+    atomic_store_explicit(&x->section_flag, 0, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&x->section_word, 1, memory_order_seq_cst);
+    futex_wake(&x->section_word, 64);
+    lock_release(&x->section_lock);
+}
+
+void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg)
+{
+    struct reactor *r = reactor_self();
+    struct worker *w = r != NULL ? reactor_user(r) : &x->workers[x->reactors];
+    if (w->in_section) {
+        fn(arg);
+        return;
+    }
+    section_enter(w);
+    fn(arg);
+    section_leave(w);
+}
+
+/* ---- Reclaiming by quiescent states ---- */
+
+void exec_retire(void *exec, void *p, void (*free_fn)(void *p))
+{
+    struct exec *x = exec;
+    struct reactor *self = reactor_self();
+    struct worker *w = self != NULL ? reactor_user(self) : NULL;
+    if (w == NULL) { /* start, stop and replay: nobody sweeps */
+        free_fn(p);
+        return;
+    }
+    struct retired *r = mem_alloc(sizeof *r);
+    *r = (struct retired){ .next = w->retired, .p = p, .free_fn = free_fn };
+    r->epoch = atomic_fetch_add_explicit(&x->retire_epoch, 1, memory_order_acq_rel) + 1;
+    w->retired = r;
+}
+
+/* The oldest epoch some running worker may still live in. */
+static uint64_t oldest_epoch(struct exec *x)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (unsigned i = 0; i < x->reactors; i++) {
+        struct worker *o = &x->workers[i];
+        if (atomic_load_explicit(&o->state, memory_order_seq_cst) == WORKER_RUNNING) {
+            oldest = u64_min(oldest, atomic_load_explicit(&o->quiescent, memory_order_acquire));
+        }
+    }
+    return oldest;
+}
+
+void worker_quiesce(struct worker *w)
+{
+    quiescent_point(w);
+    if (w->retired == NULL) {
+        return;
+    }
+    uint64_t oldest = oldest_epoch(w->x);
+    struct retired **at = &w->retired;
+    while (*at != NULL) { /* newest first: once one is old enough all behind it are */
+        if ((*at)->epoch <= oldest) {
+            struct retired *r = *at;
+            *at = NULL;
+            while (r != NULL) {
+                struct retired *next = r->next;
+                r->free_fn(r->p);
+                mem_free(r);
+                r = next;
+            }
+            break;
+        }
+        at = &(*at)->next;
+    }
+}
