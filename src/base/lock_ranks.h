@@ -8,17 +8,18 @@
 #define BASE_LOCK_RANKS_H
 
 enum lock_rank {
-    RANK_CONFIG = 10,    /* server/config: one CONFIG SET or REWRITE at a time */
-    RANK_SECTION = 20,   /* exec/section: one exclusive section at a time */
-    RANK_SHARD = 30,     /* store/shard: a slice of the keyspace; order number = shard index */
-    RANK_CLIENTS = 40,   /* exec/registry: client id -> handle, CLIENT LIST rows */
-    RANK_CHANNELS = 50,  /* exec/pubsub: channel and pattern registry */
-    RANK_MONITOR = 55,   /* exec/monitor: who listens */
-    RANK_WAL_TAKE = 60,  /* wal: sequence, chain and file position are fixed under it */
-    RANK_WAL_FILES = 65, /* wal: list of segments and prepared files */
-    RANK_MAILBOX = 70,   /* net: overflow list of a reactor's inbox */
-    RANK_LAZYFREE = 75,  /* store: queue of the background thread */
-    RANK_STATS = 80,     /* slowlog, latency, error statistics */
-    RANK_LEAF = 100      /* nothing is taken under it (test helpers, log file) */
+    RANK_CONFIG = 10,      /* server/config: one CONFIG SET or REWRITE at a time */
+    RANK_SECTION = 20,     /* exec/section: one exclusive section at a time */
+    RANK_SHARD = 30,       /* store/shard: a slice of the keyspace; order number = shard index */
+    RANK_CLIENTS = 40,     /* exec/registry: client id -> handle, CLIENT LIST rows */
+    RANK_CHANNELS = 50,    /* exec/pubsub: channel and pattern registry */
+    RANK_MONITOR = 55,     /* exec/monitor: who listens */
+    RANK_WAL_TAKE = 60,    /* wal: sequence, chain and file position are fixed under it */
+    RANK_WAL_PUBLISH = 62, /* wal: watermarks move under it */
+    RANK_WAL_FILES = 65,   /* wal: list of segments and prepared files */
+    RANK_MAILBOX = 70,     /* net: overflow list of a reactor's inbox */
+    RANK_LAZYFREE = 75,    /* store: queue of the background thread */
+    RANK_STATS = 80,       /* slowlog, latency, error statistics */
+    RANK_LEAF = 100        /* nothing is taken under it (test helpers, log file) */
 };
 #endif

@@ -2,13 +2,18 @@
  * crash. SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY         One log serves durability, recovery, replication and restore. It knows no commands
- * and no keys. THREADS     Producers (one thread each, normally a reactor) append and never wait.
- * `depth` writer threads group, write and publish. One preparer thread keeps empty segments ready.
- * wal_open/replay/start/stop: the main thread. LSN         Offset in the stream of payload bytes
- * AFTER a record; framing never counts. Three kinds that the compiler keeps apart: an appended LSN
- * is only a promise, a durable LSN has survived a barrier. Only durable may be shown. FAILURE     A
- * failed barrier or write inside a prepared segment: logged, then _exit(EXIT_WAL); nobody is
- * answered (2-wal.md 5.1). No space for the next segment: WAL_NOSPACE until space returns. */
+ * and no keys.
+ * THREADS     Producers (one thread each, normally a reactor) append and never wait. `depth` writer
+ * threads group, write and publish. One preparer thread keeps empty segments ready, one thread runs
+ * timed syncs. wal_open/replay/start/stop: the main thread.
+ * LSN         Offset in the stream of payload bytes AFTER a record; framing never counts. The kinds
+ * are kept apart by the compiler: an appended LSN is only a promise, a durable LSN has survived a
+ * barrier. Only durable may be shown. An unshipped record is no part of the stream; inside the
+ * process its bytes count all the same, from here on, in everything that producers compare (gates,
+ * tail, release point, durable): it needs a gate of its own. wal_stats tells the stream apart.
+ * FAILURE     A failed barrier or write inside a prepared segment: logged, then _exit(EXIT_WAL);
+ * nobody is answered (2-wal.md 5.1). No space for the next segment: WAL_NOSPACE until space
+ * returns. */
 #ifndef WAL_WAL_H
 #define WAL_WAL_H
 
@@ -43,8 +48,10 @@ struct wal_config {
     size_t queue_bytes; /* admission limit: bytes appended but not yet written; default 64 MiB */
     bool buffered;      /* never use O_DIRECT: the fallback path (pwrite + fdatasync, depth 1) */
     bool force_lossy_recovery; /* --force-lossy-recovery */
-    /* Upcall from a writer thread: `producer` announced a gate that is now durable, or admission
-     * has room again. Must not block. */
+    bool whole; /* `appendonly` no -> yes: begin a history that holds the whole keyspace; CURRENT
+                   stays until wal_make_current() */
+    /* Upcall: `producer` announced a gate that is now open, or admission has room again. From a
+     * thread of the log, or from wal_wait() itself. Must not block nor call the log. NULL: none. */
     void (*wake)(void *arg, unsigned producer);
     void *wake_arg;
 };
@@ -98,10 +105,11 @@ must_check int wal_replay(struct wal *w, const struct wal_replay *r);
 void wal_batch_release(struct wal_batch *b);
 
 /* Cuts what was torn, makes the accepted tail durable again, starts the threads. After it producers
- * may append. 0 or -errno. */
+ * may append. 0 or -errno; then wal_free() is all that is left to do. */
 must_check int wal_start(struct wal *w);
-/* Writes and syncs everything appended, seals, stops the threads, releases the directory. Producers
- * are quiet by then. */
+/* Writes and syncs everything appended, marks a clean end, stops the threads, releases the
+ * directory. Producers are quiet by then. -ENOSPC and the like: the log could not be extended, and
+ * what was not durable yet is lost (nobody was answered). */
 must_check int wal_stop(struct wal *w);
 void wal_free(struct wal *w);
 
@@ -113,9 +121,9 @@ struct wal_frame {
 };
 enum wal_record_flags { WAL_REC_UNSHIPPED = 1 /* stream length 0: counts no LSN, never shipped */ };
 
-/* Appends one record made of `parts` in order. The caller holds the locks of every key the record
- * touches: that is what makes log order equal execution order. Never blocks, never fails (bytes
- * were admitted; what exceeds goes to the heap). */
+/* Appends one record made of `parts` in order; at least one byte, less than 2^40. The caller holds
+ * the locks of every key the record touches: that is what makes log order equal execution order.
+ * Never blocks, never fails (bytes were admitted; what exceeds goes to the heap). */
 struct wal_appended wal_append(struct wal *w, unsigned producer, struct wal_frame frame,
                                const struct slice *parts, unsigned nparts);
 
@@ -148,13 +156,18 @@ const uint8_t *wal_history(
 /* ---- Administration: one caller at a time, not a reactor's hot path; may block on the disk ----
  */
 /* Switches appendfsync at a segment switch; returns when everything appended before is durable and
- * the new mode acts. */
+ * the new mode acts. -errno, and the old mode stays, when no segment can be made. */
 must_check int wal_set_sync(struct wal *w, enum wal_sync sync);
-/* Blocks until `lsn` is durable (tests, SHUTDOWN, admin threads; never a reactor). */
+/* Blocks until `lsn` is durable (tests, SHUTDOWN, admin threads; never a reactor); syncs for it in
+ * every mode. -errno when the log waits for space. */
 must_check int wal_wait_until(struct wal *w, uint64_t lsn);
+/* After wal_start() with cfg.whole, once everything appended is durable: from here on this history
+ * is the log. 0 or -errno (then the old one still is). */
+must_check int wal_make_current(struct wal *w);
 
 struct wal_stats {
-    uint64_t appended, written, durable;     /* LSNs */
+    uint64_t appended, written, durable; /* as producers count */
+    uint64_t stream_durable;             /* LSN without unshipped records: offsets of replicas */
     uint64_t groups, records, bytes_written; /* since start; bytes include framing and padding */
     uint64_t group_records_p50, group_records_p99, group_records_max;
     uint64_t sync_us_p50, sync_us_p99, sync_us_max; /* time of one barrier */
