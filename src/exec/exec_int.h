@@ -54,11 +54,9 @@ struct ready_key {
     unsigned db;
     struct key key; /* bytes copied */
 };
-struct event {
-    enum notify_class cls;
-    unsigned db;
-    const char *name;
-    struct slice key; /* copied */
+struct event {                  /* a message to publish when the transaction has its record */
+    int kind;                   /* pubsub.c: enum sub_kind */
+    struct slice channel, text; /* copied */
 };
 struct txn {
     struct worker *w;
@@ -342,6 +340,11 @@ bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slic
                  unsigned argc);
 void multi_flag_error(struct session *s);
 void events_publish(struct txn *t, uint64_t gate);
+void event_message(struct txn *t, int kind, struct slice channel, struct slice text);
+unsigned session_subs(const struct session *s,
+                      int kind); /* 0 channels, 1 patterns, 2 shard channels */
+void pubsub_new(struct exec *x);
+void pubsub_free(struct exec *x);
 void waits_ready(struct txn *t, unsigned db,
                  const struct key *k);   /* shard lock held: remember it when somebody waits */
 void waits_serve(struct txn *t);         /* after the record, locks of t still held */
@@ -358,7 +361,7 @@ void key_expire_now(struct call *c, const struct key *k,
                     struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 
-extern const struct command multi_commands[], connection_commands[];
+extern const struct command multi_commands[], connection_commands[], pubsub_commands[];
 
 static inline uint8_t key_group(const struct key *k)
 {

@@ -217,6 +217,7 @@ void parts_new(struct exec *x)
 {
     x->registry = mem_calloc(sizeof *x->registry);
     lock_init(&x->registry->lock, RANK_CLIENTS, 0);
+    pubsub_new(x);
     x->errors = mem_calloc(sizeof *x->errors);
     lock_init(&x->errors->lock, RANK_STATS, 0);
 }
@@ -226,6 +227,7 @@ void parts_free(struct exec *x)
     mem_free(x->registry->slot);
     mem_free(x->registry);
     mem_free(x->errors);
+    pubsub_free(x);
 }
 
-const struct command *const exec_own_families[] = { multi_commands, connection_commands, NULL };
+const struct command *const exec_own_families[] = { multi_commands, connection_commands, pubsub_commands, NULL };

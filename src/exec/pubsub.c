@@ -1,45 +1,778 @@
-/* pubsub.c -- placeholder head, see next commit
- * SPDX-License-Identifier: BSD-3-Clause */
+/* pubsub.c -- Channels and patterns across reactors: who listens, handing messages over, and the
+ * commands. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * REGISTRY   Channels live in CHANNEL_SHARDS maps, patterns in one more; each under its own lock. A
+ * subscriber is the handle of its connection. PUBLISH    counts receivers and posts one message per
+ * reactor that has any, under the channel's lock: all subscribers of a channel see the same order.
+ * The receiving reactor looks at its session's own set before it delivers, so nothing arrives after
+ * an UNSUBSCRIBE was answered. GATE       A message leaves its publisher's transaction when that
+ * has its record (events_publish) and carries the newest LSN the publisher wrote or saw: no
+ * subscriber hears of what a crash could take back. LOCKS      RANK_CHANNELS, order = map index;
+ * may be taken under shard locks (keyspace events). THREADS    The publisher: any worker. session_*
+ * : the session's reactor. */
 #include "exec/exec_int.h"
+#include "exec/keymap.h"
+
+enum sub_kind { SUB_CHANNEL = 0, SUB_PATTERN = 1, SUB_SHARD = 2, SUB_KINDS = 3 };
+
+#define CHANNEL_SHARDS 64
+#define PATTERN_MAP    CHANNEL_SHARDS
+
+struct listeners { /* hangs in keynode.head */
+    uint64_t *handle;
+    unsigned n, cap;
+};
+struct pubsub {
+    struct {
+        struct lock lock;
+        struct keymap *map;
+    } cacheline_aligned part[CHANNEL_SHARDS + 1];
+    _Atomic unsigned patterns; /* distinct; lets PUBLISH skip their lock */
+    _Atomic unsigned channels; /* subscriptions to channels, for the fast way out of events */
+};
+struct subscriptions {  /* of one session */
+    struct keymap *map; /* db = enum sub_kind */
+    unsigned n[SUB_KINDS];
+};
+
+/* Bytes of a message after the type character, shared by all its receivers. */
+struct payload {
+    _Atomic unsigned refs;
+    struct key channel; /* what the receiver must be subscribed to: the channel or the pattern;
+                           points into bytes */
+    enum sub_kind kind;
+    size_t n;
+    char bytes[];
+};
+struct delivery {
+    struct message m;
+    struct payload *p;
+    uint64_t gate;
+    unsigned n;
+    uint64_t handle[];
+};
+
+static struct key name_key(struct slice s)
+{
+    return (struct key){ s, hash_key(s.p, s.n), 0 };
+}
+
+static unsigned part_of(enum sub_kind kind, const struct key *k)
+{
+    return kind == SUB_PATTERN ? PATTERN_MAP : (unsigned)(k->hash >> 58);
+}
+
+void pubsub_new(struct exec *x)
+{
+    x->pubsub = mem_aligned(64, sizeof *x->pubsub);
+    memset(x->pubsub, 0, sizeof *x->pubsub);
+    for (unsigned i = 0; i <= CHANNEL_SHARDS; i++) {
+        lock_init(&x->pubsub->part[i].lock, RANK_CHANNELS, i);
+    }
+}
+
+void pubsub_free(struct exec *x)
+{
+    mem_free(x->pubsub);
+}
+
+/* ---- Delivering ---- */
+
+static void payload_release(void *p)
+{
+    struct payload *pl = p;
+    if (atomic_fetch_sub_explicit(&pl->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(pl);
+    }
+}
+
+#define COPY_MAX 2048 /* above, receivers share the bytes instead of copying them */
+
+static void deliver_to(struct session *s, struct payload *p, uint64_t gate)
+{
+    if (s->subs == NULL || keymap_find(s->subs->map, p->kind, &p->channel) == NULL ||
+        conn_closing(s->conn)) {
+        return;
+    }
+    struct out *o = conn_out(s->conn);
+    out_add(o, s->resp == 3 ? ">" : "*", 1);
+    if (p->n <= COPY_MAX) {
+        out_add(o, p->bytes, p->n);
+    } else {
+        atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+        out_add_ext(o, p->bytes, p->n, payload_release, p);
+    }
+    conn_gate(s->conn, gate);
+}
+
+static void on_delivery(struct reactor *r, struct message *m)
+{
+    struct delivery *d = container_of(m, struct delivery, m);
+    for (unsigned i = 0; i < d->n; i++) {
+        struct conn *c = conn_by_handle(r, d->handle[i]);
+        if (c != NULL) {
+            deliver_to(conn_user(c), d->p, d->gate);
+        }
+    }
+    payload_release(d->p);
+    mem_free(d);
+}
+
+/* One message per reactor that has listeners. The part's lock is held. */
+static void hand_over(struct exec *x, const struct listeners *l, struct payload *p, uint64_t gate)
+{
+    for (unsigned r = 0; r < x->reactors; r++) {
+        unsigned n = 0;
+        for (unsigned i = 0; i < l->n; i++) {
+            n += handle_reactor(l->handle[i]) == r;
+        }
+        if (n == 0) {
+            continue;
+        }
+        struct delivery *d = mem_alloc(sizeof *d + n * sizeof d->handle[0]);
+        d->p = p;
+        d->gate = gate;
+        d->n = 0;
+        d->m.run = on_delivery;
+        for (unsigned i = 0; i < l->n; i++) {
+            if (handle_reactor(l->handle[i]) == r) {
+                d->handle[d->n++] = l->handle[i];
+            }
+        }
+        atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+        reactor_post(x->workers[r].r, &d->m);
+    }
+}
+
+static void bulk_to(struct buf *b, struct slice s)
+{
+    buf_add_char(b, '$');
+    buf_add_i64(b, (int64_t)s.n);
+    buf_add(b, "\r\n", 2);
+    buf_add_slice(b, s);
+    buf_add(b, "\r\n", 2);
+}
+
+/* pattern.p NULL: a channel message. */
+static struct payload *payload_make(enum sub_kind kind, struct slice pattern, struct slice channel,
+                                    struct slice text)
+{
+    struct buf b = { 0 };
+    bool matched = pattern.p != NULL;
+    buf_add_str(&b, matched ? "4\r\n" : "3\r\n");
+    bulk_to(&b, matched ? S("pmessage") : kind == SUB_SHARD ? S("smessage") : S("message"));
+    size_t at = b.n;
+    if (matched) {
+        bulk_to(&b, pattern);
+    }
+    bulk_to(&b, channel);
+    bulk_to(&b, text);
+    struct payload *p = mem_alloc(sizeof *p + b.n);
+    atomic_init(&p->refs, 1);
+    p->kind = kind;
+    p->n = b.n;
+    memcpy(p->bytes, b.p, b.n);
+    struct slice name = matched ? pattern : channel;
+    const char *start = memchr(p->bytes + at, '\n', b.n - at);
+    p->channel = name_key(name);
+    p->channel.s.p = start + 1;
+    buf_free(&b);
+    return p;
+}
+
+struct pattern_walk {
+    struct exec *x;
+    struct slice channel, text;
+    uint64_t gate;
+    unsigned receivers;
+    bool deliver;
+};
+
+static void pattern_visit(void *arg, struct keynode *n)
+{
+    struct pattern_walk *pw = arg;
+    const struct listeners *l = n->head;
+    if (!glob_match(n->key.s, pw->channel, false)) {
+        return;
+    }
+    pw->receivers += l->n;
+    if (pw->deliver) {
+        struct payload *p = payload_make(SUB_PATTERN, n->key.s, pw->channel, pw->text);
+        hand_over(pw->x, l, p, pw->gate);
+        payload_release(p);
+    }
+}
+
+/* Counts receivers and, with deliver, sends. */
+static unsigned publish(struct exec *x, enum sub_kind kind, struct slice channel, struct slice text,
+                        uint64_t gate, bool deliver)
+{
+    struct pubsub *ps = x->pubsub;
+    unsigned receivers = 0;
+    struct key k = name_key(channel);
+    unsigned part = part_of(kind, &k);
+    lock_acquire(&ps->part[part].lock);
+    struct keynode *n = keymap_find(ps->part[part].map, kind, &k);
+    if (n != NULL) {
+        const struct listeners *l = n->head;
+        receivers = l->n;
+        if (deliver) {
+            struct payload *p = payload_make(kind, (struct slice){ NULL, 0 }, channel, text);
+            hand_over(x, l, p, gate);
+            payload_release(p);
+        }
+    }
+    lock_release(&ps->part[part].lock);
+    if (kind == SUB_CHANNEL && atomic_load_explicit(&ps->patterns, memory_order_acquire) > 0) {
+        struct pattern_walk pw = { x, channel, text, gate, 0, deliver };
+        lock_acquire(&ps->part[PATTERN_MAP].lock);
+        keymap_each(ps->part[PATTERN_MAP].map, pattern_visit, &pw);
+        lock_release(&ps->part[PATTERN_MAP].lock);
+        receivers += pw.receivers;
+    }
+    return receivers;
+}
+
+/* ---- Events of a transaction: sent when it has its record ---- */
+
+static struct event *event_add(struct txn *t)
+{
+    if (t->nevents == t->events_cap) {
+        t->events_cap = t->events_cap == 0 ? 16 : t->events_cap * 2;
+        t->events = mem_realloc(t->events, t->events_cap * sizeof *t->events);
+    }
+    return &t->events[t->nevents++];
+}
+
+void event_message(struct txn *t, int kind, struct slice channel, struct slice text)
+{
+    struct event *e = event_add(t);
+    e->kind = kind;
+    e->channel = slice_of(mem_dup(channel.p, channel.n), channel.n);
+    e->text = slice_of(mem_dup(text.p, text.n), text.n);
+}
+
+static bool anybody_listens(const struct exec *x)
+{
+    return atomic_load_explicit(&x->pubsub->channels, memory_order_relaxed) > 0 ||
+           atomic_load_explicit(&x->pubsub->patterns, memory_order_relaxed) > 0;
+}
+
+#define NOTIFY_KEYSPACE 1
+#define NOTIFY_KEYEVENT 2
+
+static void event_keyspace(struct txn *t, const char *where, unsigned db, struct slice what,
+                           struct slice text)
+{
+    struct buf channel = { 0 };
+    buf_printf(&channel, "__%s@%u__:", where, db);
+    buf_add_slice(&channel, what);
+    event_message(t, SUB_CHANNEL, buf_slice(&channel), text);
+    buf_free(&channel);
+}
+
+void notify(struct call *c, enum notify_class cls, const char *event, const struct key *k)
+{
+    int64_t flags = option_int(&c->x->opt.notify_flags);
+    if (likely(!(flags & cls)) || (c->flags & CALL_REPLAY) || !anybody_listens(c->x)) {
+        return;
+    }
+    if (flags & NOTIFY_KEYSPACE) {
+        event_keyspace(c->in->t, "keyspace", c->db, k->s, slice_str(event));
+    }
+    if (flags & NOTIFY_KEYEVENT) {
+        event_keyspace(c->in->t, "keyevent", c->db, slice_str(event), k->s);
+    }
+}
+
+void events_publish(struct txn *t, uint64_t gate)
+{
+    for (unsigned i = 0; i < t->nevents; i++) {
+        struct event *e = &t->events[i];
+        publish(t->w->x, (enum sub_kind)e->kind, e->channel, e->text, gate, true);
+        mem_free((void *)(uintptr_t)e->channel.p);
+        mem_free((void *)(uintptr_t)e->text.p);
+    }
+    t->nevents = 0;
+}
+
+/* ---- Subscribing ---- */
+
 bool session_subscribed(const struct session *s)
 {
     return s->subs != NULL;
 }
+
+unsigned session_subs(const struct session *s, int kind)
+{
+    return s->subs != NULL ? s->subs->n[kind] : 0;
+}
+
+static bool subscribe_one(struct session *s, enum sub_kind kind, struct slice name)
+{
+    struct key k = name_key(name);
+    if (s->subs == NULL) {
+        s->subs = mem_calloc(sizeof *s->subs);
+        session_set_obuf_class(s, OBUF_PUBSUB);
+    }
+    if (keymap_find(s->subs->map, kind, &k) != NULL) {
+        return false;
+    }
+    keymap_make(&s->subs->map, kind, &k);
+    s->subs->n[kind]++;
+    struct pubsub *ps = s->w->x->pubsub;
+    unsigned part = part_of(kind, &k);
+    lock_acquire(&ps->part[part].lock);
+    struct keynode *n = keymap_make(&ps->part[part].map, kind, &k);
+    struct listeners *l = n->head;
+    if (l == NULL) {
+        n->head = l = mem_calloc(sizeof *l);
+        atomic_fetch_add_explicit(kind == SUB_PATTERN ? &ps->patterns : &ps->channels, 1,
+                                  memory_order_release);
+    }
+    if (l->n == l->cap) {
+        l->cap = l->cap == 0 ? 4 : l->cap * 2;
+        l->handle = mem_realloc(l->handle, l->cap * sizeof *l->handle);
+    }
+    l->handle[l->n++] = s->handle;
+    lock_release(&ps->part[part].lock);
+    return true;
+}
+
+static void listener_remove(struct exec *x, enum sub_kind kind, const struct key *k,
+                            uint64_t handle)
+{
+    struct pubsub *ps = x->pubsub;
+    unsigned part = part_of(kind, k);
+    lock_acquire(&ps->part[part].lock);
+    struct keynode *n = keymap_find(ps->part[part].map, kind, k);
+    struct listeners *l = n->head;
+    for (unsigned i = 0; i < l->n; i++) {
+        if (l->handle[i] == handle) {
+            memmove(&l->handle[i], &l->handle[i + 1], (l->n - i - 1) * sizeof *l->handle);
+            l->n--;
+            break;
+        }
+    }
+    if (l->n == 0) {
+        mem_free(l->handle);
+        mem_free(l);
+        keymap_drop(&ps->part[part].map, n);
+        atomic_fetch_sub_explicit(kind == SUB_PATTERN ? &ps->patterns : &ps->channels, 1,
+                                  memory_order_release);
+    }
+    lock_release(&ps->part[part].lock);
+}
+
+static bool unsubscribe_one(struct session *s, enum sub_kind kind, struct slice name)
+{
+    struct key k = name_key(name);
+    struct keynode *n = s->subs != NULL ? keymap_find(s->subs->map, kind, &k) : NULL;
+    if (n == NULL) {
+        return false;
+    }
+    listener_remove(s->w->x, kind, &k, s->handle);
+    keymap_drop(&s->subs->map, n);
+    s->subs->n[kind]--;
+    if (s->subs->n[0] + s->subs->n[1] + s->subs->n[2] == 0) {
+        mem_free(s->subs);
+        s->subs = NULL;
+        session_set_obuf_class(s, OBUF_NORMAL);
+    }
+    return true;
+}
+
+struct names {
+    struct slice *name;
+    unsigned n;
+    unsigned kind;
+};
+
+static void collect_name(void *arg, struct keynode *n)
+{
+    struct names *all = arg;
+    if (n->db == all->kind) {
+        all->name[all->n++] = slice_of(mem_dup(n->key.s.p, n->key.s.n), n->key.s.n);
+    }
+}
+
+/* Every subscription of one kind, as copies: the set changes while they are dropped. */
+static struct names names_of(struct session *s, enum sub_kind kind)
+{
+    struct names all = { .kind = kind };
+    unsigned n = session_subs(s, kind);
+    if (n > 0) {
+        all.name = mem_alloc(n * sizeof *all.name);
+        keymap_each(s->subs->map, collect_name, &all);
+    }
+    return all;
+}
+
+static void names_free(struct names *all)
+{
+    for (unsigned i = 0; i < all->n; i++) {
+        mem_free((void *)(uintptr_t)all->name[i].p);
+    }
+    mem_free(all->name);
+}
+
 void session_unsubscribe_all(struct session *s)
 {
-    (void)s;
+    for (unsigned kind = 0; kind < SUB_KINDS; kind++) {
+        struct names all = names_of(s, (enum sub_kind)kind);
+        for (unsigned i = 0; i < all.n; i++) {
+            unsubscribe_one(s, (enum sub_kind)kind, all.name[i]);
+        }
+        names_free(&all);
+    }
 }
-void events_publish(struct txn *t, uint64_t gate)
+
+/* ---- Commands ---- */
+
+static unsigned reply_count_of(const struct session *s, enum sub_kind kind)
 {
-    (void)gate;
-    t->nevents = 0;
+    return kind == SUB_SHARD ? session_subs(s, SUB_SHARD)
+                             : session_subs(s, SUB_CHANNEL) + session_subs(s, SUB_PATTERN);
 }
-void notify(struct call *c, enum notify_class cls, const char *event, const struct key *k)
+
+static void reply_subscription(struct call *c, const char *what, enum sub_kind kind,
+                               const struct slice *name)
 {
-    (void)c;
-    (void)cls;
-    (void)event;
-    (void)k;
+    reply_push(c, 3);
+    reply_bulk_str(c, what);
+    if (name != NULL) {
+        reply_bulk(c, *name);
+    } else {
+        reply_null(c);
+    }
+    reply_int(c, reply_count_of(c->session, kind));
 }
-void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
-                  unsigned argc)
+
+static void subscribe_all(struct call *c, enum sub_kind kind, const char *what)
 {
-    (void)x;
-    (void)s;
-    (void)db;
-    (void)argv;
-    (void)argc;
+    for (unsigned i = 1; i < c->argc; i++) {
+        subscribe_one(c->session, kind, c->argv[i]);
+        reply_subscription(c, what, kind, &c->argv[i]);
+    }
 }
-void session_unmonitor(struct session *s)
+
+static void unsubscribe_named(struct call *c, enum sub_kind kind, const char *what)
 {
-    (void)s;
+    for (unsigned i = 1; i < c->argc; i++) {
+        unsubscribe_one(c->session, kind, c->argv[i]);
+        reply_subscription(c, what, kind, &c->argv[i]);
+    }
+    if (c->argc > 1) {
+        return;
+    }
+    struct names all = names_of(c->session, kind);
+    for (unsigned i = 0; i < all.n; i++) {
+        unsubscribe_one(c->session, kind, all.name[i]);
+        reply_subscription(c, what, kind, &all.name[i]);
+    }
+    if (all.n == 0) {
+        reply_subscription(c, what, kind, NULL);
+    }
+    names_free(&all);
 }
-void slowlog_note(struct call *c, uint64_t ticks)
+
+static void cmd_subscribe(struct call *c)
 {
-    (void)c;
-    (void)ticks;
+    subscribe_all(c, SUB_CHANNEL, "subscribe");
 }
-bool memory_make_room(struct worker *w)
+
+static void cmd_psubscribe(struct call *c)
 {
-    return (int64_t)mem_used() < option_int(&w->x->opt.maxmemory);
+    subscribe_all(c, SUB_PATTERN, "psubscribe");
 }
+
+static void cmd_ssubscribe(struct call *c)
+{
+    subscribe_all(c, SUB_SHARD, "ssubscribe");
+}
+
+static void cmd_unsubscribe(struct call *c)
+{
+    unsubscribe_named(c, SUB_CHANNEL, "unsubscribe");
+}
+
+static void cmd_punsubscribe(struct call *c)
+{
+    unsubscribe_named(c, SUB_PATTERN, "punsubscribe");
+}
+
+static void cmd_sunsubscribe(struct call *c)
+{
+    unsubscribe_named(c, SUB_SHARD, "sunsubscribe");
+}
+
+static void publish_call(struct call *c, enum sub_kind kind)
+{
+    struct txn *t = c->in->t;
+    unsigned receivers = publish(c->x, kind, c->argv[1], c->argv[2], 0, false);
+    if (receivers > 0) {
+        if (c->session != NULL && option_int(&c->x->opt.durable_reads)) {
+            t->gate = u64_max(t->gate, c->session->last_gate);
+        }
+        event_message(t, kind, c->argv[1], c->argv[2]);
+    }
+    reply_int(c, receivers);
+}
+
+static void cmd_publish(struct call *c)
+{
+    publish_call(c, SUB_CHANNEL);
+}
+
+static void cmd_spublish(struct call *c)
+{
+    publish_call(c, SUB_SHARD);
+}
+
+struct channel_walk {
+    struct call *c;
+    struct slice pattern; /* p NULL: all */
+    unsigned kind;
+    size_t n;
+};
+
+static void channel_visit(void *arg, struct keynode *n)
+{
+    struct channel_walk *cw = arg;
+    if (n->db == cw->kind && (cw->pattern.p == NULL || glob_match(cw->pattern, n->key.s, false))) {
+        reply_bulk(cw->c, n->key.s);
+        cw->n++;
+    }
+}
+
+static void channels_call(struct call *c, enum sub_kind kind)
+{
+    struct channel_walk cw = { .c = c, .kind = kind };
+    if (c->argc > 2) {
+        cw.pattern = c->argv[2];
+    }
+    struct out_block *hole = reply_array_deferred(c);
+    struct pubsub *ps = c->x->pubsub;
+    for (unsigned i = 0; i < CHANNEL_SHARDS; i++) {
+        lock_acquire(&ps->part[i].lock);
+        keymap_each(ps->part[i].map, channel_visit, &cw);
+        lock_release(&ps->part[i].lock);
+    }
+    reply_array_fill(c, hole, cw.n);
+}
+
+static void numsub_call(struct call *c, enum sub_kind kind)
+{
+    struct pubsub *ps = c->x->pubsub;
+    reply_map(c, c->argc - 2);
+    for (unsigned i = 2; i < c->argc; i++) {
+        struct key k = name_key(c->argv[i]);
+        unsigned part = part_of(kind, &k);
+        lock_acquire(&ps->part[part].lock);
+        struct keynode *n = keymap_find(ps->part[part].map, kind, &k);
+        unsigned count = n != NULL ? ((struct listeners *)n->head)->n : 0;
+        lock_release(&ps->part[part].lock);
+        reply_bulk(c, c->argv[i]);
+        reply_int(c, count);
+    }
+}
+
+static void cmd_pubsub_channels(struct call *c)
+{
+    channels_call(c, SUB_CHANNEL);
+}
+
+static void cmd_pubsub_shardchannels(struct call *c)
+{
+    channels_call(c, SUB_SHARD);
+}
+
+static void cmd_pubsub_numsub(struct call *c)
+{
+    numsub_call(c, SUB_CHANNEL);
+}
+
+static void cmd_pubsub_shardnumsub(struct call *c)
+{
+    numsub_call(c, SUB_SHARD);
+}
+
+static void cmd_pubsub_numpat(struct call *c)
+{
+    reply_int(c, atomic_load_explicit(&c->x->pubsub->patterns, memory_order_acquire));
+}
+
+static void cmd_pubsub_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "CHANNELS [<pattern>]",
+        "    Return the currently active channels matching a <pattern> (default: '*').",
+        "NUMPAT",
+        "    Return number of subscriptions to patterns.",
+        "NUMSUB [<channel> ...]",
+        "    Return the number of subscribers for the specified channels, excluding",
+        "    pattern subscriptions(default: no channels).",
+        "SHARDCHANNELS [<pattern>]",
+        "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+        "SHARDNUMSUB [<shardchannel> ...]",
+        "    Return the number of subscribers for the specified shard level channel(s)",
+        NULL,
+    };
+    reply_help(c, lines);
+}
+
+#define PUBSUB_FLAGS (CMD_PUBSUB | CMD_LOADING | CMD_STALE)
+static const struct command pubsub_sub[] = {
+    { .name = "channels",
+      .proc = cmd_pubsub_channels,
+      .arity = -2,
+      .flags = PUBSUB_FLAGS,
+      .group = "pubsub",
+      .since = "2.8.0",
+      .complexity = "O(N) where N is the number of active channels, and assuming constant time "
+                    "pattern matching (relatively short channels and patterns)",
+      .summary = "Returns the active channels.",
+      .syntax = "[pattern]" },
+    { .name = "numpat",
+      .proc = cmd_pubsub_numpat,
+      .arity = 2,
+      .flags = PUBSUB_FLAGS,
+      .group = "pubsub",
+      .since = "2.8.0",
+      .complexity = "O(1)",
+      .summary = "Returns a count of unique pattern subscriptions." },
+    { .name = "numsub",
+      .proc = cmd_pubsub_numsub,
+      .arity = -2,
+      .flags = PUBSUB_FLAGS,
+      .group = "pubsub",
+      .since = "2.8.0",
+      .complexity = "O(N) for the NUMSUB subcommand, where N is the number of requested channels",
+      .summary = "Returns a count of subscribers to channels.",
+      .syntax = "[channel [channel ...]]" },
+    { .name = "shardchannels",
+      .proc = cmd_pubsub_shardchannels,
+      .arity = -2,
+      .flags = PUBSUB_FLAGS,
+      .group = "pubsub",
+      .since = "7.0.0",
+      .complexity = "O(N) where N is the number of active shard channels, and assuming constant "
+                    "time pattern matching (relatively short shard channels).",
+      .summary = "Returns the active shard channels.",
+      .syntax = "[pattern]" },
+    { .name = "shardnumsub",
+      .proc = cmd_pubsub_shardnumsub,
+      .arity = -2,
+      .flags = PUBSUB_FLAGS,
+      .group = "pubsub",
+      .since = "7.0.0",
+      .complexity =
+          "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels",
+      .summary = "Returns the count of subscribers of shard channels.",
+      .syntax = "[shardchannel [shardchannel ...]]" },
+    { .name = "help",
+      .proc = cmd_pubsub_help,
+      .arity = 2,
+      .flags = CMD_LOADING | CMD_STALE,
+      .group = "pubsub",
+      .since = "6.2.0",
+      .complexity = "O(1)",
+      .summary = "Returns helpful text about the different subcommands." },
+    { .name = NULL },
+};
+
+#define SUBSCRIBE_FLAGS (CMD_PUBSUB | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
+#define CHANNEL_KEYS                     \
+    {                                    \
+        KEYS_FROM(1, -1, 1, KEY_NOT_KEY) \
+    }
+const struct command pubsub_commands[] = {
+    { .name = "subscribe",
+      .proc = cmd_subscribe,
+      .arity = -2,
+      .flags = SUBSCRIBE_FLAGS,
+      .group = "pubsub",
+      .since = "2.0.0",
+      .complexity = "O(N) where N is the number of channels to subscribe to.",
+      .summary = "Listens for messages published to channels.",
+      .syntax = "channel [channel ...]" },
+    { .name = "unsubscribe",
+      .proc = cmd_unsubscribe,
+      .arity = -1,
+      .flags = SUBSCRIBE_FLAGS,
+      .group = "pubsub",
+      .since = "2.0.0",
+      .complexity = "O(N) where N is the number of channels to unsubscribe.",
+      .summary = "Stops listening to messages posted to channels.",
+      .syntax = "[channel [channel ...]]" },
+    { .name = "psubscribe",
+      .proc = cmd_psubscribe,
+      .arity = -2,
+      .flags = SUBSCRIBE_FLAGS,
+      .group = "pubsub",
+      .since = "2.0.0",
+      .complexity = "O(N) where N is the number of patterns to subscribe to.",
+      .summary = "Listens for messages published to channels that match one or more patterns.",
+      .syntax = "pattern [pattern ...]" },
+    { .name = "punsubscribe",
+      .proc = cmd_punsubscribe,
+      .arity = -1,
+      .flags = SUBSCRIBE_FLAGS,
+      .group = "pubsub",
+      .since = "2.0.0",
+      .complexity = "O(N) where N is the number of patterns to unsubscribe.",
+      .summary =
+          "Stops listening to messages published to channels that match one or more patterns.",
+      .syntax = "[pattern [pattern ...]]" },
+    { .name = "ssubscribe",
+      .proc = cmd_ssubscribe,
+      .arity = -2,
+      .flags = SUBSCRIBE_FLAGS,
+      .keys = CHANNEL_KEYS,
+      .group = "pubsub",
+      .since = "7.0.0",
+      .complexity = "O(N) where N is the number of shard channels to subscribe to.",
+      .summary = "Listens for messages published to shard channels.",
+      .syntax = "shardchannel [shardchannel ...]" },
+    { .name = "sunsubscribe",
+      .proc = cmd_sunsubscribe,
+      .arity = -1,
+      .flags = SUBSCRIBE_FLAGS,
+      .keys = CHANNEL_KEYS,
+      .group = "pubsub",
+      .since = "7.0.0",
+      .complexity = "O(N) where N is the number of shard channels to unsubscribe.",
+      .summary = "Stops listening to messages posted to shard channels.",
+      .syntax = "[shardchannel [shardchannel ...]]" },
+    { .name = "publish",
+      .proc = cmd_publish,
+      .arity = 3,
+      .flags = CMD_PUBSUB | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_MAY_REPLICATE,
+      .group = "pubsub",
+      .since = "2.0.0",
+      .complexity = "O(N+M) where N is the number of clients subscribed to the receiving channel "
+                    "and M is the total number of subscribed patterns (by any client).",
+      .summary = "Posts a message to a channel.",
+      .syntax = "channel message" },
+    { .name = "spublish",
+      .proc = cmd_spublish,
+      .arity = 3,
+      .flags = CMD_PUBSUB | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_MAY_REPLICATE,
+      .keys = { KEY_AT(1, KEY_NOT_KEY) },
+      .group = "pubsub",
+      .since = "7.0.0",
+      .complexity =
+          "O(N) where N is the number of clients subscribed to the receiving shard channel.",
+      .summary = "Post a message to a shard channel",
+      .syntax = "shardchannel message" },
+    { .name = "pubsub",
+      .arity = -2,
+      .flags = 0,
+      .acl = ACL_SLOW,
+      .sub = pubsub_sub,
+      .group = "pubsub",
+      .since = "2.8.0",
+      .complexity = "Depends on subcommand.",
+      .summary = "A container for Pub/Sub commands." },
+    { .name = NULL },
+};
