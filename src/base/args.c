@@ -6,11 +6,6 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9') {
@@ -59,7 +54,7 @@ static bool one_arg(struct slice line, size_t *i, char **w)
         char c = line.p[k];
         if (c == '"' || c == '\'') {
             k = quoted(line, k + 1, c, w);
-            if (k == line.n || (k + 1 < line.n && !is_space(line.p[k + 1]))) {
+            if (k == line.n || (k + 1 < line.n && !char_is_space(line.p[k + 1]))) {
                 return false;
             }
             k++;
@@ -86,7 +81,7 @@ bool split_args(struct slice line, struct buf *store, struct slice **out, unsign
     struct slice *args = mem_alloc(room * sizeof *args);
     size_t i = 0;
     for (;;) {
-        while (i < line.n && is_space(line.p[i])) {
+        while (i < line.n && char_is_space(line.p[i])) {
             i++;
         }
         if (i == line.n) {

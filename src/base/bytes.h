@@ -28,6 +28,11 @@ static inline bool slice_eq(struct slice a, struct slice b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
+/* isspace() of the C locale. */
+static inline bool char_is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 int slice_cmp(struct slice a, struct slice b); /* memcmp order, shorter first on a common prefix */
 bool slice_is(struct slice a,
               const char *lower); /* equal ignoring ASCII case; `lower` is in lower case */

@@ -77,6 +77,9 @@ bool glob_match(struct slice pattern, struct slice text, bool nocase)
 {
     const size_t none = (size_t)-1;
     size_t p = 0, t = 0, star = none, star_text = 0;
+    if (text.n == 0) {
+        return pattern.n == 0;
+    }
     while (t < text.n) {
         if (p < pattern.n && pattern.p[p] == '*') {
             star = ++p;
