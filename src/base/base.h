@@ -25,8 +25,8 @@
 #define must_not_reach() must_failed("reached", __FILE__, __LINE__, __func__)
 _Noreturn void must_failed(const char *what, const char *file, int line, const char *func);
 
-/* Called by must_failed() before it aborts; the server installs its crash report here (thread-safe
- * to set once at start). */
+/* Called by must_failed() before it aborts; the server installs its crash report here, once, at
+ * start. A failure inside the hook aborts at once. */
 void must_set_hook(void (*hook)(const char *what, const char *file, int line));
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
@@ -51,10 +51,12 @@ static inline uint64_t u64_min(uint64_t a, uint64_t b)
 /* Checked size arithmetic: false (and *out untouched) on overflow. */
 static inline must_check bool size_add(size_t a, size_t b, size_t *out)
 {
-    return !__builtin_add_overflow(a, b, out);
+    size_t sum;
+    return !__builtin_add_overflow(a, b, &sum) && (*out = sum, true);
 }
 static inline must_check bool size_mul(size_t a, size_t b, size_t *out)
 {
-    return !__builtin_mul_overflow(a, b, out);
+    size_t product;
+    return !__builtin_mul_overflow(a, b, &product) && (*out = product, true);
 }
 #endif

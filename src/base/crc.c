@@ -1,10 +1,13 @@
 /* crc.c -- CRC-32C for the log, CRC-64 for RDB files, CRC-16 for hash slots.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      A CRC table is linear in the bits of its index: entry i is the exclusive-or of the
- * entries of i's bits. Eight constants per table are enough; the compiler makes the rest, and the
- * tables are const. The wide CRCs take eight bytes a step with eight tables (Kounavis, Berry 2008).
- * THREADS  Any; no state. */
+ * WHY
+ * A CRC table is linear in the bits of its index: entry i is the exclusive-or of the entries of i's
+ * bits. Eight constants per table are enough; the compiler makes the rest, and the tables are
+ * const. The wide CRCs take eight bytes a step with eight tables (Kounavis, Berry 2008).
+ *
+ * THREADS
+ * Any; no state. */
 #include "base/hash.h"
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -1,10 +1,15 @@
 /* fault.c -- Arming fault points and deciding what a hit does.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      A point that is not armed costs one load of its own flag. All points of one name share
- * one rule, so that "the third write" means the third of the process, wherever in the code it is.
- * THREADS  Any. LOCKS: faults.mutex (outside the ranks, nothing is taken under it); the action runs
- * after it is released. */
+ * WHY
+ * A point that is not armed costs one load of its own flag. All points of one name share one rule,
+ * so that "the third write" means the third of the process, wherever in the code it is.
+ *
+ * THREADS
+ * Any.
+ *
+ * LOCKS
+ * faults.mutex (outside the ranks, nothing is taken under it); actions run after it is released. */
 #include "base/fault.h"
 
 #ifdef KV_FAULTS

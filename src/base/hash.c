@@ -1,8 +1,12 @@
 /* hash.c -- Keyed SipHash-1-3 for the keyspace.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      Called once per command on 8..64 bytes: whole words in a row, the last partial word
- * without a branch per byte. THREADS  Any, after hash_seed(). */
+ * WHY
+ * Called once per command on 8..64 bytes: whole words in a row, the last partial word without a
+ * branch per byte.
+ *
+ * THREADS
+ * Any, after hash_seed(). */
 #include "base/hash.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are loaded as they are");

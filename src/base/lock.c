@@ -1,9 +1,13 @@
-/* lock.c -- The slow half of the ranked mutex, the futex calls, and the rank checks of debug
- * builds. SPDX-License-Identifier: BSD-3-Clause
+/* lock.c -- The slow half of the ranked mutex, futex calls, and the rank checks of debug builds.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY     Three states (Drepper, "Futexes Are Tricky", mutex 2): only a holder that saw state 2
- * pays for a wake-up call. A thread that has parked once takes the lock in state 2, because others
- * may be parked behind it. THREADS Any. The list of held locks is thread-local. */
+ * WHY
+ * Three states (Drepper, "Futexes Are Tricky", mutex 2): only a holder that saw state 2 pays for a
+ * wake-up call. A thread that has given up spinning takes the lock in state 2, because others may
+ * be parked behind it.
+ *
+ * THREADS
+ * Any. The list of held locks is thread-local. */
 #include "base/lock.h"
 #include <errno.h>
 #include <limits.h>

@@ -1,10 +1,14 @@
-/* lock.h -- A ranked mutex that spins briefly and then parks on a futex; and the sleep/wake
- * primitive built on it. SPDX-License-Identifier: BSD-3-Clause
+/* lock.h -- A ranked mutex that spins briefly and then parks on a futex; futex sleep and wake.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      Shard locks are held for under a microsecond. A spin longer than that means the holder
- * was preempted: parking lets it run (more threads than cores must not collapse). 8 bytes, so that
- * 1,024 shards can each own one. THREADS  Any. Not recursive. Debug builds (KV_DEBUG) keep a
- * per-thread list of held locks and abort on a rank violation. */
+ * WHY
+ * Shard locks are held for under a microsecond. A spin longer than that means the holder was
+ * preempted: parking lets it run (more threads than cores must not collapse). 8 bytes, so that
+ * 1,024 shards can each own one.
+ *
+ * THREADS
+ * Any. Not recursive. Debug builds (KV_DEBUG) keep a per-thread list of held locks and abort on a
+ * rank violation. */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H
 

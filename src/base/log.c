@@ -1,10 +1,18 @@
 /* log.c -- Log lines to a file, standard output and syslog.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY         The descriptor keeps its number for life: a renamed file is replaced under it with
- * dup3(), so that writers, the crash handler among them, never need a lock. THREADS     Any. One
- * line is one write(2) in append mode: lines of several threads never mix. LOCKS       logger.mutex
- * (outside the ranks, nothing is taken under it): path and reopening; never around a write. FAILURE
+ * WHY
+ * The descriptor of a log file keeps its number: a renamed file is replaced under it with dup3(),
+ * so that writers, the crash handler among them, never need a lock.
+ *
+ * THREADS
+ * Any. One line is one write(2) in append mode: lines of several threads never mix.
+ *
+ * LOCKS
+ * logger.mutex (outside the ranks, nothing is taken under it): path and reopening; never around the
+ * write of a line.
+ *
+ * FAILURE
  * A line that cannot be written is lost; the server goes on. */
 #include "base/log.h"
 #include "base/clock.h"

@@ -1,14 +1,21 @@
 /* mem.c -- The allocator seam over jemalloc, or over libc where a sanitizer owns malloc.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY         jemalloc keeps two byte counters per thread (allocated, freed). Reading those costs
- * the allocation path nothing; a counter of our own would cost a size lookup on each call. A block
- * freed by another thread than its allocator is right in the sum. THREADS     Any. The counters of
- * a thread live in its thread-local memory: mem_thread_stop() must run before it ends. What a
- *             thread that never registered allocates or frees is not counted.
- * LOCKS       counters.mutex, a plain mutex outside the ranks: it is taken under any lock and
- * nothing is taken under it. It keeps a thread from ending while mem_used() reads its counters.
- * FAILURE     See mem.h. Sizes above MEM_SIZE_MAX fail without asking the allocator. */
+ * WHY
+ * jemalloc keeps two byte counters per thread (allocated, freed). Reading those costs the
+ * allocation path nothing; a counter of our own would cost a size lookup on each call. A block that
+ * another thread frees than the one that allocated it is right in the sum.
+ *
+ * THREADS
+ * Any. The counters of a thread live in its thread-local memory, so that mem_thread_stop() must run
+ * before it ends.
+ *
+ * LOCKS
+ * counters.mutex, a plain mutex outside the ranks: it may be taken under any lock, nothing is taken
+ * under it. It keeps a thread from ending while mem_used() reads its counters.
+ *
+ * FAILURE
+ * See mem.h. Sizes above MEM_SIZE_MAX fail without asking the allocator. */
 #include "base/mem.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -299,9 +306,9 @@ void mem_purge(void)
 {
 }
 
-void mem_report(void (*line)(void *arg, const char *text), void *arg)
+void mem_report(void (*piece)(void *arg, const char *text), void *arg)
 {
-    line(arg, "Stats not supported for the current allocator");
+    piece(arg, "Stats not supported for the current allocator");
 }
 #else
 size_t mem_good_size(size_t n)
@@ -342,8 +349,8 @@ void mem_purge(void)
     mallctl("arena." TEXT(MALLCTL_ARENAS_ALL) ".purge", NULL, NULL, NULL, 0);
 }
 
-void mem_report(void (*line)(void *arg, const char *text), void *arg)
+void mem_report(void (*piece)(void *arg, const char *text), void *arg)
 {
-    malloc_stats_print(line, arg, NULL);
+    malloc_stats_print(piece, arg, NULL);
 }
 #endif

@@ -1,9 +1,9 @@
-/* must.c -- What happens when an invariant is broken: say where, show the stack, let the server add
- * its report, abort. SPDX-License-Identifier: BSD-3-Clause
+/* must.c -- A broken invariant: say where, show the stack, let the server add its report, abort.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
- * FAILURE  A second failure while the first is reported (in the hook, or in another thread) does
- * not report again: it aborts at once, so that the report of the first stays whole and the process
- * never hangs here. */
+ * FAILURE
+ * A second failure while the first is reported (in the hook, or in another thread) does not report
+ * again: it aborts at once, so that the process never hangs here. */
 #include "base/base.h"
 #include "base/log.h"
 #include <execinfo.h>
