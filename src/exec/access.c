@@ -356,7 +356,7 @@ void call_shard_unlock(struct call *c, struct shard *s)
 
 void call_gate_all(struct call *c)
 {
-    if (c->x->wal != NULL && !(c->flags & CALL_REPLAY)) {
+    if (c->x->wal != NULL && !(c->flags & CALL_REPLAY) && option_int(&c->x->opt.durable_reads)) {
         c->in->t->gate = u64_max(c->in->t->gate, wal_tail(c->x->wal));
     }
 }

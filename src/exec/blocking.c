@@ -216,6 +216,8 @@ static void end_with(struct waiter *w, const char *error)
         w->timeout_reply(&c);
     }
     s->waiter = NULL;
+    call_gate_all(&c); /* "nothing came" depends on every removal so far */
+    s->last_gate = u64_max(s->last_gate, w->home->txn.gate);
     conn_gate(s->conn, s->last_gate);
     w->home->ticks = clock_ticks();
     call_account(s, &c);
