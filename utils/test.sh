@@ -76,10 +76,12 @@ END
 }
 
 mkdir -p build/log
+exec 9>build/log/lock # `make asan tsan` runs one after the other
+flock 9
 for name in "$@"; do
     log=build/log/$variant-$name.log
     echo "== $name ($variant)"
-    { run_one "$name" 2>&1; echo $? >"$log.status"; } | tee "$log"
+    { run_one "$name" 2>&1 9>&-; echo $? >"$log.status"; } | tee "$log"
     status=$(cat "$log.status")
     rm -f "$log.status"
     if [ "$status" -ne 3 ]; then
