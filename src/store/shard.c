@@ -182,7 +182,7 @@ struct entry *shard_set_string(struct shard *s, unsigned db, const struct key *k
         return shard_set_int(s, db, k, number, keep_expire);
     }
     if (v.n <= STRING_INLINE_MAX) {
-        enum obj_enc enc = form == STRING_AUTO && v.n <= EMBSTR_MAX ? ENC_EMBSTR : ENC_RAW;
+        enum obj_enc enc = form != STRING_RAW && v.n <= EMBSTR_MAX ? ENC_EMBSTR : ENC_RAW;
         struct entry_form f = { .type = OBJ_STRING, .enc = enc, .flags = ENTRY_INLINE, .bytes = v };
         return put(s, db, k, &f, keep_expire);
     }

@@ -83,7 +83,8 @@ size_t entry_effort(const struct entry *e); /* number of allocations to free, ab
  * (STRING_INLINE_MAX, 64 KiB rule). -- */
 enum string_form {
     STRING_AUTO, /* int if it parses strictly, embstr up to 44 bytes, else raw: what SET stores */
-    STRING_RAW   /* report raw whatever its length: after APPEND, SETRANGE, SETBIT, ... */
+    STRING_RAW,  /* report raw whatever its length: after APPEND, SETRANGE, SETBIT, ... */
+    STRING_TEXT  /* as AUTO but never int: what INCRBYFLOAT stores */
 };
 /* Text of the string; an ENC_INT is formatted into tmp. Valid until the entry changes. */
 struct slice entry_string(const struct entry *e, char tmp[I64_TEXT_MAX]);

@@ -1,0 +1,7 @@
+/* commands.c -- The list of all command families.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "commands/commands.h"
+
+const struct command *const command_families[] = {
+    string_commands, lcs_commands, bitmap_commands, bitfield_commands, NULL,
+};
