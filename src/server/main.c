@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     if (log_on) {
         struct wal_config wc = { .dir = arg_of(argc, argv, "dir", "."),
                                  .producers = threads + 1,
-                                 .depth = 2,
+                                 .depth = 2, .segment_bytes = 64 << 20, .queue_bytes = 64 << 20,
                                  .wake = exec_wal_wake,
                                  .wake_arg = x };
         wc.sync = strcmp(fs, "always") == 0 ? WAL_SYNC_ALWAYS
