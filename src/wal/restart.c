@@ -1,0 +1,70 @@
+/* restart.c -- Recovery as the server uses it: judge the log, hand the writer its position, repair.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * THREADS     The main thread, before the log's own threads run. */
+#include "wal/recover.h"
+#include "wal/wal_int.h"
+
+/* Under everysec and no, replies left before their LSN was durable. After a crash those LSNs would
+ * be given out again with other contents, so they continue under another name. */
+static bool must_fork(const struct wal *w, const struct wal_recovery *r, enum wal_sync last)
+{
+    return r->forced || (!r->clean && (last != WAL_SYNC_ALWAYS || w->cfg.sync != WAL_SYNC_ALWAYS));
+}
+
+static void set_position(struct wal *w, const struct wal_recovery *r)
+{
+    const struct wal_history_info *h = &r->history[r->last];
+    const struct wal_segment_info *in = NULL; /* the last segment in use */
+    for (unsigned i = 0; i < h->nsegments && h->segment[i].used; i++) {
+        in = &h->segment[i];
+    }
+    struct wal_position *pos = &w->pos;
+    memcpy(pos->history, h->id, WAL_HISTORY_BYTES);
+    pos->segment = r->number;
+    pos->offset = r->at.offset;
+    pos->size = in != NULL ? in->size : 0;
+    pos->sync = in != NULL ? in->sync : WAL_SYNC_ALWAYS;
+    pos->next_seq = r->at.seq;
+    pos->chain = r->at.chain;
+    pos->next_lsn = r->at.lsn;
+    pos->synced_upto = r->proven;
+    pos->term = r->term;
+    pos->wall_ms = r->wall_ms;
+    pos->fork = must_fork(w, r, pos->sync);
+}
+
+int wal_recover_scan(struct wal *w, struct wal_report *report)
+{
+    struct wal_recovery_options o = {
+        .how = w->cfg.buffered ? WAL_READ_BUFFERED : WAL_READ_DISK,
+        .force = w->cfg.force_lossy_recovery,
+    };
+    int err = wal_recovery_open(&w->recovery, w->dir, w->pos.history, &o, report);
+    if (err == 0) {
+        set_position(w, w->recovery);
+        report->new_history = w->pos.fork;
+    }
+    return err;
+}
+
+int wal_recover_finish(struct wal *w)
+{
+    int err = wal_recovery_repair(w->recovery, w->dir, w->pos.fork);
+    if (err == 0) {
+        w->pos.synced_upto = w->pos.next_seq - 1;
+        wal_recover_free(w);
+    }
+    return err;
+}
+
+void wal_recover_free(struct wal *w)
+{
+    wal_recovery_free(w->recovery);
+    w->recovery = NULL;
+}
+
+int wal_replay(struct wal *w, const struct wal_replay *r)
+{
+    return w->recovery != NULL ? wal_recovery_replay(w->recovery, r) : 0;
+}
