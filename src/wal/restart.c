@@ -26,6 +26,7 @@ static void set_position(struct wal *w, const struct wal_recovery *r)
     pos->size = in != NULL ? in->size : 0;
     pos->sync = in != NULL ? in->sync : WAL_SYNC_ALWAYS;
     pos->next_seq = r->at.seq;
+    pos->salt = h->salt;
     pos->chain = r->at.chain;
     pos->next_lsn = r->at.lsn;
     pos->synced_upto = r->proven;
