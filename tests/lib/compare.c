@@ -1,0 +1,538 @@
+/* compare.c -- Runs lines against two servers and tells every difference.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * EVENTS  Each server has a connection that listens to all keyspace events. After a line its own
+ *         connection publishes BARRIER on a channel of the same pattern: what the listener has got
+ *         when that arrives are the events of the line, also when they cross reactors. */
+#include "compare.h"
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "unit.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECTIONS_MAX 16
+#define REPORT_MAX      20 /* differences told in full */
+#define QUIET_MS        100
+#define LINE_SHOWN      400 /* characters of a reply in a report */
+#define EVENT_PATTERN   "__keyevent@*"
+#define BARRIER         "__keyevent@barrier"
+
+struct side {
+    const char *name;
+    const struct server *server;
+    struct client *listener;
+    struct client *at[CONNECTIONS_MAX];
+};
+
+struct connection {
+    char name[24];
+    bool open, multi,
+        busy; /* busy: it cannot PUBLISH: a command was sent and not read, subscribed */
+};
+
+struct run {
+    struct side kv, redis;
+    int protocol;
+    struct connection conn[CONNECTIONS_MAX]; /* 0: the main one */
+    unsigned number;                         /* of the line, from 1 */
+    const char *line;
+    struct compare_result *out;
+    struct buf report;
+};
+
+struct normal {
+    bool sort, pairs, type, code;
+    int64_t near;
+};
+
+/* ---- Telling differences ---- */
+
+static void shorten(char *line)
+{
+    if (strlen(line) > LINE_SHOWN) {
+        strcpy(line + LINE_SHOWN - 3, "...");
+    }
+}
+
+static void tell(struct run *r, const char *what, const char *kv, const char *redis)
+{
+    if (r->out->differences++ < REPORT_MAX) {
+        buf_printf(&r->report, "RESP%d line %u: %s%s%s\n      kv:    %s\n      redis: %s\n",
+                   r->protocol, r->number, r->line, what[0] != '\0' ? " -- " : "", what, kv, redis);
+    }
+}
+
+static void tell_replies(struct run *r, const char *what, const struct resp *kv,
+                         const struct resp *redis)
+{
+    char *a = resp_line(kv), *b = resp_line(redis);
+    shorten(a);
+    shorten(b);
+    tell(r, what, a, b);
+    free(a);
+    free(b);
+}
+
+/* ---- Comparing replies ---- */
+
+static bool is_aggregate(const struct resp *r)
+{
+    return r->type == RESP_ARRAY || r->type == RESP_SET || r->type == RESP_MAP ||
+           r->type == RESP_PUSH;
+}
+
+/* One element, or one key with its value. */
+struct unit {
+    char *line;
+    const struct resp *first, *second;
+};
+
+static int unit_order(const void *a, const void *b)
+{
+    return strcmp(((const struct unit *)a)->line, ((const struct unit *)b)->line);
+}
+
+static struct unit *sorted_units(const struct resp *r, size_t step)
+{
+    struct unit *u = calloc(r->count + 1, sizeof *u);
+    for (size_t i = 0; i * step < r->count; i++) {
+        u[i].first = r->at[i * step];
+        u[i].second = step == 2 ? r->at[i * step + 1] : NULL;
+        char *key = resp_line(u[i].first), *value = step == 2 ? resp_line(u[i].second) : NULL;
+        ck_assert_int_ge(asprintf(&u[i].line, "%s %s", key, value != NULL ? value : ""), 0);
+        free(key);
+        free(value);
+    }
+    qsort(u, r->count / step, sizeof *u, unit_order);
+    return u;
+}
+
+static void units_free(struct unit *u)
+{
+    for (size_t i = 0; u[i].line != NULL; i++) {
+        free(u[i].line);
+    }
+    free(u);
+}
+
+static bool same(const struct resp *a, const struct resp *b, const struct normal *n,
+                 bool outermost);
+
+static bool same_sorted(const struct resp *a, const struct resp *b, const struct normal *n,
+                        size_t step)
+{
+    struct unit *ua = sorted_units(a, step), *ub = sorted_units(b, step);
+    bool fine = true;
+    for (size_t i = 0; i * step < a->count && fine; i++) {
+        fine = same(ua[i].first, ub[i].first, n, false) &&
+               (step == 1 || same(ua[i].second, ub[i].second, n, false));
+    }
+    units_free(ua);
+    units_free(ub);
+    return fine;
+}
+
+static bool same(const struct resp *a, const struct resp *b, const struct normal *n, bool outermost)
+{
+    if (a->type != b->type) {
+        return false;
+    }
+    if (n->type) {
+        return true;
+    }
+    if (n->code && a->type == RESP_ERROR) {
+        size_t word = strcspn(a->text, " ");
+        return word == strcspn(b->text, " ") && memcmp(a->text, b->text, word) == 0;
+    }
+    if (a->type == RESP_INT && n->near > 0) {
+        return llabs(a->integer - b->integer) <= n->near;
+    }
+    if (!is_aggregate(a) || a->nil_array || b->nil_array) {
+        return resp_equal(a, b);
+    }
+    if (a->count != b->count) {
+        return false;
+    }
+    if (outermost && (n->sort || n->pairs)) {
+        bool in_pairs = a->type == RESP_MAP || (n->pairs && a->count % 2 == 0);
+        return same_sorted(a, b, n, in_pairs ? 2 : 1);
+    }
+    for (size_t i = 0; i < a->count; i++) {
+        if (!same(a->at[i], b->at[i], n, false)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Connections ---- */
+
+static struct client *dial(struct run *r, const struct side *s)
+{
+    struct client *c = server_connect(s->server);
+    if (r->protocol == 3) {
+        client_hello(c, 3);
+    }
+    return c;
+}
+
+static unsigned connection(struct run *r, struct slice name)
+{
+    unsigned i = 0;
+    while (i < CONNECTIONS_MAX && r->conn[i].name[0] != '\0' &&
+           !slice_eq(slice_str(r->conn[i].name), name)) {
+        i++;
+    }
+    ck_assert_msg(i < CONNECTIONS_MAX && name.n < sizeof r->conn[i].name, "line %u: %s", r->number,
+                  r->line);
+    struct connection *k = &r->conn[i];
+    if (!k->open) {
+        *k = (struct connection){ .open = true };
+        memcpy(k->name, name.p, name.n);
+        r->kv.at[i] = dial(r, &r->kv);
+        r->redis.at[i] = dial(r, &r->redis);
+    }
+    return i;
+}
+
+static void disconnect(struct run *r, unsigned i)
+{
+    client_close(r->kv.at[i]);
+    client_close(r->redis.at[i]);
+    r->conn[i].open = r->conn[i].multi = r->conn[i].busy = false;
+}
+
+static void listen_to_events(struct side *s)
+{
+    s->listener = server_connect(s->server);
+    client_expect(s->listener, "[\"psubscribe\", \"" EVENT_PATTERN "\", 1]",
+                  "PSUBSCRIBE " EVENT_PATTERN);
+}
+
+static void open_run(struct run *r)
+{
+    r->line = "(start)";
+    connection(r, S("main"));
+    struct side *sides[] = { &r->kv, &r->redis };
+    for (unsigned i = 0; i < 2; i++) {
+        client_expect(sides[i]->at[0], "+OK", "FLUSHALL");
+        listen_to_events(sides[i]);
+    }
+}
+
+static void close_run(struct run *r)
+{
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+        if (r->conn[i].open) {
+            disconnect(r, i);
+        }
+    }
+    client_close(r->kv.listener);
+    client_close(r->redis.listener);
+}
+
+/* ---- Events ---- */
+
+/* "set k, expire k" up to the barrier; returns how many. */
+static unsigned events_until_barrier(struct run *r, const struct side *s, struct buf *out)
+{
+    unsigned n = 0;
+    for (;;) {
+        const struct resp *push = NULL;
+        enum resp_status st = client_try_read(s->listener, &push);
+        ck_assert_msg(st == RESP_OK, "line %u: %s: no events from %s (status %d)", r->number,
+                      r->line, s->name, (int)st);
+        ck_assert_uint_eq(push->count, 4);
+        const char *channel = push->at[2]->text;
+        if (strcmp(channel, BARRIER) == 0) {
+            return n;
+        }
+        buf_printf(out, "%s%s ", n++ > 0 ? ", " : "", channel + strlen("__keyevent"));
+        buf_add_repr(out, slice_of(push->at[3]->text, push->at[3]->len));
+    }
+}
+
+static void compare_events(struct run *r, unsigned at)
+{
+    struct side *sides[] = { &r->kv, &r->redis };
+    struct buf text[2] = { { NULL, 0, 0 }, { NULL, 0, 0 } };
+    for (unsigned i = 0; i < 2; i++) {
+        (void)client_line(sides[i]->at[at], "PUBLISH " BARRIER " x");
+        unsigned n = events_until_barrier(r, sides[i], &text[i]);
+        r->out->events += i == 1 ? n : 0;
+        buf_add_char(&text[i], '\0');
+    }
+    if (strcmp(text[0].p, text[1].p) != 0) {
+        tell(r, "events", text[0].p, text[1].p);
+    }
+    buf_free(&text[0]);
+    buf_free(&text[1]);
+}
+
+/* ---- One line ---- */
+
+static void parse_normal(struct run *r, const char **at, struct normal *n)
+{
+    *n = (struct normal){ .near = 0 };
+    while (**at == '~' || **at == ',') {
+        ++*at;
+        size_t len = strcspn(*at, ", ");
+        struct slice word = slice_of(*at, len);
+        if (slice_eq(word, S("sort"))) {
+            n->sort = true;
+        } else if (slice_eq(word, S("pairs"))) {
+            n->pairs = true;
+        } else if (slice_eq(word, S("type"))) {
+            n->type = true;
+        } else if (slice_eq(word, S("code"))) {
+            n->code = true;
+        } else if (len > 5 && memcmp(*at, "near=", 5) == 0) {
+            n->near = strtoll(*at + 5, NULL, 10);
+        } else {
+            ck_abort_msg("line %u: %s: unknown normaliser", r->number, r->line);
+        }
+        *at += len;
+    }
+    *at += strspn(*at, " ");
+}
+
+/* The reply as the caller's, or an error reply that tells that there is none. */
+static struct resp *next_reply(const struct side *s, unsigned at)
+{
+    const struct resp *reply = NULL;
+    enum resp_status st = client_try_read(s->at[at], &reply);
+    if (st == RESP_OK) {
+        return client_take(s->at[at]);
+    }
+    static const char *const why[] = { "", "connection closed", "no reply in time", "malformed" };
+    struct resp *none = calloc(1, sizeof *none);
+    none->type = RESP_ERROR;
+    ck_assert_int_ge(asprintf(&none->text, "(%s: %s)", why[-st],
+                              st == RESP_MALFORMED ? client_problem(s->at[at]) : s->name),
+                     0);
+    none->len = strlen(none->text);
+    return none;
+}
+
+/* What the reply says about the state of its connection. */
+static void note_state(struct connection *k, const char *command, const struct resp *reply)
+{
+    if (strncasecmp(command, "multi", 5) == 0 && reply->type == RESP_SIMPLE) {
+        k->multi = true;
+    } else if (strncasecmp(command, "exec", 4) == 0 || strncasecmp(command, "discard", 7) == 0 ||
+               strncasecmp(command, "reset", 5) == 0) {
+        k->multi = false;
+    }
+    if (strcasestr(command, "subscribe") != NULL || strncasecmp(command, "quit", 4) == 0) {
+        k->busy = true;
+    }
+}
+
+static void read_and_compare(struct run *r, unsigned at, const char *command,
+                             const struct normal *n, const char *expected)
+{
+    struct resp *kv = next_reply(&r->kv, at), *redis = next_reply(&r->redis, at);
+    r->out->lines++;
+    r->out->errors += redis->type == RESP_ERROR;
+    if (expected != NULL) {
+        char *line = resp_line(kv);
+        if (strcmp(line, expected) != 0) {
+            shorten(line);
+            tell(r, "kv must answer as the line says", line, expected);
+        }
+        free(line);
+    } else if (!same(kv, redis, n, true)) {
+        tell_replies(r, "", kv, redis);
+    }
+    note_state(&r->conn[at], command, redis);
+    resp_free(kv);
+    resp_free(redis);
+}
+
+static void send_both(struct run *r, unsigned at, const char *command)
+{
+    bool fine = client_try_send(r->kv.at[at], "%s", command) &&
+                client_try_send(r->redis.at[at], "%s", command);
+    ck_assert_msg(fine, "line %u: %s: connection lost", r->number, r->line);
+}
+
+static void run_directive(struct run *r, unsigned at, const char *word)
+{
+    if (strcmp(word, "close") == 0) {
+        disconnect(r, at);
+    } else if (strcmp(word, "quiet") == 0) {
+        client_expect_nothing(r->kv.at[at], QUIET_MS);
+        client_expect_nothing(r->redis.at[at], QUIET_MS);
+    } else {
+        ck_abort_msg("line %u: %s: unknown directive", r->number, r->line);
+    }
+}
+
+static void run_line(struct run *r)
+{
+    const char *at = r->line;
+    struct normal n;
+    struct slice name = S("main");
+    if (*at == '#') {
+        return;
+    }
+    if (*at == '@') {
+        name = slice_of(at + 1, strcspn(at + 1, " "));
+        at += 1 + name.n;
+        at += strspn(at, " ");
+    }
+    unsigned k = connection(r, name);
+    parse_normal(r, &at, &n);
+    if (*at == '!') {
+        run_directive(r, k, at + 1);
+        return;
+    }
+    if (*at == '&') {
+        send_both(r, k, at + 1);
+        r->conn[k].busy = true;
+        return;
+    }
+    if (*at == '<') {
+        r->conn[k].busy = false;
+        read_and_compare(r, k, "", &n, NULL);
+        return;
+    }
+    const char *arrow = strstr(at, " => ");
+    char *command = arrow != NULL ? strndup(at, (size_t)(arrow - at)) : strdup(at);
+    send_both(r, k, command);
+    read_and_compare(r, k, command, &n, arrow != NULL ? arrow + 4 : NULL);
+    if (!r->conn[k].multi && !r->conn[k].busy) {
+        compare_events(r, k);
+    }
+    free(command);
+}
+
+/* ---- State at the end ---- */
+
+static void ask_both(struct run *r, const char *what, struct slice key, const char *const *words,
+                     const struct normal *n)
+{
+    const char *argv[8];
+    size_t lens[8], argc = 0;
+    for (; words[argc] != NULL; argc++) {
+        bool is_key = strcmp(words[argc], "%") == 0;
+        argv[argc] = is_key ? key.p : words[argc];
+        lens[argc] = is_key ? key.n : strlen(words[argc]);
+    }
+    client_send_args(r->kv.at[0], argc, argv, lens);
+    client_send_args(r->redis.at[0], argc, argv, lens);
+    struct resp *kv = next_reply(&r->kv, 0), *redis = next_reply(&r->redis, 0);
+    if (!same(kv, redis, n, true)) {
+        tell_replies(r, what, kv, redis);
+    }
+    resp_free(kv);
+    resp_free(redis);
+}
+
+#define WORDS(...)        \
+    (const char *[])      \
+    {                     \
+        __VA_ARGS__, NULL \
+    }
+
+static void compare_key(struct run *r, struct slice key)
+{
+    static const struct normal exact = { .near = 0 }, soon = { .near = 2000 },
+                               any_order = { .sort = true }, any_pairs = { .pairs = true };
+    struct buf line = { NULL, 0, 0 };
+    buf_add_str(&line, "(at the end) key ");
+    buf_add_repr(&line, key);
+    buf_add_char(&line, '\0');
+    r->line = line.p;
+    ask_both(r, "type", key, WORDS("TYPE", "%"), &exact);
+    ask_both(r, "encoding", key, WORDS("OBJECT", "ENCODING", "%"), &exact);
+    ask_both(r, "expiry", key, WORDS("PTTL", "%"), &soon);
+    client_send_args(r->redis.at[0], 2, WORDS("TYPE", key.p), (size_t[]){ 4, key.n });
+    struct resp *type = next_reply(&r->redis, 0);
+    static const struct {
+        const char *type;
+        const char *words[8];
+        const struct normal *n;
+    } values[] = {
+        { "string", { "GET", "%" }, &exact },
+        { "list", { "LRANGE", "%", "0", "-1" }, &exact },
+        { "set", { "SMEMBERS", "%" }, &any_order },
+        { "hash", { "HGETALL", "%" }, &any_pairs },
+        { "zset", { "ZRANGE", "%", "0", "-1", "WITHSCORES" }, &exact },
+        { "stream", { "XRANGE", "%", "-", "+" }, &exact },
+    };
+    for (unsigned i = 0; i < countof(values); i++) {
+        if (strcmp(type->text, values[i].type) == 0) {
+            ask_both(r, "value", key, values[i].words, values[i].n);
+        }
+    }
+    resp_free(type);
+    buf_free(&line);
+}
+
+static void compare_state(struct run *r)
+{
+    static const struct normal any_order = { .sort = true };
+    r->line = "(at the end)";
+    disconnect(r, 0); /* whatever state the lines left it in */
+    connection(r, S("main"));
+    ask_both(r, "keys", S(""), WORDS("KEYS", "*"), &any_order);
+    client_send(r->redis.at[0], "KEYS *");
+    struct resp *keys = next_reply(&r->redis, 0);
+    for (size_t i = 0; i < keys->count; i++) {
+        compare_key(r, slice_of(keys->at[i]->text, keys->at[i]->len));
+        r->out->keys++;
+    }
+    resp_free(keys);
+}
+
+/* ---- Runs ---- */
+
+void compare_run(const struct server *kv, const struct server *redis, int protocol,
+                 const char *const *lines, struct compare_result *out)
+{
+    *out = (struct compare_result){ .lines = 0 };
+    struct run r = { .kv = { .name = "kv", .server = kv },
+                     .redis = { .name = "redis", .server = redis },
+                     .protocol = protocol,
+                     .out = out };
+    open_run(&r);
+    for (; lines[r.number] != NULL;) {
+        r.line = lines[r.number++];
+        run_line(&r);
+    }
+    compare_state(&r);
+    close_run(&r);
+    buf_add_char(&r.report, '\0');
+    out->report = strdup(r.report.p);
+    buf_free(&r.report);
+}
+
+static struct server kv_server, redis_server;
+
+void compare_start(void)
+{
+    server_init(&kv_server, SERVER_KV);
+    server_init(&redis_server, SERVER_REDIS);
+    server_start(&kv_server, "--threads", "4", COMPARE_EVENTS);
+    server_start(&redis_server, COMPARE_EVENTS);
+}
+
+void compare_stop(void)
+{
+    server_stop(&kv_server);
+    server_stop(&redis_server);
+}
+
+void compare_lines(const char *file, int line, const char *const *lines)
+{
+    for (int protocol = 2; protocol <= 3; protocol++) {
+        struct compare_result result;
+        compare_run(&kv_server, &redis_server, protocol, lines, &result);
+        ck_assert_msg(result.differences == 0, "%s:%d: %u differences in %u replies\n%s", file,
+                      line, result.differences, result.lines, result.report);
+        free(result.report);
+    }
+}
