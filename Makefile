@@ -1,7 +1,7 @@
 # Makefile -- builds kv, runs it, proves it. `make help` lists the targets.
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# One source tree, several variants: release (build/), and build/<variant>/ for test, debug, asan, ubsan, tsan, bugs.
+# One source tree, several variants: release (build/), and build/<variant>/ for test, debug, asan, ubsan, tsan, cover, bugs, fuzz.
 # A target of a variant is built with V=<variant>, e.g. `make V=test build/test/unit-tests`. Tests use V=test unless V is given.
 # Everything is found by wildcard: a new src/*/*.c, tests/unit/*/*.c, tests/integration/*.c ... needs no line here.
 
@@ -157,6 +157,10 @@ test-compat: ## upstream suite, differential oracle, real clients (redis-compat/
 	+@MAKE='$(MAKE)' utils/test.sh $(TV) compat
 torture: ## the long versions of the crash and integration suites
 	+@KV_TORTURE=1 MAKE='$(MAKE)' utils/test.sh $(TV) $(filter-out unit,$(SUITES))
+coverage: ## line and branch coverage of all suites, per folder (DETAIL=wal lists what is not covered)
+	find build/cover -name '*.gcda' -delete 2>/dev/null || true
+	+@MAKE='$(MAKE)' utils/test.sh cover $(SUITES)
+	utils/coverage.py
 seeded-bugs: ## builds kv with deliberate bugs and shows that the suites catch each
 	$(MAKE) V=bugs all $(SUITES:%=build/bugs/%-tests)
 	tests/crash/seeded-bugs.sh build/bugs
@@ -203,4 +207,4 @@ help: ## this list
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 .PHONY: all always debug asan ubsan tsan run install uninstall clean test test-unit test-integration test-crash test-compat \
-        torture seeded-bugs fuzz fuzzers bench format $(CHECKS) check-commands check-config check-info tidy tags help
+        torture coverage seeded-bugs fuzz fuzzers bench format $(CHECKS) check-commands check-config check-info tidy tags help
