@@ -147,10 +147,13 @@ uninstall: ## removes what install put there
 clean: ## removes build/ except the peers of the compatibility tests
 	find build -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} + 2>/dev/null || true
 
+test test-unit test-integration test-crash test-compat torture coverage bench asan ubsan tsan seeded-bugs \
+check-layers check-lengths check-docs check-headers check-commands check-config check-info: | build/.deps-test
+
 # --- tests (ONE=suite, case or test; SEED=n repeats a run) ------------------------------------------------------------------
 export ONE SEED
 test: ## everything: checks, unit, integration, crash, compat
-	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks $(SUITES) compat
+	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks $(SUITES) $(if $(filter kv-server,$(PROGRAMS)),surface) compat
 test-unit test-integration test-crash: test-%: ## one of them (V=asan|ubsan|tsan|debug for another variant)
 	+@MAKE='$(MAKE)' utils/test.sh $(TV) $*
 test-compat: ## upstream suite, differential oracle, real clients (redis-compat/)

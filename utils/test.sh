@@ -2,7 +2,7 @@
 # test.sh -- Builds and runs test runners of one variant and adds up their counts: `test.sh <variant> <runner>...`
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Runners: checks, unit, integration, crash, compat. Each ends with a line "<name>: N passed, N failed[, N skipped]"; a runner
+# Runners: checks, surface (both are make targets), unit, integration, crash, compat. Each ends with a line "<name>: N passed, N failed[, N skipped]"; a runner
 # without that line, or whose status says failed while its counts do not, counts as one failure. One that fails does not keep the
 # others from running. The last line of all is "tests: N passed, N failed, N skipped"; the status is 0 when nothing failed.
 # Environment: ONE=name (a suite, case or test: only runners that know it run), SEED=n.
@@ -23,17 +23,18 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_retur
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}"
 
-run_checks() {
-    ok=0 bad=0
-    for check in format-check check-layers check-lengths check-docs check-headers; do
-        if "$make" --no-print-directory "$check"; then
+run_targets() { # name target...
+    runner=$1 ok=0 bad=0
+    shift
+    for target in "$@"; do
+        if "$make" --no-print-directory "$target"; then
             ok=$((ok + 1))
         else
-            echo "FAILED: make $check"
+            echo "FAILED: make $target"
             bad=$((bad + 1))
         fi
     done
-    echo "checks: $ok passed, $bad failed"
+    echo "$runner: $ok passed, $bad failed"
     [ "$bad" -eq 0 ]
 }
 
@@ -55,7 +56,11 @@ run_program() { # name
 
 run_one() { # name
     case "$1" in
-    checks) [ -n "${ONE-}" ] && return 3 || run_checks ;;
+    checks | surface) [ -z "${ONE-}" ] || return 3 ;;
+    esac
+    case "$1" in
+    checks) run_targets checks format-check check-layers check-lengths check-docs check-headers tidy ;;
+    surface) run_targets surface check-commands check-config check-info ;;
     compat) [ -n "${ONE-}" ] && ! [ -e "redis-compat/$ONE.sh" ] && return 3 || run_compat ;;
     *) run_program "$1" ;;
     esac
