@@ -27,7 +27,7 @@ run_targets() { # name target...
     runner=$1 ok=0 bad=0
     shift
     for target in "$@"; do
-        if "$make" --no-print-directory "$target"; then
+        if "$make" --no-print-directory V="$variant" "$target"; then
             ok=$((ok + 1))
         else
             echo "FAILED: make $target"
