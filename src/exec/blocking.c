@@ -91,7 +91,9 @@ static void node_link(struct exec *x, struct waiter *w, unsigned i)
         n->at->head = n;
     }
     n->at->tail = n;
-    n->at->count++;
+    if (n->at->count++ == 0) {
+        atomic_fetch_add_explicit(&x->blocking_keys, 1, memory_order_relaxed);
+    }
     n->linked = true;
 }
 
@@ -113,6 +115,7 @@ static void node_unlink(struct exec *x, struct wait_node *n)
     }
     n->linked = false;
     if (--at->count == 0) {
+        atomic_fetch_sub_explicit(&x->blocking_keys, 1, memory_order_relaxed);
         keymap_drop(&x->shards[at->key.shard].waits, at);
     }
 }

@@ -79,6 +79,12 @@ struct exec_options *exec_options(struct exec *x)
     return &x->opt;
 }
 
+void exec_adopt_options(struct exec *x, struct exec_options *loaded)
+{
+    memcpy(&x->opt, loaded, sizeof x->opt);
+    x->opt.active_expire = 1;
+}
+
 void exec_set_net(struct exec *x, struct net *n)
 {
     x->net = n;
@@ -239,4 +245,16 @@ void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
 void exec_shutdown_request(struct exec *x, int flags)
 {
     atomic_store_explicit(&x->shutdown_flags, flags, memory_order_release);
+}
+
+int exec_shutdown_requested(struct exec *x)
+{
+    return atomic_load_explicit(&x->shutdown_flags, memory_order_acquire);
+}
+
+const char *exec_current_command(void)
+{
+    struct reactor *r = reactor_self();
+    struct worker *w = r != NULL ? reactor_user(r) : NULL;
+    return w != NULL && w->current != NULL && w->current->last_cmd != NULL ? w->current->last_cmd->full : NULL;
 }

@@ -404,7 +404,10 @@ extern const struct command
     *const exec_own_families[]; /* multi, pub/sub, client, ... ; terminated by NULL */
 must_check bool exec_rename_command(struct exec *x, struct slice from,
                                     struct slice to); /* rename-command; "" removes */
+extern const struct option exec_option_table[];       /* bound to exec_options() */
+void exec_options_started(struct exec *x);            /* values are loaded: before threads */
 void exec_prepare(struct exec *x); /* after the last exec_register(), before threads */
+void exec_adopt_options(struct exec *x, struct exec_options *loaded); /* takes the values over */
 void exec_set_net(struct exec *x, struct net *n);
 void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
 void exec_net_upcalls(struct exec *x, struct net_upcalls *up);
@@ -417,9 +420,28 @@ must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads);
 /* Runs fn while no reactor executes: CONFIG SET, flips of the log. From worker threads inside a
  * CMD_EXCLUSIVE call it runs at once. */
 void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
+/* Sums over all workers; any thread, each number recent. */
+struct exec_stats {
+    uint64_t commands, hits, misses, expired, evicted, errors, unblocked, ops_per_sec;
+    unsigned clients, blocked, pubsub_clients, watching_clients, watched_keys, blocking_keys;
+    unsigned pubsub_channels, pubsub_patterns, pubsub_shard_channels;
+};
+void exec_stats(struct exec *x, struct exec_stats *out);
+void exec_stats_reset(struct exec *x); /* exclusive section */
+void exec_commandstats(struct exec *x, void (*visit)(void *arg, const char *name, uint64_t calls, uint64_t usec, uint64_t rejected, uint64_t failed), void *arg);
+unsigned exec_reactors(const struct exec *x);
+struct load_progress {
+    bool loading;
+    uint64_t done, total; /* bytes of the log */
+    int64_t eta_s;
+};
+void exec_load_progress(struct exec *x, struct load_progress *out);
+bool session_is_local(const struct session *s); /* loopback or Unix socket; NULL: no */
 void exec_errorstats(struct exec *x, void (*visit)(void *arg, const char *code, uint64_t count),
                      void *arg);
 void exec_errorstats_reset(struct exec *x);
+int exec_shutdown_requested(struct exec *x);  /* flags, -1: nobody asked */
+const char *exec_current_command(void);      /* of this thread, for crash reports; NULL */
 void exec_shutdown_request(struct exec *x, int flags); /* SHUTDOWN and signals; server/ polls it */
 
 #endif

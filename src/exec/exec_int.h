@@ -221,7 +221,8 @@ struct exec {
     _Atomic bool loading;
     _Atomic uint64_t next_session_id;
     _Atomic uint64_t load_done, load_total; /* bytes of the log replayed, and all */
-    int64_t load_start_ms, load_logged_ms;  /* dispatcher of the replay */
+    _Atomic int64_t load_start_ms;
+    int64_t load_logged_ms; /* dispatcher of the replay */
 
     /* exclusive section (section.c) */
     struct lock section_lock;
@@ -240,7 +241,7 @@ struct exec {
     struct evict *evict;
     _Atomic unsigned monitor_count;
     _Atomic int shutdown_flags; /* -1: none asked */
-    _Atomic unsigned blocked_now;
+    _Atomic unsigned blocked_now, blocking_keys, watching_clients, watched_keys;
 };
 
 /* command.c */
@@ -344,6 +345,7 @@ void event_message(struct txn *t, int kind, struct slice channel, struct slice t
 unsigned session_subs(const struct session *s,
                       int kind); /* 0 channels, 1 patterns, 2 shard channels */
 void pubsub_new(struct exec *x);
+void pubsub_counts(struct exec *x, struct exec_stats *out);
 void pubsub_free(struct exec *x);
 void waits_ready(struct txn *t, unsigned db,
                  const struct key *k);   /* shard lock held: remember it when somebody waits */
@@ -362,6 +364,8 @@ void key_expire_now(struct call *c, const struct key *k,
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 
 extern const struct command multi_commands[], connection_commands[], pubsub_commands[];
+
+uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us);
 
 static inline uint8_t key_group(const struct key *k)
 {

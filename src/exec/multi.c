@@ -173,7 +173,10 @@ static void watch_add(struct call *c, const struct key *k)
     at->count++;
     n->next_of_session = s->watching;
     s->watching = n;
-    s->watch_count++;
+    if (s->watch_count++ == 0) {
+        atomic_fetch_add_explicit(&c->x->watching_clients, 1, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&c->x->watched_keys, 1, memory_order_relaxed);
 }
 
 static void watch_unlink(struct exec *x, struct watch_node *n)
@@ -208,6 +211,10 @@ void session_unwatch(struct session *s)
             shard_unlock(sh);
         }
         mem_free(n);
+    }
+    if (s->watch_count > 0) {
+        atomic_fetch_sub_explicit(&x->watching_clients, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&x->watched_keys, s->watch_count, memory_order_relaxed);
     }
     s->watch_count = 0;
     atomic_store_explicit(&s->watch_dirty, false, memory_order_relaxed);

@@ -28,6 +28,7 @@ struct pubsub {
         struct keymap *map;
     } cacheline_aligned part[CHANNEL_SHARDS + 1];
     _Atomic unsigned patterns; /* distinct; lets PUBLISH skip their lock */
+    _Atomic unsigned clients;  /* sessions with any subscription */
     _Atomic unsigned channels; /* subscriptions to channels, for the fast way out of events */
 };
 struct subscriptions {  /* of one session */
@@ -74,6 +75,25 @@ void pubsub_new(struct exec *x)
 void pubsub_free(struct exec *x)
 {
     mem_free(x->pubsub);
+}
+
+static void count_channel(void *arg, struct keynode *n)
+{
+    struct exec_stats *out = arg;
+    out->pubsub_channels += n->db == SUB_CHANNEL;
+    out->pubsub_shard_channels += n->db == SUB_SHARD;
+}
+
+void pubsub_counts(struct exec *x, struct exec_stats *out)
+{
+    struct pubsub *ps = x->pubsub;
+    for (unsigned i = 0; i < CHANNEL_SHARDS; i++) {
+        lock_acquire(&ps->part[i].lock);
+        keymap_each(ps->part[i].map, count_channel, out);
+        lock_release(&ps->part[i].lock);
+    }
+    out->pubsub_patterns = atomic_load_explicit(&ps->patterns, memory_order_relaxed);
+    out->pubsub_clients = atomic_load_explicit(&ps->clients, memory_order_relaxed);
 }
 
 /* ---- Delivering ---- */
@@ -314,6 +334,7 @@ static bool subscribe_one(struct session *s, enum sub_kind kind, struct slice na
     if (s->subs == NULL) {
         s->subs = mem_calloc(sizeof *s->subs);
         session_set_obuf_class(s, OBUF_PUBSUB);
+        atomic_fetch_add_explicit(&s->w->x->pubsub->clients, 1, memory_order_relaxed);
     }
     if (keymap_find(s->subs->map, kind, &k) != NULL) {
         return false;
@@ -378,6 +399,7 @@ static bool unsubscribe_one(struct session *s, enum sub_kind kind, struct slice 
         mem_free(s->subs);
         s->subs = NULL;
         session_set_obuf_class(s, OBUF_NORMAL);
+        atomic_fetch_sub_explicit(&s->w->x->pubsub->clients, 1, memory_order_relaxed);
     }
     return true;
 }

@@ -357,7 +357,8 @@ int exec_replay(struct exec *x, struct wal *w, unsigned threads)
     lock_init(&all.message_lock, RANK_LEAF, 0);
     all.rep = mem_aligned(64, all.n * sizeof *all.rep);
     memset(all.rep, 0, all.n * sizeof *all.rep);
-    x->load_start_ms = x->load_logged_ms = clock_mono_ms();
+    x->load_logged_ms = clock_mono_ms();
+    atomic_store_explicit(&x->load_start_ms, x->load_logged_ms, memory_order_relaxed);
     for (unsigned i = 0; i < all.n; i++) {
         struct replayer *rp = &all.rep[i];
         rp->all = &all;

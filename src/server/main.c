@@ -1,30 +1,101 @@
-/* main.c -- Composition root, first form: starts store, log, engine and network from a handful of
- * arguments. SPDX-License-Identifier: BSD-3-Clause */
+/* main.c -- Arguments and the start of the process.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "server/server_int.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/hash.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "commands/commands.h"
-#include "exec/exec.h"
-#include "net/net.h"
-#include "wal/wal.h"
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *arg_of(int argc, char **argv, const char *name, const char *def)
+static void usage(void)
 {
-    for (int i = 1; i + 1 < argc; i++) {
-        if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, name) == 0) {
-            return argv[i + 1];
+    puts("Usage: kv-server [/path/to/kv.conf] [options] [-]\n"
+         "       kv-server - (read the configuration from standard input)\n"
+         "       kv-server -v or --version\n"
+         "       kv-server -h or --help\n"
+         "       kv-server --print-config        (every directive with its default)\n"
+         "       kv-server --list-fault-points   (test builds)\n"
+         "\n"
+         "Options are directives of the configuration file: --port 7777 --threads 4 --save ''\n"
+         "--force-lossy-recovery cuts a damaged log instead of refusing to start, keeps the old files aside, and says what was lost.\n"
+         "\n"
+         "Exit status: 0 stopped as asked, 1 could not start or a second SIGINT, 71 out of memory, 72 the log could not be written or synced\n"
+         "(a restart finds everything acknowledged), 73 the log is damaged below what was acknowledged.");
+}
+
+#ifdef KV_FAULTS
+static void print_name(void *arg, const char *name)
+{
+    (void)arg;
+    puts(name);
+}
+#endif
+
+static bool wants(int argc, char **argv, const char *a, const char *b)
+{
+    return argc >= 2 && (strcmp(argv[1], a) == 0 || (b != NULL && strcmp(argv[1], b) == 0));
+}
+
+/* Options that print and end. */
+static bool informational(int argc, char **argv, struct server *s)
+{
+    if (wants(argc, argv, "-v", "--version")) {
+        printf("kv server v=%s (Redis %s surface) malloc=%s bits=64\n", KV_VERSION, REDIS_VERSION, mem_library());
+        return true;
+    }
+    if (wants(argc, argv, "-h", "--help")) {
+        usage();
+        return true;
+    }
+    if (wants(argc, argv, "--print-config", NULL)) {
+        struct buf text = { 0 };
+        config_print_default(s->config, &text);
+        fwrite(text.p, 1, text.n, stdout);
+        buf_free(&text);
+        return true;
+    }
+    if (wants(argc, argv, "--list-fault-points", NULL)) {
+#ifdef KV_FAULTS
+        fault_list(print_name, NULL);
+#else
+        puts("this build has none");
+#endif
+        return true;
+    }
+    return false;
+}
+
+/* --force-lossy-recovery stands for itself: no directive, or a configuration file could make it permanent. */
+static int take_force_lossy(int argc, char **argv, bool *force)
+{
+    int n = 0;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--force-lossy-recovery") == 0) {
+            *force = true;
+        } else {
+            argv[n++] = argv[i];
         }
     }
-    return def;
+    return n;
+}
+
+static bool load_config(struct server *s, int argc, char **argv, struct buf *error)
+{
+    int i = 1;
+    if (i < argc && strncmp(argv[i], "--", 2) != 0 && !config_load_file(s->config, argv[i++], error)) {
+        return false;
+    }
+    if (i < argc && strcmp(argv[argc - 1], "-") == 0) {
+        argc--;
+        if (!config_load_file(s->config, "-", error)) {
+            return false;
+        }
+    }
+    return config_load_args(s->config, argc - i, argv + i, error);
 }
 
 int main(int argc, char **argv)
@@ -36,88 +107,16 @@ int main(int argc, char **argv)
 #ifdef KV_FAULTS
     fault_arm_env();
 #endif
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-
-    unsigned threads = (unsigned)atoi(arg_of(argc, argv, "threads", "2"));
-    bool log_on = strcmp(arg_of(argc, argv, "appendonly", "yes"), "yes") == 0;
-    const char *fs = arg_of(argc, argv, "appendfsync", "always");
-    struct keyspace *ks;
-    struct exec *x;
-    struct keyspace_config kc = { .shards = 1024, .databases = 16 };
-    if (keyspace_new(&ks, &kc) != 0) {
+    struct server *s = server_new();
+    bool force_lossy = false;
+    argc = take_force_lossy(argc, argv, &force_lossy);
+    if (informational(argc, argv, s)) {
+        return 0;
+    }
+    struct buf error = { 0 };
+    if (!load_config(s, argc, argv, &error)) {
+        fprintf(stderr, "%.*s\n", (int)error.n, error.p);
         return 1;
     }
-    struct exec_config ec = { .ks = ks, .reactors = threads };
-    if (exec_new(&x, &ec) != 0) {
-        return 1;
-    }
-    struct exec_options *o = exec_options(x);
-    o->active_expire = 1;
-    o->durable_reads = 1;
-    o->proto_max_bulk_len = 512 << 20;
-    o->client_query_buffer_limit = 1 << 30;
-    o->list_max_listpack_size = -2;
-    for (const struct command *const *f = command_families; *f != NULL; f++) {
-        exec_register(x, *f);
-    }
-    exec_prepare(x);
-    struct wal *w = NULL;
-    if (log_on) {
-        struct wal_config wc = { .dir = arg_of(argc, argv, "dir", "."),
-                                 .producers = threads + 1,
-                                 .depth = 2, .segment_bytes = 64 << 20, .queue_bytes = 64 << 20,
-                                 .wake = exec_wal_wake,
-                                 .wake_arg = x };
-        wc.sync = strcmp(fs, "always") == 0 ? WAL_SYNC_ALWAYS
-                  : strcmp(fs, "no") == 0   ? WAL_SYNC_NO
-                                            : WAL_SYNC_EVERYSEC;
-        struct wal_report rep;
-        int rc = wal_open(&w, &wc, &rep);
-        if (rc != 0) {
-            log_warning("Can't open the log: %d %s", rc, rep.message);
-            return 1;
-        }
-        rc = exec_replay(x, w, threads);
-        if (rc != 0 || (rc = wal_start(w)) != 0) {
-            log_warning("Can't recover the log: %d", rc);
-            return 1;
-        }
-        exec_set_wal(x, w);
-    }
-    struct net_upcalls up;
-    exec_net_upcalls(x, &up);
-    const char *bind[] = { "127.0.0.1" };
-    struct net_config nc = { .threads = threads,
-                             .bind = bind,
-                             .nbind = 1,
-                             .port = atoi(arg_of(argc, argv, "port", "6379")),
-                             .backlog = 511,
-                             .maxclients = 10000,
-                             .keepalive_s = 300,
-                             .scratch_bytes = 65536 };
-    struct net *n;
-    struct buf err = { 0 };
-    if (net_open(&n, &nc, &up, &err) != 0) {
-        log_warning("%.*s", (int)err.n, err.p);
-        return 1;
-    }
-    exec_set_net(x, n);
-    if (net_start(n) != 0) {
-        return 1;
-    }
-    log_notice("Ready to accept connections");
-    int sig;
-    sigwait(&set, &sig);
-    net_stop(n);
-    if (w != NULL && wal_stop(w) != 0) {
-        return 1;
-    }
-    net_free(n);
-    exec_free(x);
-    return 0;
+    return server_run(s, force_lossy);
 }

@@ -1,0 +1,224 @@
+/* cmd_server.c -- INFO, CONFIG, TIME, SHUTDOWN, ROLE, LASTSAVE, LOLWUT, MODULE LIST.
+ * SPDX-License-Identifier: BSD-3-Clause
+ * CONFIG SET, REWRITE and RESETSTAT run in an exclusive section: a change acts for everybody between two commands. */
+#include "server/server_int.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static void cmd_info(struct call *c)
+{
+    struct buf text = { 0 };
+    info_write(server_of(c), c->argv + 1, c->argc - 1, &text);
+    reply_verbatim(c, buf_slice(&text), "txt");
+    buf_free(&text);
+}
+
+static void cmd_time(struct call *c)
+{
+    int64_t now = clock_wall_us();
+    reply_array(c, 2);
+    reply_bulk_i64(c, now / 1000000);
+    reply_bulk_i64(c, now % 1000000);
+}
+
+static void cmd_lastsave(struct call *c)
+{
+    reply_int(c, server_of(c)->start_ms / 1000);
+}
+
+static void cmd_role(struct call *c)
+{
+    struct server *s = server_of(c);
+    reply_array(c, 3);
+    reply_bulk(c, S("master"));
+    reply_int(c, s->wal != NULL ? (int64_t)wal_durable(s->wal).v : 0);
+    reply_array(c, 0);
+}
+
+static void cmd_lolwut(struct call *c)
+{
+    static const char art[] = "  k   k  v     v\n"
+                              "  k  k    v   v\n"
+                              "  kkk      v v\n"
+                              "  k  k      v\n"
+                              "\nkv ver. " KV_VERSION ", nothing acknowledged is ever lost\n";
+    reply_verbatim(c, slice_str(art), "txt");
+}
+
+static void cmd_module_list(struct call *c)
+{
+    reply_array(c, 0);
+}
+
+static void cmd_module_help(struct call *c)
+{
+    static const char *const lines[] = { "LIST", "    Return a list of loaded modules.", NULL };
+    reply_help(c, lines);
+}
+
+enum { SHUT_NOSAVE = 1, SHUT_SAVE = 2, SHUT_NOW = 4, SHUT_FORCE = 8, SHUT_ABORT = 16 };
+
+static void cmd_shutdown(struct call *c)
+{
+    static const struct {
+        const char *word;
+        int flag;
+    } words[] = { { "nosave", SHUT_NOSAVE }, { "save", SHUT_SAVE }, { "now", SHUT_NOW }, { "force", SHUT_FORCE }, { "abort", SHUT_ABORT } };
+    int flags = 0;
+    for (unsigned i = 1; i < c->argc; i++) {
+        int before = flags;
+        for (unsigned k = 0; k < countof(words); k++) {
+            flags |= slice_is(c->argv[i], words[k].word) ? words[k].flag : 0;
+        }
+        if (flags == before) {
+            reply_syntax(c);
+            return;
+        }
+    }
+    if (((flags & SHUT_ABORT) && flags != SHUT_ABORT) || ((flags & SHUT_NOSAVE) && (flags & SHUT_SAVE))) {
+        reply_syntax(c);
+        return;
+    }
+    if (flags & SHUT_ABORT) {
+        reply_error(c, "ERR No shutdown in progress.");
+        return;
+    }
+    exec_shutdown_request(c->x, flags);
+    kill(getpid(), SIGUSR2);
+}
+
+/* ---- CONFIG ---- */
+
+struct get_reply {
+    struct call *c;
+    size_t pairs;
+};
+
+static void get_one(void *arg, const char *name, struct slice value)
+{
+    struct get_reply *g = arg;
+    reply_bulk_str(g->c, name);
+    reply_bulk(g->c, value);
+    g->pairs++;
+}
+
+static void cmd_config_get(struct call *c)
+{
+    struct get_reply g = { c, 0 };
+    struct out_block *hole = reply_array_deferred(c);
+    config_get(server_of(c)->config, c->argv + 2, c->argc - 2, get_one, &g);
+    reply_map_fill(c, hole, g.pairs);
+}
+
+static void cmd_config_set(struct call *c)
+{
+    if (c->argc % 2 != 0) {
+        reply_arity(c);
+        return;
+    }
+    struct server *s = server_of(c);
+    struct buf error = { 0 };
+    int64_t who = option_int(&s->opt.enable_protected_configs);
+    bool may = who == PROTECT_YES || (who == PROTECT_LOCAL && session_is_local(c->session));
+    if (config_set_many(s->config, c->argv + 2, (c->argc - 2) / 2, may, &error)) {
+        reply_ok(c);
+    } else {
+        buf_add_char(&error, '\0');
+        reply_error(c, error.p);
+    }
+    buf_free(&error);
+}
+
+static void cmd_config_rewrite(struct call *c)
+{
+    int rc = config_rewrite(server_of(c)->config);
+    if (rc == 0) {
+        reply_ok(c);
+    } else if (rc == -ENOENT) {
+        reply_error(c, "ERR The server is running without a config file");
+    } else {
+        reply_errorf(c, "ERR Rewriting config file: %s", strerror(-rc));
+    }
+}
+
+static void cmd_config_resetstat(struct call *c)
+{
+    struct server *s = server_of(c);
+    exec_stats_reset(s->x);
+    exec_errorstats_reset(s->x);
+    net_stats_reset(s->net);
+    reply_ok(c);
+}
+
+static void cmd_config_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "GET <pattern>",
+        "    Return parameters matching the glob-like <pattern> and their values.",
+        "SET <directive> <value>",
+        "    Set the configuration <directive> to <value>.",
+        "RESETSTAT",
+        "    Reset statistics reported by the INFO command.",
+        "REWRITE",
+        "    Rewrite the configuration file.",
+        NULL,
+    };
+    reply_help(c, lines);
+}
+
+#define ADMIN (CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
+static const struct command config_sub[] = {
+    { .name = "get", .proc = cmd_config_get, .arity = -3, .flags = ADMIN, .group = "server", .since = "2.0.0",
+      .complexity = "O(N) when N is the number of configuration parameters provided", .summary = "Returns the effective values of configuration parameters.",
+      .syntax = "parameter [parameter ...]", .history = "7.0.0:Added the ability to pass multiple pattern parameters in one call" },
+    { .name = "set", .proc = cmd_config_set, .arity = -4, .flags = ADMIN | CMD_EXCLUSIVE, .group = "server", .since = "2.0.0",
+      .complexity = "O(N) when N is the number of configuration parameters provided", .summary = "Sets configuration parameters in-flight.",
+      .syntax = "parameter value [parameter value ...]", .tips = "request_policy:all_nodes,response_policy:all_succeeded",
+      .history = "7.0.0:Added the ability to set multiple parameters in one call." },
+    { .name = "rewrite", .proc = cmd_config_rewrite, .arity = 2, .flags = ADMIN | CMD_EXCLUSIVE, .group = "server", .since = "2.8.0", .complexity = "O(1)",
+      .summary = "Persists the effective configuration to file.", .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "resetstat", .proc = cmd_config_resetstat, .arity = 2, .flags = ADMIN | CMD_EXCLUSIVE, .group = "server", .since = "2.0.0", .complexity = "O(1)",
+      .summary = "Resets the server's statistics.", .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "help", .proc = cmd_config_help, .arity = 2, .flags = CMD_LOADING | CMD_STALE, .group = "server", .since = "5.0.0", .complexity = "O(1)",
+      .summary = "Returns helpful text about the different subcommands." },
+    { .name = NULL },
+};
+const struct command config_commands[] = {
+    { .name = "config", .arity = -2, .sub = config_sub, .group = "server", .since = "2.0.0", .complexity = "Depends on subcommand.",
+      .summary = "A container for server configuration commands." },
+    { .name = NULL },
+};
+
+static const struct command module_sub[] = {
+    { .name = "list", .proc = cmd_module_list, .arity = 2, .flags = CMD_ADMIN | CMD_NOSCRIPT, .group = "server", .since = "4.0.0",
+      .complexity = "O(N) where N is the number of loaded modules.", .summary = "Returns all loaded modules.", .tips = "nondeterministic_output_order" },
+    { .name = "help", .proc = cmd_module_help, .arity = 2, .flags = CMD_LOADING | CMD_STALE, .group = "server", .since = "5.0.0", .complexity = "O(1)",
+      .summary = "Returns helpful text about the different subcommands." },
+    { .name = NULL },
+};
+
+const struct command server_commands[] = {
+    { .name = "info", .proc = cmd_info, .arity = -1, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_DANGEROUS, .group = "server", .since = "1.0.0",
+      .complexity = "O(1)", .summary = "Returns information and statistics about the server.", .syntax = "[section [section ...]]",
+      .tips = "nondeterministic_output,request_policy:all_shards,response_policy:special", .history = "7.0.0:Added support for taking multiple section arguments." },
+    { .name = "time", .proc = cmd_time, .arity = 1, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .group = "server", .since = "2.6.0", .complexity = "O(1)",
+      .summary = "Returns the server time.", .tips = "nondeterministic_output" },
+    { .name = "lastsave", .proc = cmd_lastsave, .arity = 1, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_ADMIN | ACL_DANGEROUS, .group = "server",
+      .since = "1.0.0", .complexity = "O(1)", .summary = "Returns the Unix timestamp of the last successful save to disk.", .tips = "nondeterministic_output" },
+    { .name = "role", .proc = cmd_role, .arity = 1, .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_ADMIN | ACL_DANGEROUS,
+      .group = "server", .since = "2.8.12", .complexity = "O(1)", .summary = "Returns the replication role." },
+    { .name = "lolwut", .proc = cmd_lolwut, .arity = -1, .flags = CMD_READONLY | CMD_FAST, .group = "server", .since = "5.0.0",
+      .summary = "Displays computer art and the Redis version", .syntax = "[VERSION version]" },
+    { .name = "shutdown", .proc = cmd_shutdown, .arity = -1, .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY,
+      .group = "server", .since = "1.0.0",
+      .complexity = "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+      .summary = "Synchronously saves the database(s) to disk and shuts down the Redis server.", .syntax = "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]",
+      .history = "7.0.0:Added the `NOW`, `FORCE` and `ABORT` modifiers." },
+    { .name = "module", .arity = -2, .sub = module_sub, .group = "server", .since = "4.0.0", .complexity = "Depends on subcommand.",
+      .summary = "A container for module commands." },
+    { .name = NULL },
+};

@@ -1,0 +1,270 @@
+/* directives.c -- The directives that belong to the process as a whole, and the inert ones.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Inert directives are read and reported back and act on nothing: those of io-threads, defragmentation, CPU lists, OOM scores, huge pages, hz,
+ * rehashing, lazyfree choices and fork-time fsync habits. kv has no such knob: freeing is always lazy, nothing forks, resizing is incremental. */
+#include "server/server_int.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <syslog.h>
+
+#define AT(field) .offset = offsetof(struct server_options, field)
+#define INERT_AT(array, i)  .offset = offsetof(struct server_options, array[i])
+#define INERT_INT(i)        INERT_AT(inert_int, i), .flags = OPTF_INERT
+#define INERT_TEXT(i)       INERT_AT(inert_text, i), .flags = OPTF_INERT
+#define INERT_INT_FIXED(i)  INERT_AT(inert_int, i), .flags = OPTF_INERT | OPTF_IMMUTABLE
+#define INERT_TEXT_FIXED(i) INERT_AT(inert_text, i), .flags = OPTF_INERT | OPTF_IMMUTABLE
+
+/* ---- Word lists: bind, rename-command ---- */
+
+static void words_set(struct slice **list, unsigned *n, const struct slice *argv, unsigned argc)
+{
+    for (unsigned i = 0; i < *n; i++) {
+        mem_free((void *)(uintptr_t)(*list)[i].p);
+    }
+    mem_free(*list);
+    *list = mem_alloc((argc + 1) * sizeof **list);
+    for (unsigned i = 0; i < argc; i++) {
+        (*list)[i] = slice_of(mem_dup(argv[i].p, argv[i].n), argv[i].n);
+    }
+    *n = argc;
+}
+
+static void words_get(const struct slice *list, unsigned n, struct buf *out)
+{
+    for (unsigned i = 0; i < n; i++) {
+        buf_add_str(out, i > 0 ? " " : "");
+        if (list[i].n == 0) {
+            buf_add_str(out, "\"\"");
+        } else {
+            buf_add_slice(out, list[i]);
+        }
+    }
+}
+
+static bool bind_set(void *base, const struct slice *argv, unsigned argc, const char **error)
+{
+    struct server_options *o = base;
+    if (argc > 16) {
+        *error = "Too many bind addresses specified.";
+        return false;
+    }
+    words_set(&o->bind, &o->nbind, argv, argc);
+    return true;
+}
+
+static void bind_get(void *base, struct buf *out)
+{
+    struct server_options *o = base;
+    words_get(o->bind, o->nbind, out);
+}
+
+static bool rename_set(void *base, const struct slice *argv, unsigned argc, const char **error)
+{
+    struct server_options *o = base;
+    if (argc % 2 != 0) {
+        *error = "wrong number of arguments";
+        return false;
+    }
+    words_set(&o->renames, &o->nrenames, argv, argc);
+    return true;
+}
+
+static void rename_get(void *base, struct buf *out)
+{
+    struct server_options *o = base;
+    words_get(o->renames, o->nrenames, out);
+}
+
+/* ---- save: pairs of seconds and changes; "" for none ---- */
+
+static bool save_set(void *base, const struct slice *argv, unsigned argc, const char **error)
+{
+    struct server_options *o = base;
+    *error = "Invalid save parameters";
+    if (argc == 0 || (argc == 1 && argv[0].n == 0)) {
+        o->nsave = 0;
+        return true;
+    }
+    if (argc % 2 != 0 || argc / 2 > countof(o->save)) {
+        return false;
+    }
+    for (unsigned i = 0; i < argc; i += 2) {
+        int64_t s, ch;
+        if (!parse_i64(argv[i], &s) || !parse_i64(argv[i + 1], &ch) || s < 1 || ch < 0) {
+            return false;
+        }
+    }
+    o->nsave = argc / 2;
+    for (unsigned i = 0; i < o->nsave; i++) {
+        must(parse_i64(argv[2 * i], &o->save[i].seconds) && parse_i64(argv[2 * i + 1], &o->save[i].changes));
+    }
+    return true;
+}
+
+static void save_get(void *base, struct buf *out)
+{
+    struct server_options *o = base;
+    for (unsigned i = 0; i < o->nsave; i++) {
+        buf_printf(out, "%s%lld %lld", i > 0 ? " " : "", (long long)o->save[i].seconds, (long long)o->save[i].changes);
+    }
+}
+
+/* ---- What promises something that is not built refuses ---- */
+
+static bool refuse_set(void *base, const struct slice *argv, unsigned argc, const char **error)
+{
+    (void)base;
+    if (argc == 1 && (argv[0].n == 0 || slice_is(argv[0], "no"))) {
+        return true;
+    }
+    *error = "this kv cannot do that yet; it refuses to start rather than ignore the directive";
+    return false;
+}
+
+static void no_get(void *base, struct buf *out)
+{
+    (void)base;
+    buf_add_str(out, "no");
+}
+
+static void empty_get(void *base, struct buf *out)
+{
+    (void)base;
+    (void)out;
+}
+
+static bool apply_loglevel(void *base, const char **error)
+{
+    (void)error;
+    log_set_level((enum log_level)option_int(&((struct server_options *)base)->loglevel));
+    return true;
+}
+
+static const struct option_name levels[] = { { "debug", LOG_DEBUG_ },     { "verbose", LOG_VERBOSE_ }, { "notice", LOG_NOTICE_ },
+                                             { "warning", LOG_WARNING_ }, { "nothing", LOG_NOTHING_ }, { NULL, 0 } };
+static const struct option_name syncs[] = { { "always", WAL_SYNC_ALWAYS }, { "everysec", WAL_SYNC_EVERYSEC }, { "no", WAL_SYNC_NO }, { NULL, 0 } };
+static const struct option_name protects[] = { { "no", PROTECT_NO }, { "yes", PROTECT_YES }, { "local", PROTECT_LOCAL }, { NULL, 0 } };
+static const struct option_name auth_clients[] = { { "no", 0 }, { "yes", 1 }, { "optional", 2 }, { NULL, 0 } };
+static const struct option_name supervisors[] = { { "upstart", SUPERVISED_UPSTART }, { "systemd", SUPERVISED_SYSTEMD }, { "auto", SUPERVISED_AUTO },
+                                                  { "no", SUPERVISED_NO },           { NULL, 0 } };
+static const struct option_name facilities[] = { { "user", LOG_USER },     { "local0", LOG_LOCAL0 }, { "local1", LOG_LOCAL1 }, { "local2", LOG_LOCAL2 },
+                                                 { "local3", LOG_LOCAL3 }, { "local4", LOG_LOCAL4 }, { "local5", LOG_LOCAL5 }, { "local6", LOG_LOCAL6 },
+                                                 { "local7", LOG_LOCAL7 }, { NULL, 0 } };
+static const struct option_name shutdowns[] = { { "default", 0 }, { "save", 1 }, { "nosave", 2 }, { "now", 4 }, { "force", 8 }, { NULL, 0 } };
+static const struct option_name defrags[] = { { "yes", 1 }, { "no", 0 }, { NULL, 0 } };
+static const struct option_name oom_scores[] = { { "no", 0 }, { "yes", 1 }, { "relative", 1 }, { "absolute", 2 }, { NULL, 0 } };
+
+const struct option server_option_table[] = {
+    { .name = "threads", .kind = OPT_INT, .flags = OPTF_IMMUTABLE, AT(threads), .min = 0, .max = 64, .def = "0",
+      .doc = "Threads that serve clients; 0: one per core." },
+    { .name = "shards", .kind = OPT_INT, .flags = OPTF_IMMUTABLE, AT(shards), .min = 1, .max = 65536, .def = "1024",
+      .doc = "Slices of the keyspace, each with a lock of its own; a power of two." },
+    { .name = "databases", .kind = OPT_INT, .flags = OPTF_IMMUTABLE, AT(databases), .min = 1, .max = 16384, .def = "16",
+      .doc = "Databases that SELECT can choose." },
+    { .name = "bind", .kind = OPT_CUSTOM, .set = bind_set, .get = bind_get, .def = "* -::*",
+      .doc = "Addresses to listen on; a leading '-' means that it may be missing." },
+    { .name = "port", .kind = OPT_INT, AT(port), .min = 0, .max = 65535, .def = "6379", .doc = "TCP port; 0: none." },
+    { .name = "tcp-backlog", .kind = OPT_INT, .flags = OPTF_IMMUTABLE, AT(tcp_backlog), .min = 0, .max = INT32_MAX, .def = "511",
+      .doc = "Connections the kernel queues before they are accepted." },
+    { .name = "unixsocket", .kind = OPT_STRING, .flags = OPTF_IMMUTABLE, AT(unixsocket), .def = "", .doc = "Path of a Unix socket to listen on." },
+    { .name = "unixsocketperm", .kind = OPT_OCTAL, .flags = OPTF_IMMUTABLE, AT(unixsocketperm), .min = 0, .max = 0777, .def = "0",
+      .doc = "Its permissions, octal; 0: as the umask says." },
+    { .name = "dir", .kind = OPT_STRING, .flags = OPTF_PROTECTED, AT(dir), .def = ".", .doc = "Data directory: the log lives in dir/wal." },
+    { .name = "appendonly", .kind = OPT_BOOL, AT(appendonly), .def = "yes",
+      .doc = "Keep the log. no: everything is lost when the process ends." },
+    { .name = "appendfsync", .kind = OPT_ENUM, AT(appendfsync), .names = syncs, .def = "always",
+      .doc = "always: a write is acknowledged when it is on disk. everysec: at once, synced each second (a crash of the machine may\ntake back about one second). no: at once, when the kernel likes." },
+    { .name = "wal-segment-size", .kind = OPT_MEMORY, .flags = OPTF_IMMUTABLE, AT(wal_segment_size), .min = 1 << 20, .max = INT64_C(1) << 40, .def = "64mb",
+      .doc = "Size of one file of the log." },
+    { .name = "wal-depth", .kind = OPT_INT, .flags = OPTF_IMMUTABLE, AT(wal_depth), .min = 1, .max = 4, .def = "2",
+      .doc = "Groups of commands written to disk at the same time." },
+    { .name = "wal-direct-io", .kind = OPT_BOOL, .flags = OPTF_IMMUTABLE, AT(wal_direct_io), .def = "yes",
+      .doc = "Write the log past the page cache where the file system can; no: write and fdatasync." },
+    { .name = "wal-queue-size", .kind = OPT_MEMORY, .flags = OPTF_IMMUTABLE, AT(wal_queue), .min = 1 << 20, .max = INT64_C(1) << 36, .def = "64mb",
+      .doc = "Bytes that may wait for the disk before clients are read more slowly." },
+    { .name = "daemonize", .kind = OPT_BOOL, .flags = OPTF_IMMUTABLE, AT(daemonize), .def = "no", .doc = "Run in the background." },
+    { .name = "supervised", .kind = OPT_ENUM, .flags = OPTF_IMMUTABLE, AT(supervised), .names = supervisors, .def = "no",
+      .doc = "Tell a supervisor when the server is ready: no, systemd, upstart, auto." },
+    { .name = "pidfile", .kind = OPT_STRING, .flags = OPTF_IMMUTABLE, AT(pidfile), .def = "", .doc = "File that holds the process id." },
+    { .name = "loglevel", .kind = OPT_ENUM, AT(loglevel), .names = levels, .def = "notice", .apply = apply_loglevel,
+      .doc = "debug, verbose, notice, warning, nothing." },
+    { .name = "logfile", .kind = OPT_STRING, .flags = OPTF_IMMUTABLE, AT(logfile), .def = "", .doc = "File of the log lines; empty: standard output." },
+    { .name = "syslog-enabled", .kind = OPT_BOOL, .flags = OPTF_IMMUTABLE, AT(syslog_enabled), .def = "no", .doc = "Log to syslog too." },
+    { .name = "syslog-ident", .kind = OPT_STRING, .flags = OPTF_IMMUTABLE, AT(syslog_ident), .def = "redis", .doc = "Identity in syslog." },
+    { .name = "syslog-facility", .kind = OPT_ENUM, .flags = OPTF_IMMUTABLE, AT(syslog_facility), .names = facilities, .def = "local0",
+      .doc = "USER or LOCAL0 to LOCAL7." },
+    { .name = "set-proc-title", .kind = OPT_BOOL, .flags = OPTF_IMMUTABLE, AT(set_proc_title), .def = "yes", .doc = "Show address and mode in the process list." },
+    { .name = "proc-title-template", .kind = OPT_STRING, AT(proc_title_template), .def = "{title} {listen-addr} {server-mode}", .doc = "How." },
+    { .name = "shutdown-timeout", .kind = OPT_INT, AT(shutdown_timeout), .min = 0, .max = INT32_MAX, .def = "10",
+      .doc = "Seconds a shutdown waits for replicas." },
+    { .name = "shutdown-on-sigterm", .kind = OPT_FLAGS, AT(shutdown_on_sigterm), .names = shutdowns, .def = "default", .doc = "How SIGTERM shuts down." },
+    { .name = "shutdown-on-sigint", .kind = OPT_FLAGS, AT(shutdown_on_sigint), .names = shutdowns, .def = "default", .doc = "How SIGINT shuts down." },
+    { .name = "crash-log-enabled", .kind = OPT_BOOL, AT(crash_log), .def = "yes", .doc = "Log a report when the process crashes." },
+    { .name = "always-show-logo", .kind = OPT_BOOL, .flags = OPTF_IMMUTABLE, AT(always_show_logo), .def = "no", .doc = "Greet in the log." },
+    { .name = "save", .kind = OPT_CUSTOM, .flags = OPTF_MULTI, .set = save_set, .get = save_get, .def = "",
+      .doc = "Snapshot after so many seconds if so many keys changed; pairs. Empty: none." },
+    { .name = "dbfilename", .kind = OPT_STRING, .flags = OPTF_PROTECTED, AT(dbfilename), .def = "dump.rdb", .doc = "Name of snapshot files." },
+    { .name = "rename-command", .kind = OPT_CUSTOM, .flags = OPTF_MULTI | OPTF_IMMUTABLE | OPTF_HIDDEN, .set = rename_set, .get = rename_get, .def = "",
+      .doc = "Give a command another name, or \"\" to remove it." },
+    { .name = "enable-protected-configs", .kind = OPT_ENUM, .flags = OPTF_IMMUTABLE, AT(enable_protected_configs), .names = protects, .def = "no",
+      .doc = "Who may change dir and dbfilename at run time: no, local, yes." },
+    { .name = "enable-debug-command", .kind = OPT_ENUM, .flags = OPTF_IMMUTABLE, AT(enable_debug_command), .names = protects, .def = "no",
+      .doc = "Who may use DEBUG: no, local, yes." },
+    { .name = "enable-module-command", .kind = OPT_ENUM, .flags = OPTF_IMMUTABLE, AT(enable_module_command), .names = protects, .def = "no",
+      .doc = "Who may use MODULE: there are none to load." },
+    { .name = "cluster-enabled", .kind = OPT_CUSTOM, .flags = OPTF_IMMUTABLE, .set = refuse_set, .get = no_get, .def = "no", .doc = "Cluster mode: not yet." },
+    { .name = "loadmodule", .kind = OPT_CUSTOM, .flags = OPTF_IMMUTABLE | OPTF_HIDDEN, .set = refuse_set, .get = empty_get, .def = "",
+      .doc = "Modules: kv loads none." },
+    { .name = "replicaof", .alias = "slaveof", .kind = OPT_CUSTOM, .flags = OPTF_IMMUTABLE, .set = refuse_set, .get = empty_get, .def = "",
+      .doc = "Replication: not yet." },
+    { .name = "tls-port", .kind = OPT_INT, AT(tls_port), .min = 0, .max = 65535, .def = "0", .doc = "TLS port; 0: none." },
+    { .name = "tls-cert-file", .kind = OPT_STRING, AT(tls_cert_file), .def = "", .doc = "Certificate of the server (PEM)." },
+    { .name = "tls-key-file", .kind = OPT_STRING, AT(tls_key_file), .def = "", .doc = "Its private key." },
+    { .name = "tls-key-file-pass", .kind = OPT_STRING, .flags = OPTF_SENSITIVE, AT(tls_key_file_pass), .def = "", .doc = "Pass phrase of that key." },
+    { .name = "tls-client-cert-file", .kind = OPT_STRING, AT(tls_client_cert_file), .def = "", .doc = "Certificate when the server is a client." },
+    { .name = "tls-client-key-file", .kind = OPT_STRING, AT(tls_client_key_file), .def = "", .doc = "Its private key." },
+    { .name = "tls-client-key-file-pass", .kind = OPT_STRING, .flags = OPTF_SENSITIVE, AT(tls_client_key_file_pass), .def = "", .doc = "Pass phrase of that key." },
+    { .name = "tls-dh-params-file", .kind = OPT_STRING, AT(tls_dh_params_file), .def = "", .doc = "Diffie-Hellman parameters." },
+    { .name = "tls-ca-cert-file", .kind = OPT_STRING, AT(tls_ca_cert_file), .def = "", .doc = "Certificate authorities that clients may come from." },
+    { .name = "tls-ca-cert-dir", .kind = OPT_STRING, AT(tls_ca_cert_dir), .def = "", .doc = "A directory of them." },
+    { .name = "tls-auth-clients", .kind = OPT_ENUM, AT(tls_auth_clients), .names = auth_clients, .def = "yes", .doc = "Must clients show a certificate: yes, no, optional." },
+    { .name = "tls-protocols", .kind = OPT_STRING, AT(tls_protocols), .def = "", .doc = "For example \"TLSv1.2 TLSv1.3\"." },
+    { .name = "tls-ciphers", .kind = OPT_STRING, AT(tls_ciphers), .def = "", .doc = "Ciphers up to TLS 1.2." },
+    { .name = "tls-ciphersuites", .kind = OPT_STRING, AT(tls_ciphersuites), .def = "", .doc = "Ciphers of TLS 1.3." },
+    { .name = "tls-prefer-server-ciphers", .kind = OPT_BOOL, AT(tls_prefer_server_ciphers), .def = "no", .doc = "The server's order of ciphers wins." },
+    { .name = "tls-session-caching", .kind = OPT_BOOL, AT(tls_session_caching), .def = "yes", .doc = "Let clients resume sessions." },
+    { .name = "tls-session-cache-size", .kind = OPT_INT, AT(tls_session_cache_size), .min = 0, .max = INT32_MAX, .def = "20480", .doc = "Sessions kept." },
+    { .name = "tls-session-cache-timeout", .kind = OPT_INT, AT(tls_session_cache_timeout), .min = 0, .max = INT32_MAX, .def = "300", .doc = "Seconds they are kept." },
+
+    { .name = "io-threads", .kind = OPT_INT, INERT_INT_FIXED(0), .min = 1, .max = 128, .def = "1" },
+    { .name = "io-threads-do-reads", .kind = OPT_BOOL, INERT_INT_FIXED(1), .def = "no" },
+    { .name = "activedefrag", .kind = OPT_ENUM, INERT_INT(2), .names = defrags, .def = "no" },
+    { .name = "active-defrag-cycle-min", .kind = OPT_INT, INERT_INT(3), .min = 1, .max = 99, .def = "1" },
+    { .name = "active-defrag-cycle-max", .kind = OPT_INT, INERT_INT(4), .min = 1, .max = 99, .def = "25" },
+    { .name = "active-defrag-threshold-lower", .kind = OPT_INT, INERT_INT(5), .min = 0, .max = 1000, .def = "10" },
+    { .name = "active-defrag-threshold-upper", .kind = OPT_INT, INERT_INT(6), .min = 0, .max = 1000, .def = "100" },
+    { .name = "active-defrag-ignore-bytes", .kind = OPT_MEMORY, INERT_INT(7), .min = 1, .max = INT64_MAX, .def = "100mb" },
+    { .name = "active-defrag-max-scan-fields", .kind = OPT_INT, INERT_INT(8), .min = 1, .max = INT64_MAX, .def = "1000" },
+    { .name = "server_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(0), .def = "" },
+    { .name = "bio_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(1), .def = "" },
+    { .name = "aof_rewrite_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(2), .def = "" },
+    { .name = "bgsave_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(3), .def = "" },
+    { .name = "oom-score-adj", .kind = OPT_ENUM, INERT_INT(9), .names = oom_scores, .def = "no" },
+    { .name = "oom-score-adj-values", .kind = OPT_STRING, INERT_TEXT(4), .def = "0 200 800" },
+    { .name = "disable-thp", .kind = OPT_BOOL, INERT_INT_FIXED(10), .def = "yes" },
+    { .name = "jemalloc-bg-thread", .kind = OPT_BOOL, INERT_INT(11), .def = "yes" },
+    { .name = "hz", .kind = OPT_INT, INERT_INT(12), .min = 0, .max = INT32_MAX, .def = "10" },
+    { .name = "dynamic-hz", .kind = OPT_BOOL, INERT_INT(13), .def = "yes" },
+    { .name = "activerehashing", .kind = OPT_BOOL, INERT_INT(14), .def = "yes" },
+    { .name = "lazyfree-lazy-eviction", .kind = OPT_BOOL, INERT_INT(15), .def = "no" },
+    { .name = "lazyfree-lazy-expire", .kind = OPT_BOOL, INERT_INT(16), .def = "no" },
+    { .name = "lazyfree-lazy-server-del", .kind = OPT_BOOL, INERT_INT(17), .def = "no" },
+    { .name = "lazyfree-lazy-user-del", .kind = OPT_BOOL, INERT_INT(18), .def = "no" },
+    { .name = "lazyfree-lazy-user-flush", .kind = OPT_BOOL, INERT_INT(19), .def = "no" },
+    { .name = "rdb-save-incremental-fsync", .kind = OPT_BOOL, INERT_INT(20), .def = "yes" },
+    { .name = "aof-rewrite-incremental-fsync", .kind = OPT_BOOL, INERT_INT(21), .def = "yes" },
+    { .name = "aof-use-rdb-preamble", .kind = OPT_BOOL, INERT_INT(22), .def = "yes" },
+    { .name = "no-appendfsync-on-rewrite", .kind = OPT_BOOL, INERT_INT(23), .def = "no" },
+    { .name = NULL },
+};
