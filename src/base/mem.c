@@ -86,6 +86,7 @@ static struct {
 } counters = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
 thread_local_fast struct thread_counters own;
+thread_local_fast int64_t own_ended; /* this thread's part of counters.ended, should it return */
 
 static inline void *note_new(void *p)
 {
@@ -118,6 +119,7 @@ void mem_thread_start(void)
     pthread_mutex_lock(&counters.mutex);
     must(counters.count < MEM_THREADS_MAX);
     counters.thread[counters.count++] = own;
+    counters.ended -= own_ended;
     pthread_mutex_unlock(&counters.mutex);
 }
 
@@ -132,7 +134,8 @@ void mem_thread_stop(void)
         i++;
         must(i < counters.count);
     }
-    counters.ended += balance(&own);
+    own_ended = balance(&own);
+    counters.ended += own_ended;
     counters.thread[i] = counters.thread[--counters.count];
     pthread_mutex_unlock(&counters.mutex);
     own = (struct thread_counters){ NULL, NULL };

@@ -10,8 +10,9 @@
 
 thread_local_fast uint64_t state[4]; /* all zero: not seeded yet (the generator never gets there) */
 static struct {
-    _Atomic uint64_t seed; /* 0: none fixed */
-    _Atomic uint64_t threads;
+    _Atomic bool fixed;
+    _Atomic uint64_t seed;
+    _Atomic uint64_t threads; /* seeded from it so far */
 } base;
 
 static uint64_t splitmix(uint64_t *x)
@@ -31,14 +32,13 @@ static void fill(uint64_t x)
 
 static void seed_thread(void)
 {
-    uint64_t seed = atomic_load(&base.seed);
-    if (seed == 0) {
+    if (!atomic_load(&base.fixed)) {
         rng_secret(state, sizeof state);
         state[0] |= 1;
         return;
     }
     uint64_t serial = atomic_fetch_add(&base.threads, 1);
-    fill(seed ^ splitmix(&serial));
+    fill(atomic_load(&base.seed) ^ (serial != 0 ? splitmix(&serial) : 0));
 }
 
 static inline uint64_t rotl(uint64_t v, unsigned by)
@@ -85,7 +85,14 @@ double rng_unit(void)
 void rng_seed_all(uint64_t seed)
 {
     atomic_store(&base.threads, 0);
-    atomic_store(&base.seed, seed != 0 ? seed : 1);
+    atomic_store(&base.seed, seed);
+    atomic_store(&base.fixed, true);
+    seed_thread();
+}
+
+void rng_seed_kernel(void)
+{
+    atomic_store(&base.fixed, false);
     seed_thread();
 }
 
