@@ -383,3 +383,63 @@ int lb_recover(struct log_builder *b, const struct wal_recovery_options *o,
     wal_recovery_free(r);
     return err;
 }
+
+/* ---- Expecting ---- */
+
+static const struct wal_recovery_options expect_options = { .how = WAL_READ_CACHED };
+
+void lb_expect_all(struct log_builder *b)
+{
+    struct wal_report report;
+    unsigned records;
+    ck_assert_int_eq(lb_recover(b, &expect_options, &report, &records), 0);
+    ck_assert_uint_eq(records, b->records);
+    ck_assert_uint_eq(report.end_lsn, b->lsn);
+    ck_assert_uint_eq(report.last_seq, b->seq - 1);
+    ck_assert_uint_eq(report.torn_bytes, 0);
+}
+
+void lb_expect_prefix(struct log_builder *b, const struct lb_batch *row, bool torn)
+{
+    struct wal_report report;
+    unsigned records;
+    ck_assert_msg(lb_recover(b, &expect_options, &report, &records) == 0, "%s", report.message);
+    ck_assert_uint_eq(report.end_lsn, row->first_lsn);
+    ck_assert_uint_eq(report.last_seq, row->seq - 1);
+    ck_assert_uint_eq(records, row == b->batch ? 0 : row[-1].records);
+    ck_assert_int_eq(report.torn_bytes > 0, torn);
+    ck_assert_int_eq(strlen(report.message) > 0, torn);
+    ck_assert(!report.clean);
+}
+
+void lb_expect_refused(struct log_builder *b, char letter, uint64_t lsn)
+{
+    struct wal_report report;
+    unsigned records;
+    uint64_t before = lb_fingerprint(b);
+    ck_assert_int_eq(lb_recover(b, &expect_options, &report, &records), WAL_E_DAMAGED);
+    char words[64];
+    snprintf(words, sizeof words, "(case %c)", letter);
+    ck_assert_msg(strstr(report.message, words) != NULL, "%s", report.message);
+    snprintf(words, sizeof words, "LSN %llu to", (unsigned long long)lsn);
+    ck_assert_msg(strstr(report.message, words) != NULL, "%s", report.message);
+    ck_assert_uint_eq(lb_fingerprint(b), before);
+}
+
+void lb_expect_error(struct log_builder *b, int expected)
+{
+    struct wal_report report;
+    unsigned records;
+    uint64_t before = lb_fingerprint(b);
+    ck_assert_int_eq(lb_recover(b, &expect_options, &report, &records), expected);
+    ck_assert_uint_eq(lb_fingerprint(b), before);
+}
+
+struct log_builder *lb_with_batches(unsigned n)
+{
+    struct log_builder *b = lb_new();
+    for (unsigned i = 0; i < n; i++) {
+        lb_add(b, 100 + i);
+    }
+    return b;
+}

@@ -84,4 +84,15 @@ uint64_t lb_fingerprint(const struct log_builder *b);
  */
 int lb_recover(struct log_builder *b, const struct wal_recovery_options *o,
                struct wal_report *report, unsigned *records);
+
+/* ---- What a test expects ---- */
+struct log_builder *lb_with_batches(unsigned n);
+/* Everything that was built is accepted, and the log ends behind it with nothing torn. */
+void lb_expect_all(struct log_builder *b);
+/* The log ends before `row`; torn: something was there. */
+void lb_expect_prefix(struct log_builder *b, const struct lb_batch *row, bool torn);
+/* Refused, nothing touched, and the message names the case and the LSN. */
+void lb_expect_refused(struct log_builder *b, char letter, uint64_t lsn);
+/* This error, nothing touched. */
+void lb_expect_error(struct log_builder *b, int expected);
 #endif

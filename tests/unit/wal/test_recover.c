@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "unit.h"
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -14,65 +13,6 @@
 static const struct wal_recovery_options disk = { .how = WAL_READ_DISK };
 static const struct wal_recovery_options cached = { .how = WAL_READ_CACHED };
 static const struct wal_recovery_options force = { .how = WAL_READ_CACHED, .force = true };
-
-/* Everything that was built is accepted, and the log ends cleanly behind it. */
-static void expect_all(struct log_builder *b)
-{
-    struct wal_report report;
-    unsigned records;
-    ck_assert_int_eq(lb_recover(b, &cached, &report, &records), 0);
-    ck_assert_uint_eq(records, b->records);
-    ck_assert_uint_eq(report.end_lsn, b->lsn);
-    ck_assert_uint_eq(report.last_seq, b->seq - 1);
-    ck_assert_uint_eq(report.torn_bytes, 0);
-}
-
-/* The log ends before `row`; torn: something was there. */
-static void expect_prefix(struct log_builder *b, const struct lb_batch *row, bool torn)
-{
-    struct wal_report report;
-    unsigned records;
-    ck_assert_msg(lb_recover(b, &cached, &report, &records) == 0, "%s", report.message);
-    ck_assert_uint_eq(report.end_lsn, row->first_lsn);
-    ck_assert_uint_eq(report.last_seq, row->seq - 1);
-    ck_assert_uint_eq(records, row == b->batch ? 0 : row[-1].records);
-    ck_assert_int_eq(report.torn_bytes > 0, torn);
-    ck_assert_int_eq(strlen(report.message) > 0, torn);
-    ck_assert(!report.clean);
-}
-
-/* Refused, nothing touched, and the message names the case and the LSN. */
-static void expect_refused(struct log_builder *b, char letter, uint64_t lsn)
-{
-    struct wal_report report;
-    unsigned records;
-    uint64_t before = lb_fingerprint(b);
-    ck_assert_int_eq(lb_recover(b, &cached, &report, &records), WAL_E_DAMAGED);
-    char words[64];
-    snprintf(words, sizeof words, "(case %c)", letter);
-    ck_assert_msg(strstr(report.message, words) != NULL, "%s", report.message);
-    snprintf(words, sizeof words, "LSN %llu to", (unsigned long long)lsn);
-    ck_assert_msg(strstr(report.message, words) != NULL, "%s", report.message);
-    ck_assert_uint_eq(lb_fingerprint(b), before);
-}
-
-static void expect_error(struct log_builder *b, int expected)
-{
-    struct wal_report report;
-    unsigned records;
-    uint64_t before = lb_fingerprint(b);
-    ck_assert_int_eq(lb_recover(b, &cached, &report, &records), expected);
-    ck_assert_uint_eq(lb_fingerprint(b), before);
-}
-
-static struct log_builder *with_batches(unsigned n)
-{
-    struct log_builder *b = lb_new();
-    for (unsigned i = 0; i < n; i++) {
-        lb_add(b, 100 + i);
-    }
-    return b;
-}
 
 /* ---- Accepting ---- */
 
@@ -140,7 +80,7 @@ START_TEST(test_many_segments)
     ck_assert_int_eq(lb_recover(b, &disk, &report, &records), 0);
     ck_assert_uint_eq(records, 21);
     ck_assert_uint_eq(report.segments, 5);
-    expect_all(b);
+    lb_expect_all(b);
     lb_free(b);
 }
 END_TEST
@@ -156,7 +96,7 @@ START_TEST(test_big_batches)
     for (unsigned i = 0; i < 16; i++) {
         lb_add(b, sizes[i % countof(sizes)]);
     }
-    expect_all(b);
+    lb_expect_all(b);
     struct wal_report report;
     unsigned records;
     ck_assert_int_eq(lb_recover(b, &disk, &report, &records), 0);
@@ -167,7 +107,7 @@ END_TEST
 
 START_TEST(test_clean_end)
 {
-    struct log_builder *b = with_batches(3);
+    struct log_builder *b = lb_with_batches(3);
     struct wal_report report;
     unsigned records;
     lb_write(b, b->seq - 1, WAL_BATCH_CLEAN_END);
@@ -188,9 +128,9 @@ END_TEST
  */
 START_TEST(test_footer_is_no_clean_end)
 {
-    struct log_builder *b = with_batches(3);
+    struct log_builder *b = lb_with_batches(3);
     lb_footer(b);
-    expect_all(b);
+    lb_expect_all(b);
     struct wal_report report;
     unsigned records;
     ck_assert_int_eq(lb_recover(b, &cached, &report, &records), 0);
@@ -203,17 +143,17 @@ END_TEST
 
 START_TEST(test_torn_tail_is_cut)
 {
-    struct log_builder *b = with_batches(6);
+    struct log_builder *b = lb_with_batches(6);
     struct lb_batch *last = &b->batch[5];
     lb_flip(b, 1, last->offset + 150); /* body */
-    expect_prefix(b, last, true);
+    lb_expect_prefix(b, last, true);
     lb_flip(b, 1, last->offset + 150);
-    expect_all(b);
+    lb_expect_all(b);
     lb_flip(b, 1, last->offset + 50); /* header */
-    expect_prefix(b, last, true);
+    lb_expect_prefix(b, last, true);
     lb_flip(b, 1, last->offset + 50);
     lb_flip(b, 1, last->offset + last->bytes - 1); /* padding */
-    expect_prefix(b, last, true);
+    lb_expect_prefix(b, last, true);
     lb_free(b);
 }
 END_TEST
@@ -221,11 +161,11 @@ END_TEST
 /* Two in flight: the later one landed, the earlier one did not. Neither was acknowledged. */
 START_TEST(test_later_group_without_earlier)
 {
-    struct log_builder *b = with_batches(5);
+    struct log_builder *b = lb_with_batches(5);
     struct lb_batch *lost = lb_add(b, 200);
     lb_add(b, 200);
     lb_zero(b, 1, lost->offset, lost->bytes);
-    expect_prefix(b, lost, true);
+    lb_expect_prefix(b, lost, true);
     lb_free(b);
 }
 END_TEST
@@ -233,35 +173,35 @@ END_TEST
 /* The same, but what landed says that the earlier one had been synced. */
 START_TEST(test_synced_batch_missing)
 {
-    struct log_builder *b = with_batches(5);
+    struct log_builder *b = lb_with_batches(5);
     struct lb_batch *lost = lb_add(b, 200);
     lb_record(b, "later", 5, 0, 0, 0);
     lb_write(b, lost->seq, 0);
     lb_zero(b, 1, lost->offset, lost->bytes);
-    expect_refused(b, 'e', lost->first_lsn);
+    lb_expect_refused(b, 'e', lost->first_lsn);
     lb_free(b);
 }
 END_TEST
 
 START_TEST(test_header_of_next_segment_torn)
 {
-    struct log_builder *b = with_batches(4);
+    struct log_builder *b = lb_with_batches(4);
     lb_footer(b);
     lb_segment(b);
     struct lb_batch *first = lb_add(b, 100);
     lb_flip(b, 2, 70);
-    expect_prefix(b, first, true);
+    lb_expect_prefix(b, first, true);
     lb_zero(b, 2, 0, WAL_BLOCK);
-    expect_prefix(b, first, true);
+    lb_expect_prefix(b, first, true);
     lb_zero(b, 2, WAL_BLOCK, WAL_BLOCK);
-    expect_prefix(b, first, false); /* a prepared segment */
+    lb_expect_prefix(b, first, false); /* a prepared segment */
     lb_free(b);
 }
 END_TEST
 
 START_TEST(test_footer_torn)
 {
-    struct log_builder *b = with_batches(4);
+    struct log_builder *b = lb_with_batches(4);
     uint64_t at = b->offset;
     lb_footer(b);
     lb_flip(b, 1, at + 40);
@@ -275,7 +215,7 @@ START_TEST(test_footer_torn)
     ck_assert_int_eq(lb_recover(b, &cached, &report, &records), 0);
     ck_assert_uint_gt(report.torn_bytes, 0);
     lb_segment(b); /* now something proves it */
-    expect_refused(b, 'e', b->lsn);
+    lb_expect_refused(b, 'e', b->lsn);
     lb_free(b);
 }
 END_TEST
@@ -310,7 +250,7 @@ START_TEST(test_older_life)
     lb_record(b, "x", 1, 0, 0, 0);
     lb_write(b, row->seq, 0);
     lb_poke(b, 2, row->offset, old + row->offset, WAL_BLOCK);
-    expect_refused(b, 'e', row->first_lsn);
+    lb_expect_refused(b, 'e', row->first_lsn);
     lb_free(b);
 }
 END_TEST
@@ -318,14 +258,14 @@ END_TEST
 /* An attempt that was given up: right place, right sequence, wrong predecessor. */
 START_TEST(test_wrong_chain)
 {
-    struct log_builder *b = with_batches(4);
+    struct log_builder *b = lb_with_batches(4);
     uint32_t chain = b->chain;
     b->chain ^= 1;
     struct lb_batch *stray = lb_add(b, 100);
-    expect_prefix(b, stray, false);
+    lb_expect_prefix(b, stray, false);
     lb_record(b, "proof", 5, 0, 0, 0);
     lb_write(b, stray->seq, 0);
-    expect_refused(b, 'f', stray->first_lsn);
+    lb_expect_refused(b, 'f', stray->first_lsn);
     ck_assert_uint_ne(chain, b->chain);
     lb_free(b);
 }
@@ -333,11 +273,11 @@ END_TEST
 
 START_TEST(test_misdirected_write)
 {
-    struct log_builder *b = with_batches(8);
+    struct log_builder *b = lb_with_batches(8);
     char block[WAL_BLOCK];
     lb_peek(b, 1, b->batch[6].offset, block, sizeof block);
     lb_poke(b, 1, b->batch[3].offset, block, sizeof block);
-    expect_refused(b, 'e', b->batch[3].first_lsn); /* wrong sequence */
+    lb_expect_refused(b, 'e', b->batch[3].first_lsn); /* wrong sequence */
     lb_free(b);
 }
 END_TEST
@@ -367,7 +307,7 @@ START_TEST(test_sealed_flips_are_refused)
             lb_flip(b, number, at);
         }
     }
-    expect_all(b);
+    lb_expect_all(b);
     lb_free(b);
 }
 END_TEST
@@ -381,22 +321,22 @@ START_TEST(test_segment_missing)
         lb_segment(b);
     }
     lb_zero_segment(b, 6);
-    expect_all(b); /* 5 is missing, but 6 was never used */
+    lb_expect_all(b); /* 5 is missing, but 6 was never used */
     char *path = lb_path(b, 2), *aside = NULL;
     ck_assert_int_ge(asprintf(&aside, "%s/aside", b->dir), 0);
     ck_assert_int_eq(rename(path, aside), 0);
-    expect_refused(b, 'e', b->batch[1].first_lsn);
+    lb_expect_refused(b, 'e', b->batch[1].first_lsn);
     ck_assert_int_eq(rename(aside, path), 0);
     free(path);
     path = lb_path(b, 1);
     ck_assert_int_eq(rename(path, aside), 0);
-    expect_refused(b, 'e', 0);
+    lb_expect_refused(b, 'e', 0);
     for (uint64_t number = 2; number <= 6; number++) {
         char *other = lb_path(b, number);
         unlink(other);
         free(other);
     }
-    expect_refused(b, 'e', 0); /* no segment at all */
+    lb_expect_refused(b, 'e', 0); /* no segment at all */
     free(path);
     free(aside);
     lb_free(b);
@@ -407,7 +347,7 @@ END_TEST
  */
 START_TEST(test_read_errors)
 {
-    struct log_builder *b = with_batches(6);
+    struct log_builder *b = lb_with_batches(6);
     struct wal_report report;
     unsigned records;
     for (unsigned after = 0; after < 8; after++) {
@@ -433,7 +373,7 @@ END_TEST
 
 START_TEST(test_no_memory_decides_nothing)
 {
-    struct log_builder *b = with_batches(3);
+    struct log_builder *b = lb_with_batches(3);
     lb_add(b, 3 * WAL_BLOCK);
     ck_assert_int_eq(fault_arm("mem.alloc=nomem:0:0"), 0);
     struct wal_report report = { .records = 0 };
@@ -442,7 +382,7 @@ START_TEST(test_no_memory_decides_nothing)
     ck_assert_int_eq(fault_arm(""), 0);
     ck_assert_int_eq(err, -ENOMEM);
     ck_assert_ptr_null(r);
-    expect_all(b);
+    lb_expect_all(b);
     lb_free(b);
 }
 END_TEST
@@ -451,27 +391,27 @@ END_TEST
 
 START_TEST(test_newer_format)
 {
-    struct log_builder *b = with_batches(3);
+    struct log_builder *b = lb_with_batches(3);
     b->batch_version = WAL_FORMAT_VERSION + 1;
     lb_add(b, 100);
-    expect_error(b, WAL_E_VERSION);
+    lb_expect_error(b, WAL_E_VERSION);
     lb_free(b);
-    b = with_batches(3);
+    b = lb_with_batches(3);
     b->batch_must_understand = 4;
     lb_add(b, 100);
-    expect_error(b, WAL_E_VERSION);
+    lb_expect_error(b, WAL_E_VERSION);
     lb_free(b);
-    b = with_batches(3);
+    b = lb_with_batches(3);
     lb_footer(b);
     b->segment_version = 7;
     lb_segment(b);
-    expect_error(b, WAL_E_VERSION);
+    lb_expect_error(b, WAL_E_VERSION);
     lb_free(b);
-    b = with_batches(3);
+    b = lb_with_batches(3);
     lb_footer(b);
     b->segment_must_understand = 1;
     lb_segment(b);
-    expect_error(b, WAL_E_VERSION);
+    lb_expect_error(b, WAL_E_VERSION);
     lb_free(b);
 }
 END_TEST
@@ -479,193 +419,31 @@ END_TEST
 /* Behind a torn end, too: what a newer program wrote is not cut by an older one. */
 START_TEST(test_newer_format_behind_the_end)
 {
-    struct log_builder *b = with_batches(3);
+    struct log_builder *b = lb_with_batches(3);
     struct lb_batch *torn = lb_add(b, 100);
     b->batch_version = WAL_FORMAT_VERSION + 1;
     lb_add(b, 100);
     lb_flip(b, 1, torn->offset + 3);
-    expect_error(b, WAL_E_VERSION);
+    lb_expect_error(b, WAL_E_VERSION);
     lb_free(b);
-    b = with_batches(3);
+    b = lb_with_batches(3);
     b->segment_version = 9;
     lb_segment(b); /* not sealed before */
-    expect_error(b, WAL_E_VERSION);
+    lb_expect_error(b, WAL_E_VERSION);
     lb_free(b);
 }
 END_TEST
 
 START_TEST(test_foreign_files)
 {
-    struct log_builder *b = with_batches(3);
-    struct log_builder *other = with_batches(2);
+    struct log_builder *b = lb_with_batches(3);
+    struct log_builder *other = lb_with_batches(2);
     char *from = lb_path(other, 1), *to = lb_path(b, 1);
     ck_assert_int_eq(rename(from, to), 0);
-    expect_error(b, WAL_E_FOREIGN);
+    lb_expect_error(b, WAL_E_FOREIGN);
     free(from);
     free(to);
     lb_free(other);
-    lb_free(b);
-}
-END_TEST
-
-/* ---- Histories ---- */
-
-START_TEST(test_lineage)
-{
-    struct log_builder *b = with_batches(5);
-    lb_fork(b);
-    lb_add(b, 10);
-    lb_fork(b); /* of a history with one segment */
-    lb_fork(b); /* of one without a batch */
-    lb_add(b, 20);
-    lb_footer(b);
-    lb_segment(b);
-    lb_add(b, 30);
-    expect_all(b);
-    struct wal_report report;
-    unsigned records;
-    ck_assert_int_eq(lb_recover(b, &disk, &report, &records), 0);
-    ck_assert_uint_eq(records, 8);
-    ck_assert_uint_eq(report.segments, 5 - 1); /* nothing was needed from the one without a batch */
-    ck_assert_uint_eq(report.last_seq, 2);
-    lb_free(b);
-}
-END_TEST
-
-/* What the parent has beyond the fork does not matter: torn, damaged or whole. */
-START_TEST(test_parent_beyond_fork)
-{
-    struct log_builder *b = with_batches(5);
-    uint8_t parent[WAL_HISTORY_BYTES], child[WAL_HISTORY_BYTES];
-    memcpy(parent, b->history, sizeof parent);
-    struct lb_batch fork = b->batch[2];
-    b->records = fork.records;
-    lb_fork_at(b, fork.seq, fork.end_lsn);
-    lb_add(b, 10);
-    expect_all(b);
-    memcpy(child, b->history, sizeof child);
-    memcpy(b->history, parent, sizeof parent);
-    lb_flip(b, 1, b->batch[3].offset + 130);
-    memcpy(b->history, child, sizeof child);
-    expect_all(b);
-    memcpy(b->history, parent, sizeof parent);
-    lb_flip(b, 1, b->batch[2].offset + 130);
-    memcpy(b->history, child, sizeof child);
-    expect_refused(b, 'e', b->batch[2].first_lsn);
-    lb_free(b);
-}
-END_TEST
-
-/* Unshipped records do not move the LSN: the fork is a batch, not an LSN. */
-START_TEST(test_fork_behind_unshipped)
-{
-    struct log_builder *b = with_batches(2);
-    lb_record(b, "local", 5, 0, 0, WAL_REC_UNSHIPPED);
-    lb_write(b, UINT64_MAX, 0);
-    lb_record(b, "local2", 6, 0, 0, WAL_REC_UNSHIPPED);
-    lb_write(b, UINT64_MAX, 0);
-    lb_fork(b);
-    lb_add(b, 9);
-    expect_all(b);
-    lb_free(b);
-}
-END_TEST
-
-START_TEST(test_fork_contradicts_parent)
-{
-    struct log_builder *b = with_batches(4);
-    uint64_t end = b->lsn;
-    lb_fork_at(b, 4, end - 1);
-    expect_refused(b, 'e', end);
-    lb_free(b);
-    b = with_batches(4);
-    end = b->lsn;
-    lb_fork_at(b, 5, end + 10); /* more than the parent has */
-    expect_refused(b, 'e', end);
-    lb_free(b);
-}
-END_TEST
-
-START_TEST(test_parent_missing)
-{
-    struct log_builder *b = with_batches(2);
-    char *path = lb_path(b, 1);
-    lb_fork(b);
-    lb_add(b, 3);
-    unlink(path);
-    *strrchr(path, '/') = '\0';
-    ck_assert_int_eq(rmdir(path), 0);
-    expect_refused(b, 'e', 0);
-    free(path);
-    lb_free(b);
-}
-END_TEST
-
-START_TEST(test_histories_in_a_circle)
-{
-    struct log_builder *b = lb_new();
-    memcpy(b->parent, b->history, sizeof b->parent);
-    b->fork_seq = 1;
-    b->segment = 0;
-    lb_segment(b); /* its own parent */
-    expect_error(b, WAL_E_FOREIGN);
-    lb_free(b);
-}
-END_TEST
-
-/* `appendonly` no -> yes: the child has everything itself, the parent need not even exist. */
-START_TEST(test_whole_history)
-{
-    struct log_builder *b = with_batches(3);
-    char *path = lb_path(b, 1);
-    b->records = 0;
-    b->segment_flags = WAL_SEGMENT_WHOLE;
-    lb_fork(b);
-    b->segment_flags = 0;
-    ck_assert_int_eq(unlink(path), 0);
-    lb_add(b, 50);
-    expect_all(b);
-    free(path);
-    lb_free(b);
-}
-END_TEST
-
-/* ---- Forced ---- */
-
-START_TEST(test_forced_recovery)
-{
-    struct log_builder *b = with_batches(8);
-    lb_flip(b, 1, b->batch[4].offset + 140);
-    struct wal_report report;
-    unsigned records;
-    ck_assert_int_eq(lb_recover(b, &force, &report, &records), 0);
-    ck_assert_uint_eq(records, 4);
-    ck_assert_uint_eq(report.end_lsn, b->batch[4].first_lsn);
-    ck_assert_ptr_nonnull(strstr(report.message, "(case e)"));
-    /* Nothing readable at all: there is nothing to go on with. */
-    lb_flip(b, 1, 100);
-    ck_assert_int_eq(lb_recover(b, &force, &report, &records), WAL_E_DAMAGED);
-    lb_free(b);
-}
-END_TEST
-
-/* The first header of a child is gone: what its parent had is still there. */
-START_TEST(test_forced_back_to_parent)
-{
-    struct log_builder *b = with_batches(3);
-    uint64_t lsn = b->lsn;
-    lb_fork(b);
-    lb_add(b, 10);
-    lb_footer(b);
-    lb_segment(b); /* tells where the child came from */
-    lb_flip(b, 1, 100);
-    expect_refused(b, 'e', lsn);
-    struct wal_report report;
-    unsigned records;
-    ck_assert_int_eq(lb_recover(b, &force, &report, &records), 0);
-    ck_assert_uint_eq(records, 3);
-    ck_assert_uint_eq(report.end_lsn, lsn);
-    ck_assert_uint_eq(report.last_seq, 3);
     lb_free(b);
 }
 END_TEST
@@ -676,7 +454,7 @@ END_TEST
  * never a crash or a huge allocation. */
 START_TEST(test_absurd_headers)
 {
-    struct log_builder *b = with_batches(4);
+    struct log_builder *b = lb_with_batches(4);
     struct lb_batch *row = lb_add(b, 500);
     struct wal_batch_header good, h;
     lb_peek(b, 1, row->offset, &good, sizeof good);
@@ -698,7 +476,7 @@ START_TEST(test_absurd_headers)
                 continue;
             }
             lb_poke(b, 1, row->offset, &h, sizeof h);
-            expect_prefix(b, row, true);
+            lb_expect_prefix(b, row, true);
         }
     }
     lb_free(b);
@@ -716,13 +494,13 @@ static void absurd_frame(struct log_builder *b, const struct lb_batch *row,
     h->body_crc = crc32c(0, h + 1, h->body_bytes);
     h->crc = crc32c(b->salt, h, offsetof(struct wal_batch_header, crc));
     lb_poke(b, 1, row->offset, bad, sizeof bad);
-    expect_prefix(b, row, true);
+    lb_expect_prefix(b, row, true);
     lb_poke(b, 1, row->offset, block, sizeof block);
 }
 
 START_TEST(test_absurd_records)
 {
-    struct log_builder *b = with_batches(4);
+    struct log_builder *b = lb_with_batches(4);
     struct lb_batch *row = lb_add(b, 500);
     struct wal_record_frame f, bad;
     lb_peek(b, 1, row->offset + sizeof(struct wal_batch_header), &f, sizeof f);
@@ -745,7 +523,7 @@ START_TEST(test_absurd_records)
     bad = f;
     bad.crc ^= 1; /* made wrong before the batch was: memory, not the disk */
     absurd_frame(b, row, bad);
-    expect_all(b);
+    lb_expect_all(b);
     lb_free(b);
 }
 END_TEST
@@ -753,7 +531,7 @@ END_TEST
 /* A client's bytes that look like a batch with a proof, behind a torn end. */
 START_TEST(test_forged_proof)
 {
-    struct log_builder *b = with_batches(4);
+    struct log_builder *b = lb_with_batches(4);
     struct wal_batch_header h = { .magic = WAL_BATCH_MAGIC,
                                   .version = WAL_FORMAT_VERSION,
                                   .segment = 1,
@@ -766,10 +544,10 @@ START_TEST(test_forged_proof)
     lb_record(b, value, sizeof value, 0, 0, 0);
     struct lb_batch *row = lb_write(b, UINT64_MAX, 0);
     lb_flip(b, 1, row->offset);
-    expect_prefix(b, row, true);
+    lb_expect_prefix(b, row, true);
     h.crc = crc32c(b->salt, &h, offsetof(struct wal_batch_header, crc));
     lb_poke(b, 1, row->offset + WAL_BLOCK, &h, sizeof h);
-    expect_refused(b, 'e', row->first_lsn); /* had it known */
+    lb_expect_refused(b, 'e', row->first_lsn); /* had it known */
     lb_free(b);
 }
 END_TEST
@@ -777,7 +555,7 @@ END_TEST
 /* Random damage anywhere, with or without repaired checksums: whatever is accepted is a prefix. */
 START_TEST(test_random_damage)
 {
-    struct log_builder *b = with_batches(3);
+    struct log_builder *b = lb_with_batches(3);
     lb_footer(b);
     lb_segment(b);
     for (unsigned i = 0; i < 6; i++) {
@@ -808,53 +586,7 @@ START_TEST(test_random_damage)
         (void)lb_recover(b, round % 2 == 0 ? &cached : &force, &report, &records);
         lb_poke(b, s + 1, 0, image[s], LB_SEGMENT);
     }
-    expect_all(b);
-    lb_free(b);
-}
-END_TEST
-
-/* ---- A log that is being written ---- */
-
-static void *append_slowly(void *arg)
-{
-    struct log_builder *b = arg;
-    for (unsigned i = 0; i < 300; i++) {
-        if (b->offset + 3 * WAL_BLOCK > b->segment_bytes) {
-            lb_footer(b);
-            lb_segment(b);
-        }
-        char p[64] = "live";
-        lb_record(b, p, sizeof p, 0, 0, 0);
-        lb_write(b, b->seq - 1, 0); /* each proves all before it */
-        usleep(300);
-    }
-    return NULL;
-}
-
-/* Never damage, and never less than was there before. */
-START_TEST(test_live)
-{
-    struct log_builder *b = with_batches(1);
-    b->segment_bytes = 64 * WAL_BLOCK;
-    lb_footer(b);
-    lb_segment(b);
-    struct wal_recovery_options live = { .how = WAL_READ_CACHED, .live = true };
-    uint8_t current[WAL_HISTORY_BYTES];
-    memcpy(current, b->history, sizeof current);
-    pthread_t thread;
-    ck_assert_int_eq(pthread_create(&thread, NULL, append_slowly, b), 0);
-    uint64_t last = 0;
-    for (unsigned i = 0; i < 60; i++) {
-        struct wal_report report = { .records = 0 };
-        struct wal_recovery *r = NULL;
-        int err = wal_recovery_open(&r, b->dir, current, &live, &report);
-        ck_assert_msg(err == 0, "%d %s", err, report.message);
-        ck_assert_uint_ge(report.last_seq, last);
-        last = report.last_seq;
-        wal_recovery_free(r);
-    }
-    pthread_join(thread, NULL);
-    expect_all(b);
+    lb_expect_all(b);
     lb_free(b);
 }
 END_TEST
@@ -870,11 +602,6 @@ UNIT_SUITE(wal_recover)
                    test_read_errors, test_no_memory_decides_nothing);
     unit_case(suite, "version", test_newer_format, test_newer_format_behind_the_end,
               test_foreign_files);
-    unit_case(suite, "lineage", test_lineage, test_parent_beyond_fork, test_fork_behind_unshipped,
-              test_fork_contradicts_parent, test_parent_missing, test_histories_in_a_circle,
-              test_whole_history);
-    unit_case(suite, "force", test_forced_recovery, test_forced_back_to_parent);
     unit_case_slow(suite, "untrusted", 600, test_absurd_headers, test_absurd_records,
                    test_forged_proof, test_random_damage);
-    unit_case(suite, "live", test_live);
 }
