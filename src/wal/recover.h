@@ -81,7 +81,16 @@ struct wal_recovery_options {
 must_check int wal_recovery_open(struct wal_recovery **out, const char *dir,
                                  const uint8_t current[WAL_HISTORY_BYTES],
                                  const struct wal_recovery_options *o, struct wal_report *report);
-/* As wal_replay(); also WAL_E_DAMAGED when the files no longer hold what was accepted. */
+/* Every accepted batch in order; `window` holds it (wal_batch_retain() to keep it). A result other
+ * than 0 stops and is returned. -errno; WAL_E_DAMAGED when the files no longer hold what was
+ * accepted. */
+struct wal_visitor {
+    void *arg;
+    int (*batch)(void *arg, struct wal_batch *window, const struct wal_batch_header *b);
+    void (*read)(void *arg, uint64_t bytes); /* so much more of the files is done */
+};
+must_check int wal_recovery_visit(struct wal_recovery *r, const struct wal_visitor *v);
+/* As wal_replay(); errors as above. */
 must_check int wal_recovery_replay(struct wal_recovery *r, const struct wal_replay *to);
 /* Makes the accepted tail durable; sets damaged files aside (forced) or zeroes what follows the
  * end. 0 or -errno, or WAL_E_DAMAGED as above. Idempotent. */

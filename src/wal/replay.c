@@ -11,6 +11,58 @@
 #define RECORDS_PER_CALL 512          /* 20 KiB of struct wal_record: stays in the cache */
 #define PROGRESS_BYTES   (4ull << 20) /* between two calls of progress() */
 
+/* ---- Batches ---- */
+
+static bool reached(const struct wal_recovery *r, unsigned history, const struct wal_mark *at)
+{
+    if (history < r->last) {
+        return at->seq > r->history[history].need_seq;
+    }
+    return at->segment == r->at.segment && at->offset == r->at.offset;
+}
+
+static int visit_history(struct wal_recovery *r, unsigned history, struct wal_walk *w,
+                         const struct wal_visitor *v)
+{
+    while (!reached(r, history, &w->at)) {
+        struct wal_item item;
+        unsigned in;
+        int err = wal_walk_look(w, &in, &item);
+        if (err == 0 && in != 0) {
+            err = (in & WAL_IN_ERROR) != 0 ? -EIO : WAL_E_DAMAGED;
+        }
+        if (err == 0 && item.thing == WAL_BATCH) {
+            err = v->batch(v->arg, w->reader.window, item.batch);
+        }
+        if (err != 0) {
+            return err;
+        }
+        v->read(v->arg, item.bytes);
+        wal_walk_take(w, &item);
+    }
+    const struct wal_mark *end = &r->at;
+    bool same = history < r->last ||
+                (w->at.seq == end->seq && w->at.lsn == end->lsn && w->at.chain == end->chain);
+    return same ? 0 : WAL_E_DAMAGED;
+}
+
+int wal_recovery_visit(struct wal_recovery *r, const struct wal_visitor *v)
+{
+    struct wal_ahead *ahead = wal_ahead_new();
+    int err = 0;
+    for (unsigned i = 0; i <= r->last && err == 0; i++) {
+        struct wal_walk w;
+        struct wal_mark start = { .seq = 1 };
+        wal_walk_begin(&w, &r->history[i], start, WAL_READ_CACHED, ahead);
+        err = visit_history(r, i, &w, v);
+        wal_walk_end(&w);
+    }
+    wal_ahead_free(ahead);
+    return err;
+}
+
+/* ---- Records ---- */
+
 struct replay {
     const struct wal_recovery *r;
     const struct wal_replay *to;
@@ -18,8 +70,9 @@ struct replay {
     struct wal_record rec[RECORDS_PER_CALL];
 };
 
-static void tell_progress(struct replay *p, uint64_t bytes)
+static void tell_progress(void *arg, uint64_t bytes)
 {
+    struct replay *p = arg;
     p->done += bytes;
     if (p->to->progress != NULL &&
         (p->done - p->told >= PROGRESS_BYTES || p->done == p->r->accepted_bytes)) {
@@ -37,8 +90,9 @@ static int give(struct replay *p, struct wal_batch *window, unsigned n)
     return p->to->records(p->to->arg, window, p->rec, n);
 }
 
-static int hand_out(struct replay *p, struct wal_batch *window, const struct wal_batch_header *b)
+static int hand_out(void *arg, struct wal_batch *window, const struct wal_batch_header *b)
 {
+    struct replay *p = arg;
     const uint8_t *body = (const uint8_t *)(b + 1);
     struct wal_record rec = { .lsn = b->first_lsn };
     unsigned n = 0;
@@ -55,52 +109,9 @@ static int hand_out(struct replay *p, struct wal_batch *window, const struct wal
     return give(p, window, n);
 }
 
-static bool reached(const struct wal_recovery *r, unsigned history, const struct wal_mark *at)
-{
-    if (history < r->last) {
-        return at->seq > r->history[history].need_seq;
-    }
-    return at->segment == r->at.segment && at->offset == r->at.offset;
-}
-
-static int replay_history(struct replay *p, unsigned history, struct wal_walk *w)
-{
-    while (!reached(p->r, history, &w->at)) {
-        struct wal_item item;
-        unsigned in;
-        int err = wal_walk_look(w, &in, &item);
-        if (err != 0) {
-            return err;
-        }
-        if (in != 0) {
-            return (in & WAL_IN_ERROR) != 0 ? -EIO : WAL_E_DAMAGED;
-        }
-        if (item.thing == WAL_BATCH) {
-            err = hand_out(p, w->reader.window, item.batch);
-            if (err != 0) {
-                return err;
-            }
-        }
-        tell_progress(p, item.bytes);
-        wal_walk_take(w, &item);
-    }
-    bool same = history < p->r->last || (w->at.seq == p->r->at.seq && w->at.lsn == p->r->at.lsn &&
-                                         w->at.chain == p->r->at.chain);
-    return same ? 0 : WAL_E_DAMAGED;
-}
-
 int wal_recovery_replay(struct wal_recovery *r, const struct wal_replay *to)
 {
     struct replay p = { .r = r, .to = to };
-    struct wal_ahead *ahead = wal_ahead_new();
-    int err = 0;
-    for (unsigned i = 0; i <= r->last && err == 0; i++) {
-        struct wal_walk w;
-        struct wal_mark start = { .seq = 1 };
-        wal_walk_begin(&w, &r->history[i], start, WAL_READ_CACHED, ahead);
-        err = replay_history(&p, i, &w);
-        wal_walk_end(&w);
-    }
-    wal_ahead_free(ahead);
-    return err;
+    struct wal_visitor v = { .arg = &p, .batch = hand_out, .read = tell_progress };
+    return wal_recovery_visit(r, &v);
 }
