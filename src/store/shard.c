@@ -151,7 +151,12 @@ static struct entry *put(struct shard *s, unsigned db, const struct key *k, stru
         }
         return e;
     }
-    const struct entry *old = slot_get(at);
+    struct entry *old = slot_get(at);
+    if (old->flags == ENTRY_INLINE && f->flags == ENTRY_INLINE &&
+        entry_class(entry_size(old)) == entry_class(entry_form_size(f, old->klen))) {
+        entry_reshape(old, f); /* the usual overwrite */
+        return old;
+    }
     if (keep_expire && old->flags & ENTRY_EXPIRES) {
         f->flags |= ENTRY_EXPIRES;
         f->expire_ms = entry_expire(old);

@@ -281,6 +281,7 @@ static inline struct bucket *bucket_next(const struct bucket *b)
 static inline unsigned bucket_match(const struct bucket *b, unsigned tag)
 {
     unsigned mask = 0;
+#pragma GCC unroll 7
     for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
         mask |= (unsigned)(word_get(b, i) >> 48 == tag) << i;
     }
@@ -297,6 +298,20 @@ static inline struct entry *slot_get(struct slot at)
     return slot_entry(word_get(at.b, at.i));
 }
 
+/* memcmp() by words: most keys are a few of them, too short for a call to pay. */
+static inline bool key_equal(const char *a, const char *b, size_t n)
+{
+    uint64_t x, y;
+    for (; n >= sizeof x; a += sizeof x, b += sizeof x, n -= sizeof x) {
+        memcpy(&x, a, sizeof x);
+        memcpy(&y, b, sizeof y);
+        if (x != y) {
+            return false;
+        }
+    }
+    return n == 0 || memcmp(a, b, n) == 0;
+}
+
 static inline struct slot table_find(const struct table *t, struct slice key, uint64_t hash)
 {
     unsigned tag = key_tag(hash);
@@ -305,7 +320,7 @@ static inline struct slot table_find(const struct table *t, struct slice key, ui
             unsigned i = (unsigned)__builtin_ctz(mask);
             const struct entry *e = slot_entry(word_get(b, i));
             if (likely(e != NULL && e->klen == key.n) &&
-                likely(memcmp(entry_key_bytes(e), key.p, key.n) == 0)) {
+                likely(key_equal(entry_key_bytes(e), key.p, key.n))) {
                 return (struct slot){ b, i };
             }
         }

@@ -5,6 +5,7 @@
  *
  * THREADS  value_ops.free: any thread (background freeing); the others under the shard lock. */
 #include "store/store_int.h"
+#include "ds/listpack.h"
 
 #define TYPES     6
 #define ENCODINGS 10
@@ -33,8 +34,32 @@ static size_t blob_value_effort(const void *value)
 static const struct value_ops blob_ops = { blob_release, blob_value_memory, blob_value_dup,
                                            blob_value_effort };
 
+static void listpack_free(void *value)
+{
+    lp_free(value);
+}
+
+static size_t listpack_memory(const void *value, unsigned samples unused_arg)
+{
+    return mem_usable(value);
+}
+
+static void *listpack_dup(const void *value)
+{
+    return lp_dup(value);
+}
+
+static size_t listpack_effort(const void *value unused_arg)
+{
+    return 1;
+}
+
+static const struct value_ops listpack_ops = { listpack_free, listpack_memory, listpack_dup,
+                                               listpack_effort };
+
 static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_STRING] = { [ENC_RAW] = &blob_ops },
+    [OBJ_LIST] = { [ENC_LISTPACK] = &listpack_ops },
 };
 
 const struct value_ops *entry_ops(const struct entry *e)

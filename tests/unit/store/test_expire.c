@@ -1,0 +1,225 @@
+/* test_expire.c -- The expiry order: exactness, next_due, sums; against a sorted array.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "store_util.h"
+
+enum { KEYS = 400, DATABASES = 3 };
+
+static struct keyspace *ks;
+static int64_t model[DATABASES][KEYS]; /* -1: no expiry, -2: no key */
+
+static int64_t model_first(unsigned *expiring)
+{
+    int64_t first = INT64_MAX;
+    *expiring = 0;
+    for (unsigned i = 0; i < DATABASES * KEYS; i++) {
+        int64_t when = model[i / KEYS][i % KEYS];
+        if (when >= 0) {
+            first = when < first ? when : first;
+            ++*expiring;
+        }
+    }
+    return first;
+}
+
+static struct entry *find(unsigned db, unsigned i)
+{
+    struct named_key nk;
+    return shard_find(keyspace_shard(ks, 0), db, store_key(ks, &nk, i));
+}
+
+static void set(unsigned db, unsigned i, int64_t when)
+{
+    struct named_key nk;
+    struct shard *s = keyspace_shard(ks, 0);
+    struct entry *e = find(db, i);
+    if (e == NULL) {
+        e = shard_set_int(s, db, store_key(ks, &nk, i), i, false);
+        ck_assert_ptr_nonnull(e);
+    }
+    e = shard_set_expire(s, db, e, when);
+    ck_assert_int_eq(entry_expire(e), when);
+    model[db][i] = when;
+}
+
+/* Takes the first due as the expiry slice does, and checks that it is the earliest. */
+static void expire_first(int64_t now)
+{
+    unsigned db = 99, expiring;
+    int64_t first = model_first(&expiring);
+    struct shard *s = keyspace_shard(ks, 0);
+    struct entry *e = shard_first_due(s, now, &db);
+    if (first > now) {
+        ck_assert_ptr_null(e);
+        return;
+    }
+    ck_assert_ptr_nonnull(e);
+    int64_t number;
+    ck_assert(entry_int(e, &number));
+    ck_assert_int_eq(entry_expire(e), first);
+    ck_assert_int_eq(model[db][number], first);
+    shard_delete(s, db, e);
+    model[db][number] = -2;
+}
+
+static void check_all(void)
+{
+    unsigned expiring, counted = 0;
+    int64_t first = model_first(&expiring);
+    struct shard *s = keyspace_shard(ks, 0);
+    ck_assert_int_eq(shard_next_due(s), first);
+    for (unsigned db = 0; db < DATABASES; db++) {
+        counted += (unsigned)shard_expires(s, db);
+    }
+    ck_assert_uint_eq(counted, expiring);
+    shard_check(s);
+}
+
+START_TEST(test_order)
+{
+    rng_seed_all(unit_seed());
+    ks = store_new(1, DATABASES, 0);
+    struct shard *s = keyspace_shard(ks, 0);
+    for (unsigned i = 0; i < DATABASES * KEYS; i++) {
+        model[i / KEYS][i % KEYS] = -2;
+    }
+    shard_lock(s);
+    for (unsigned step = 0; step < 40000; step++) {
+        unsigned db = (unsigned)rng_below(DATABASES), i = (unsigned)rng_below(KEYS);
+        unsigned filling = step / 4000 % 2 == 0 ? 70 : 25; /* the heap grows, then empties */
+        unsigned what = (unsigned)rng_below(100);
+        if (what < filling) {
+            set(db, i, (int64_t)rng_below(what % 2 ? 50 : 1000000)); /* many equal ones, too */
+        } else if (what < filling + 10) {
+            set(db, i, -1);
+        } else if (what < 97) {
+            expire_first((int64_t)rng_below(1200000));
+        } else if (find(db, i) != NULL) {
+            shard_delete(s, db, find(db, i));
+            model[db][i] = -2;
+        }
+        if (step % 16 == 0) {
+            check_all();
+        }
+    }
+    while (shard_next_due(s) != INT64_MAX) {
+        expire_first(INT64_MAX - 1);
+    }
+    check_all();
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
+START_TEST(test_due_at_the_millisecond)
+{
+    ks = store_new(1, 2, 0);
+    struct shard *s = keyspace_shard(ks, 0);
+    unsigned db = 9;
+    shard_lock(s);
+    ck_assert_ptr_null(shard_first_due(s, INT64_MAX, &db));
+    set(1, 5, 1000);
+    ck_assert_ptr_null(shard_first_due(s, 999, &db));
+    ck_assert_ptr_eq(shard_first_due(s, 1000, &db), find(1, 5));
+    ck_assert_uint_eq(db, 1);
+    ck_assert_ptr_eq(shard_first_due(s, 1000, &db), find(1, 5)); /* it stays until deleted */
+    set(0, 5, INT64_MAX);                                        /* as good as never */
+    set(1, 5, -1);
+    ck_assert_ptr_null(shard_first_due(s, INT64_MAX, &db));
+    shard_check(s);
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
+START_TEST(test_overwrite_and_keep)
+{
+    ks = store_new(1, 1, 0);
+    struct shard *s = keyspace_shard(ks, 0);
+    struct named_key nk;
+    struct key *k = store_key(ks, &nk, 1);
+    static char big[5000];
+    static const struct {
+        size_t n;
+        bool keep;
+    } steps[] = { { 3, true },  { 3, true },   { 100, true },  { 5000, true },
+                  { 2, true },  { 3, false },  { 3, false },   { 90, true },
+                  { 92, true }, { 92, false }, { 5000, false } };
+    shard_lock(s);
+    for (unsigned i = 0; i < countof(steps); i++) {
+        struct entry *e = shard_find(s, 0, k);
+        int64_t had = e != NULL ? entry_expire(e) : -1;
+        e = shard_set_string(s, 0, k, slice_of(big, steps[i].n), STRING_AUTO, steps[i].keep);
+        ck_assert_int_eq(entry_expire(e), steps[i].keep ? had : -1);
+        ck_assert_int_eq(shard_next_due(s), steps[i].keep && had != -1 ? had : INT64_MAX);
+        shard_check(s);
+        ck_assert_ptr_nonnull(shard_set_expire(s, 0, e, 1000 + i));
+    }
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
+START_TEST(test_next_due_of_whole_databases)
+{
+    ks = store_new(1, 3, 0);
+    struct shard *s = keyspace_shard(ks, 0);
+    shard_lock(s);
+    set(0, 1, 100);
+    set(1, 1, 200);
+    set(2, 1, 300);
+    keyspace_swapdb(ks, 0, 2);
+    unsigned db = 9;
+    ck_assert_ptr_nonnull(shard_first_due(s, 100, &db));
+    ck_assert_uint_eq(db, 2);
+    ck_assert_uint_eq(keyspace_flush(ks, 2, true), 1);
+    ck_assert_int_eq(shard_next_due(s), 200);
+    shard_check(s);
+    ck_assert_uint_eq(keyspace_flush(ks, -1, false), 2);
+    ck_assert_int_eq(shard_next_due(s), INT64_MAX);
+    set(1, 7, 50); /* after the tables were gone */
+    ck_assert_int_eq(shard_next_due(s), 50);
+    keyspace_swapdb(ks, 1, 2); /* with a database that was never used again */
+    ck_assert_ptr_nonnull(shard_first_due(s, 50, &db));
+    ck_assert_uint_eq(db, 2);
+    shard_check(s);
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
+START_TEST(test_avg_ttl)
+{
+    const int64_t now = 1700000000000;
+    ks = store_new(1, 2, 0);
+    struct shard *s = keyspace_shard(ks, 0);
+    ck_assert_int_eq(keyspace_avg_ttl(ks, 0, now), 0);
+    shard_lock(s);
+    for (unsigned i = 0; i < 100; i++) {
+        set(0, i, now + 1000 * (int64_t)i); /* mean 49,500 */
+        set(1, i, -1);
+    }
+    ck_assert_int_eq(keyspace_avg_ttl(ks, 0, now), 49500);
+    ck_assert_int_eq(keyspace_avg_ttl(ks, 1, now), 0);
+    ck_assert_int_eq(keyspace_avg_ttl(ks, 0, now + 9500), 40000);
+    ck_assert_int_eq(keyspace_avg_ttl(ks, 0, now + 90000), 0); /* overdue */
+    for (unsigned i = 50; i < 100; i++) {
+        shard_delete(s, 0, find(0, i));
+    }
+    ck_assert_int_eq(keyspace_avg_ttl(ks, 0, now), 24500);
+    ck_assert_uint_eq(keyspace_expires(ks, 0), 50);
+    for (unsigned i = 0; i < 50; i++) {
+        set(0, i, INT64_MAX); /* capped: no overflow, still far in the future */
+    }
+    ck_assert_int_gt(keyspace_avg_ttl(ks, 0, now), 1000000000000);
+    shard_check(s);
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
+UNIT_SUITE(store_expire)
+{
+    unit_case_slow(suite, "order", 300, test_order, test_due_at_the_millisecond);
+    unit_case(suite, "changes", test_overwrite_and_keep, test_next_due_of_whole_databases,
+              test_avg_ttl);
+}
