@@ -205,7 +205,7 @@ struct command_arg *syntax_parse(const char *syntax, const char **error)
     const char *at = syntax;
     struct command_arg *args = NULL, **tail = &args;
     *error = NULL;
-    while (at != NULL && *at != '\0') {
+    for (bool more = at != NULL && *at != '\0'; more;) {
         *tail = parse_argument(&at);
         if (*tail == NULL || (*at != ' ' && *at != '\0')) {
             *error = at;
@@ -213,7 +213,8 @@ struct command_arg *syntax_parse(const char *syntax, const char **error)
             return NULL;
         }
         tail = &(*tail)->next;
-        at += *at == ' ';
+        more = *at == ' ';
+        at += more;
     }
     return args;
 }

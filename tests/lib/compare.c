@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "unit.h"
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define QUIET_MS        100
 #define LINE_SHOWN      400 /* characters of a reply in a report */
 #define EVENT_PATTERN   "__keyevent@*"
+#define NOT_EXPECTED    "not what the line says"
 #define BARRIER         "__keyevent@barrier"
 
 struct side {
@@ -59,8 +61,9 @@ static void shorten(char *line)
 static void tell(struct run *r, const char *what, const char *kv, const char *redis)
 {
     if (r->out->differences++ < REPORT_MAX) {
-        buf_printf(&r->report, "RESP%d line %u: %s%s%s\n      kv:    %s\n      redis: %s\n",
-                   r->protocol, r->number, r->line, what[0] != '\0' ? " -- " : "", what, kv, redis);
+        buf_printf(&r->report, "RESP%d line %u: %s%s%s\n      kv:    %s\n      %s %s\n",
+                   r->protocol, r->number, r->line, what[0] != '\0' ? " -- " : "", what, kv,
+                   strcmp(what, NOT_EXPECTED) == 0 ? "wanted:" : "redis:", redis);
     }
 }
 
@@ -340,7 +343,7 @@ static void read_and_compare(struct run *r, unsigned at, const char *command,
         char *line = resp_line(kv);
         if (strcmp(line, expected) != 0) {
             shorten(line);
-            tell(r, "kv must answer as the line says", line, expected);
+            tell(r, NOT_EXPECTED, line, expected);
         }
         free(line);
     } else if (!same(kv, redis, n, true)) {
@@ -535,4 +538,28 @@ void compare_lines(const char *file, int line, const char *const *lines)
                       line, result.differences, result.lines, result.report);
         free(result.report);
     }
+}
+
+void compare_add(struct compare_script *s, const char *fmt, ...)
+{
+    if (s->count % 64 == 0) {
+        s->line = realloc(s->line, (s->count + 64) * sizeof *s->line);
+    }
+    va_list ap;
+    va_start(ap, fmt);
+    ck_assert_int_ge(vasprintf(&s->line[s->count++], fmt, ap), 0);
+    va_end(ap);
+}
+
+void compare_script_run(const char *file, int line, struct compare_script *s)
+{
+    compare_add(s, "#");
+    free(s->line[s->count - 1]);
+    s->line[s->count - 1] = NULL;
+    compare_lines(file, line, (const char *const *)s->line);
+    for (size_t i = 0; s->line[i] != NULL; i++) {
+        free(s->line[i]);
+    }
+    free(s->line);
+    *s = (struct compare_script){ NULL, 0 };
 }

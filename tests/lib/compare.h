@@ -58,6 +58,17 @@ void compare_stop(void);
 #define compare(...) compare_lines(__FILE__, __LINE__, (const char *const[]){ __VA_ARGS__, NULL })
 void compare_lines(const char *file, int line, const char *const *lines);
 
+/* The same with generated lines: compare_add() each, compare_script() runs them once and empties
+ * the script. */
+struct compare_script {
+    char **line;
+    size_t count;
+};
+void compare_add(struct compare_script *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+#define compare_script(s) compare_script_run(__FILE__, __LINE__, s)
+void compare_script_run(const char *file, int line, struct compare_script *s);
+
 /* What compare_lines() is made of: runs the lines with one protocol on any two servers. Returns the
  * number of differences and the text that tells them, to be freed. */
 struct compare_result {
