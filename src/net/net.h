@@ -158,22 +158,28 @@ enum conn_kind { CONN_TCP, CONN_UNIX, CONN_TLS };
 struct parser *conn_parser(struct conn *c);
 struct out *conn_out(struct conn *c);
 /* Everything written since the previous call carries max(gate, earlier gates). Marks the connection
- * for the writev of this turn. */
+ * for the writev of this turn. Cheap: once per reply is fine. Output limits are checked here. */
 void conn_gate(struct conn *c, uint64_t gate);
 uint64_t conn_lowest_gate(const struct conn *c); /* UINT64_MAX when nothing waits */
 size_t conn_out_bytes(const struct conn *c);     /* unsent, gated or not, with block overhead */
 size_t conn_parked_bytes(const struct conn *c);  /* unsent because of a gate */
-size_t conn_in_bytes(const struct conn *c); /* buffered input, and its capacity with conn_in_cap */
+/* Buffered input that no upcall consumed, big arguments included; and the memory behind it. While
+ * the input upcall runs: all that it was given. */
+size_t conn_in_bytes(const struct conn *c);
 size_t conn_in_cap(const struct conn *c);
 size_t conn_memory(const struct conn *c);
 
 /* Stop and resume reading, by reason; reading goes on when no reason is left. With STOP_BLOCKED and
- * STOP_PAUSED the socket is still watched for the peer's close, and bytes that arrived are kept.
- * Resume calls the input upcall again for bytes already there (in this turn or the next). */
+ * STOP_PAUSED the socket is still read, so that the peer's close is seen; the bytes are kept, up to
+ * the query limit. With the others nothing is read. Resume calls the input upcall again for bytes
+ * already there (in this turn or the next; never from within conn_resume). STOP_PARKED ends by
+ * itself when no more than half of what was parked at conn_stop() still is. */
 void conn_stop(struct conn *c, enum conn_stop_reason why);
 void conn_resume(struct conn *c, enum conn_stop_reason why);
-/* Marks only; the connection is freed at the end of the turn after the closed upcall. Gated replies
- * still leave first with CLOSE_AFTER_REPLY. */
+/* Marks only; the connection is freed at the end of a turn after the closed upcall, and stays
+ * readable for conn_* until then. With CLOSE_AFTER_REPLY what conn_gate() spoke of leaves first,
+ * whenever its gate opens. No input upcall comes after either. When the peer ends its side, net
+ * closes: after the replies, or at once when the client is blocked or paused. */
 void conn_close(struct conn *c, enum conn_close_how how);
 bool conn_closing(const struct conn *c);
 void conn_set_limits(struct conn *c, size_t hard, size_t soft,
@@ -237,7 +243,7 @@ struct net_stats {
     unsigned connected;
     uint64_t turns, turn_us; /* event loop cycles and the time spent in them (without sleeping) */
 };
-void net_stats(struct net *n, struct net_stats *out); /* any thread, lock-free, may lag */
+void net_stats(struct net *n, struct net_stats *out); /* any thread, may lag */
 void net_stats_reset(struct net *n);
 
 /* ================= Composition ================= */
@@ -248,14 +254,18 @@ struct net_upcalls {
     void *(*reactor_start)(
         void *arg, struct reactor *r); /* first thing on the thread; result = reactor_user */
     void (*reactor_stop)(void *arg, struct reactor *r);
-    /* A new connection; may write (an error) and conn_close it. Returns conn_user. */
+    /* A new connection (TLS: after the handshake); may write (an error), conn_gate() and conn_close
+     * it. Returns conn_user. */
     void *(*conn_open)(void *arg, struct conn *c);
     /* Unconsumed input, in order. Executes complete requests and returns how many bytes were
      * consumed (whole requests only; may be 0). Called again when more arrives or after
-     * conn_resume. */
+     * conn_resume; never while a stop reason is set or the connection is closing. If requests were
+     * parsed and not executed, parser_unread() tells the parser. */
     size_t (*conn_input)(void *user, struct conn *c, struct slice in);
     void (*conn_closed)(void *user, struct conn *c); /* last call for it; free the session here */
-    /* Output memory or query limit exceeded, about to be closed; for the log and counters. */
+    /* Output memory or query limit exceeded, about to be closed; for the log and counters. what:
+     * "hard output buffer limit", "soft output buffer limit", "query buffer limit" or an "out of
+     * memory ..." text. Comes just before conn_closed. */
     void (*conn_limit)(void *user, struct conn *c, const char *what);
     /* After all events of this turn, before writing. Returns the release point for this turn's
      * writes. */
@@ -305,12 +315,13 @@ void net_stop_accepting(struct net *n);
 void net_stop(struct net *n); /* closes connections (what is released is still written), joins the
                                  threads; not from a reactor */
 void net_free(struct net *n);
-/* CONFIG SET; any thread. */
+/* CONFIG SET; any thread. net_set_listen: of cfg only bind, port, tls_port and backlog count; the
+ * unix socket stays. New sockets are open when it returns, old ones close soon after on reactor 0;
+ * on failure nothing changes. */
 void net_set_maxclients(struct net *n, unsigned maxclients);
 void net_set_keepalive(struct net *n, unsigned seconds);
-must_check int net_set_listen(struct net *n, const struct net_config *cfg,
-                              struct buf *error); /* port, bind changes; on reactor 0 */
+must_check int net_set_listen(struct net *n, const struct net_config *cfg, struct buf *error);
 must_check int net_set_tls(struct net *n, const struct tls_config *tls, struct buf *error);
-/* "tcp:bind=127.0.0.1,bind=::1,port=6379" lines of INFO server listeners. */
+/* The lines of INFO server: "listener0:name=tcp,bind=127.0.0.1,bind=::1,port=6379\r\n" ... */
 void net_listeners(struct net *n, struct buf *out);
 #endif

@@ -3,7 +3,12 @@
 #ifndef NET_NET_INT_H
 #define NET_NET_INT_H
 
+#include "base/lock.h"
+#include "base/option.h"
 #include "net/net.h"
+#include <ev.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <sys/uio.h>
 
 /* ---- out.c ---- */
@@ -54,6 +59,7 @@ void parser_done(struct parser *p); /* frees what it holds */
  * a buffer of their own and only the first *kept bytes of rest are still input. */
 must_check bool parser_big_begin(struct parser *p, struct slice rest, size_t *kept);
 size_t parser_big_missing(const struct parser *p); /* bytes of it still to come; 0: none begun */
+size_t parser_big_have(const struct parser *p);    /* bytes in all of them */
 /* Room for the next bytes of it, *n > 0; NULL: out of memory. Then parser_big_filled(). */
 char *parser_big_room(struct parser *p, size_t *n);
 void parser_big_filled(struct parser *p, size_t n);
@@ -63,5 +69,215 @@ size_t parser_memory(const struct parser *p);
 const char *parser_base(const struct parser *p);
 void argv_cache_start(void);
 void argv_cache_stop(void);
+
+/* ---- heap.c: a binary heap of keys whose owners know their place ---- */
+
+#define HEAP_NONE UINT32_MAX
+struct heap_entry {
+    uint64_t key;
+    uint32_t *place; /* in the owner; kept up to date, HEAP_NONE when it leaves */
+};
+struct heap { /* the smallest key is a[0] */
+    struct heap_entry *a;
+    unsigned n, cap;
+};
+void heap_push(struct heap *h, uint64_t key, uint32_t *place);
+void heap_remove(struct heap *h, uint32_t place);
+void heap_free(struct heap *h);
+void heap_check(const struct heap *h);
+static inline uint64_t heap_lowest(const struct heap *h)
+{
+    return h->n > 0 ? h->a[0].key : UINT64_MAX;
+}
+
+/* ---- Connections ---- */
+
+struct peer_addr {
+    uint8_t ip[16]; /* 4 bytes of an IPv4 address, 16 of an IPv6 one */
+    uint16_t port;
+    uint8_t family; /* AF_INET, AF_INET6, AF_UNIX */
+};
+
+/* Output up to `end` (an offset in all bytes ever written) waits for `gate`. */
+struct gate_mark {
+    uint64_t end, gate;
+};
+#define GATE_MARKS 8 /* groups in flight are two or three; what exceeds is merged upwards */
+
+/* Why a connection is on a list of its reactor; each list is handled once per turn. */
+enum conn_list_id {
+    LIST_READY,  /* its socket has events */
+    LIST_RESUME, /* has input that waited for conn_resume() */
+    LIST_FLUSH,  /* has new output, may release some, or watches the wrong events */
+    LIST_CLOSE,  /* to be freed */
+    LISTS
+};
+struct conn_list {
+    struct conn *head, *tail;
+};
+
+struct tls_session;
+struct conn {
+    /* set at open */
+    struct reactor *reactor;
+    void *user;
+    struct tls_session *tls; /* NULL: plain */
+    int fd;
+    uint32_t slot;
+    enum conn_kind kind;
+    struct peer_addr peer;
+
+    /* reactor-owned */
+    ev_io io;
+    struct conn *next[LISTS];
+    uint8_t on_list;  /* bit per list */
+    uint8_t stop;     /* enum conn_stop_reason */
+    bool opened;      /* conn_open was called */
+    bool close_drain; /* CLOSE_AFTER_REPLY */
+    bool close_now;
+    bool write_full; /* the kernel took less than was offered: wait for EV_WRITE */
+    uint8_t revents;
+    int64_t last_input_ms, last_output_ms;
+
+    /* input */
+    struct parser parser;
+    char *in;
+    size_t in_start, in_n, in_cap;
+    size_t feeding; /* bytes given to the input upcall that is running */
+    size_t query_limit;
+
+    /* output */
+    struct out out;
+    size_t head_sent;  /* of the first block */
+    uint64_t out_base; /* offset of the first block's first byte */
+    uint64_t released; /* offset up to which bytes may leave */
+    uint64_t gated;    /* offset up to which conn_gate() spoke */
+    uint8_t mark_first, nmarks;
+    uint32_t wait_place; /* in reactor->waiting */
+    struct gate_mark marks[GATE_MARKS];
+    size_t parked_low; /* STOP_PARKED ends when no more than this is parked */
+    size_t hard, soft;
+    unsigned soft_seconds;
+    const char *limit_what; /* a limit was exceeded: for conn_limit */
+    struct reactor_timer soft_timer;
+};
+
+struct conn_slot {
+    struct conn *c;
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+struct reactor_stats { /* written by the reactor, read by any thread */
+    counter_t accepted, in_bytes, out_bytes, reads, writes, tls_accept_errors;
+    counter_t output_limit_closed, query_limit_closed, turns, turn_ticks;
+};
+
+struct reactor {
+    /* set at start */
+    struct net *net;
+    unsigned id;
+    pthread_t thread;
+    bool started;
+    struct ev_loop *loop;
+    void *user;
+    char *scratch;
+    size_t scratch_bytes;
+
+    /* reactor-owned */
+    struct conn_slot *slots;
+    uint32_t nslots, free_slot; /* free_slot: nslots when none */
+    struct conn_list lists[LISTS];
+    struct heap waiting; /* connections by the gate of their first mark */
+    struct heap timers;
+    unsigned admission; /* connections with STOP_ADMISSION */
+    int64_t now_ms, tick_ms, alarm_ms;
+    uint64_t busy_since; /* clock_ticks() when the loop last woke */
+    bool may_block;
+    ev_async wake;
+    ev_timer alarm;
+
+    /* atomic */
+    _Atomic(struct message *) inbox; /* newest first */
+    atomic_uint load;                /* connections, those on their way included */
+    atomic_bool stopping;
+    struct reactor_stats stats;
+};
+
+/* conn.c */
+void conn_new(struct reactor *r, int fd, enum conn_kind kind, const struct peer_addr *peer);
+void conn_opened(struct conn *c); /* the transport is up: calls conn_open */
+void conn_free(struct conn *c);
+void conn_watch(struct conn *c); /* makes libev watch what the state asks for */
+void conn_fail(struct conn *c);  /* the transport broke */
+void peer_addr_from(struct peer_addr *a, const struct sockaddr_storage *sa);
+/* conn_in.c */
+void conn_ready(struct conn *c);
+void conn_feed_kept(struct conn *c);
+/* conn_out.c */
+void conn_flush(struct conn *c, uint64_t release);
+bool conn_drained(const struct conn *c); /* nothing is left that conn_gate() spoke of */
+void conn_check(struct conn *c);
+
+/* ---- reactor.c ---- */
+void list_push(struct reactor *r, enum conn_list_id id, struct conn *c); /* once at a time */
+must_check int reactor_init(struct reactor *r, struct net *n, unsigned id, size_t scratch_bytes);
+void reactor_done(struct reactor *r);
+void *reactor_main(void *arg);
+void reactor_drain_inbox(struct reactor *r);
+
+/* ---- listen.c: all listeners; their events are reactor 0's ---- */
+struct listener {
+    struct listener *next;
+    struct net *net;
+    ev_io io;
+    int fd;
+    enum conn_kind kind;
+    int port;
+    bool keep;  /* during a change: part of the new set */
+    char *addr; /* as in bind, or the unix path */
+};
+must_check int listeners_open(struct net *n, const struct net_config *cfg, struct buf *error);
+void listeners_start(struct net *n); /* on reactor 0 */
+void listeners_close(struct net *n); /* on reactor 0, or when no thread runs */
+
+/* ---- tls.c ---- */
+struct tls_context;
+must_check int tls_context_new(struct tls_context **out, const struct tls_config *cfg,
+                               struct buf *error);
+void tls_context_free(struct tls_context *t);
+must_check bool tls_attach(struct conn *c); /* gives c a session in the handshake */
+void tls_detach(struct conn *c);
+/* > 0 bytes, 0 end, -EAGAIN, or another -errno */
+ssize_t tls_read(struct conn *c, char *p, size_t n);
+ssize_t tls_write(struct conn *c, const struct iovec *v, unsigned n);
+bool tls_has_input(const struct conn *c); /* decrypted or buffered bytes that epoll cannot see */
+bool tls_handshaking(const struct conn *c);
+void tls_handshake(struct conn *c);
+int tls_events(const struct conn *c); /* libev events it needs beyond the connection's own */
+
+struct net {
+    /* set at open */
+    struct net_upcalls up;
+    unsigned nreactors;
+    struct reactor *reactors;
+    char *unix_path;
+
+    /* under lock */
+    struct lock lock;
+    struct listener *listeners;
+    int backlog;
+    struct tls_context *tls;
+    bool started, accepting_ended;
+    struct net_stats baseline; /* what net_stats_reset() saw */
+
+    /* atomic */
+    atomic_uint maxclients, keepalive_s;
+    atomic_uint connected;
+    counter_t rejected; /* written by reactor 0 */
+
+    /* reactor 0 */
+    struct reactor_timer accept_pause;
+};
 
 #endif

@@ -123,9 +123,15 @@ static void bigs_free(struct parser *p)
     }
 }
 
+/* True while the next request to be handed out is the one that owns the big arguments. */
+static bool bigs_apply(const struct parser *p)
+{
+    return p->bigs != NULL && p->handed_out == 0;
+}
+
 static struct big_arg *big_of(const struct parser *p, unsigned index)
 {
-    struct big_arg *b = p->bigs;
+    struct big_arg *b = bigs_apply(p) ? p->bigs : NULL;
     while (b != NULL && b->index != index) {
         b = b->next;
     }
@@ -134,7 +140,7 @@ static struct big_arg *big_of(const struct parser *p, unsigned index)
 
 static struct big_arg *big_current(const struct parser *p)
 {
-    return p->stage == STAGE_ARGS && p->have_len && p->bigs != NULL ? big_of(p, p->argc) : NULL;
+    return p->stage == STAGE_ARGS && p->have_len ? big_of(p, p->argc) : NULL;
 }
 
 /* Makes room for more bytes; at most about four times what arrived, never more than declared. */
@@ -330,6 +336,15 @@ const char *parser_base(const struct parser *p)
     return p->stage != STAGE_NONE ? p->base : NULL;
 }
 
+size_t parser_big_have(const struct parser *p)
+{
+    size_t n = 0;
+    for (const struct big_arg *b = p->bigs; b != NULL; b = b->next) {
+        n += b->have;
+    }
+    return n;
+}
+
 size_t parser_memory(const struct parser *p)
 {
     size_t n = p->own_argv ? p->argv_cap * sizeof(struct slice) : 0;
@@ -486,7 +501,7 @@ static bool argv_room(struct parser *p)
 /* The argument whose length line was read: its bytes and CRLF. */
 static enum parse_status arg_body(struct parser *p, struct slice in, const char **error)
 {
-    const struct big_arg *b = p->bigs != NULL ? big_of(p, p->argc) : NULL;
+    const struct big_arg *b = big_of(p, p->argc);
     size_t inside = b != NULL ? 0 : p->arg_len; /* bytes of it that are in `in` */
     size_t have = in.n - p->pos;
     if ((b != NULL && b->have < b->len) || have < inside || have - inside < 2) {
@@ -511,7 +526,7 @@ static enum parse_status hand_out(struct parser *p, struct slice in, size_t *use
 {
     *used = p->pos;
     *req = (struct request){ .argc = p->argc, .argv = p->argv, .owner = p };
-    if (p->argc > 0 && p->bigs == NULL) {
+    if (p->argc > 0 && !bigs_apply(p)) {
         req->raw = slice_of(in.p, p->pos);
     }
     if (p->own_argv) {
@@ -581,7 +596,7 @@ __attribute__((noinline)) static void rebase(struct parser *p, const char *to)
 {
     ptrdiff_t by = (ptrdiff_t)((uintptr_t)to - (uintptr_t)p->base);
     for (unsigned i = 0; i < p->argc; i++) {
-        if (p->bigs == NULL || big_of(p, i) == NULL) {
+        if (big_of(p, i) == NULL) {
             p->argv[i].p = (const char *)((uintptr_t)p->argv[i].p + (uintptr_t)by);
         }
     }
@@ -663,7 +678,7 @@ static inline enum parse_status parse_fast(struct parser *p, const struct parse_
     p->base = in.p;
     p->stage = STAGE_COUNT;
     if (unlikely(s == NULL || n - 1 >= CHUNK_SLICES || n > limits->max_args ||
-                 limits->unauthenticated || p->bigs != NULL)) {
+                 limits->unauthenticated || bigs_apply(p))) {
         return PARSE_MORE;
     }
     if (unlikely(p->chunk == NULL || CHUNK_SLICES - p->chunk->used < n)) {

@@ -1,0 +1,256 @@
+/* test_out.c -- The output chain against a flat buffer.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "unit.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "net/net_int.h"
+
+static unsigned ext_freed;
+
+static void ext_release(void *owner)
+{
+    ext_freed++;
+    mem_free(owner);
+}
+
+struct model {
+    struct out o;
+    struct buf flat;  /* the unsent bytes */
+    size_t head_sent; /* as conn_out.c keeps it */
+    uint64_t base;
+    unsigned ext_added;
+};
+
+static void expect_equal(const struct model *m)
+{
+    out_check(&m->o);
+    ck_assert_uint_eq(out_size(&m->o) - m->head_sent, m->flat.n);
+    struct buf got = { 0 };
+    out_copy_to(&m->o, &got);
+    ck_assert_uint_eq(got.n - m->head_sent, m->flat.n);
+    if (m->flat.n > 0) {
+        ck_assert_mem_eq(got.p + m->head_sent, m->flat.p, m->flat.n);
+    }
+    buf_free(&got);
+}
+
+static char *random_bytes(size_t n)
+{
+    char *p = mem_alloc(n + 1);
+    for (size_t i = 0; i < n; i++) {
+        p[i] = (char)rng_u64();
+    }
+    return p;
+}
+
+static size_t random_size(void)
+{
+    switch (rng_below(4)) {
+    case 0: return rng_below(16);
+    case 1: return rng_below(300);
+    case 2: return rng_below(5000);
+    default: return rng_below(60000);
+    }
+}
+
+static void do_add(struct out *o, struct buf *flat)
+{
+    size_t n = random_size();
+    char *p = random_bytes(n);
+    if (rng_below(2) == 0) {
+        out_add(o, p, n);
+    } else {
+        size_t spare = rng_below(100);
+        char *room = out_room(o, n + spare);
+        memcpy(room, p, n);
+        out_used(o, room + n);
+    }
+    buf_add(flat, p, n);
+    mem_free(p);
+}
+
+static void do_ext(struct model *m, struct out *o, struct buf *flat)
+{
+    size_t n = random_size();
+    char *p = random_bytes(n);
+    out_add_ext(o, p, n, ext_release, p);
+    buf_add(flat, p, n);
+    m->ext_added++;
+}
+
+static void do_hole(struct out *o, struct buf *flat)
+{
+    struct out_block *hole = out_hole(o);
+    struct buf behind = { 0 };
+    unsigned k = (unsigned)rng_below(4);
+    for (unsigned i = 0; i < k; i++) {
+        do_add(o, &behind);
+    }
+    char text[64];
+    size_t n = rng_below(sizeof text + 1);
+    memset(text, 'h', n);
+    out_fill_hole(o, hole, text, n);
+    buf_add(flat, text, n);
+    buf_add_slice(flat, buf_slice(&behind));
+    buf_free(&behind);
+}
+
+static void do_rewind(struct model *m)
+{
+    struct out_mark mark = out_mark(&m->o);
+    size_t n = m->flat.n;
+    for (uint64_t k = rng_below(4); k > 0; k--) {
+        switch (rng_below(3)) {
+        case 0: do_add(&m->o, &m->flat); break;
+        case 1: do_ext(m, &m->o, &m->flat); break;
+        default: do_hole(&m->o, &m->flat); break;
+        }
+    }
+    out_rewind(&m->o, mark);
+    m->flat.n = n;
+    if (mark.tail == NULL) {
+        m->head_sent = 0;
+    }
+}
+
+static void do_splice(struct model *m)
+{
+    struct out other = { 0 };
+    struct buf flat = { 0 };
+    for (uint64_t k = rng_below(4); k > 0; k--) {
+        if (rng_below(4) == 0) {
+            do_ext(m, &other, &flat);
+        } else {
+            do_add(&other, &flat);
+        }
+    }
+    out_splice(&m->o, &other);
+    ck_assert_ptr_null(other.head);
+    out_check(&other);
+    buf_add_slice(&m->flat, buf_slice(&flat));
+    buf_free(&flat);
+}
+
+static void do_send(struct model *m)
+{
+    struct iovec v[8];
+    size_t limit = rng_below(m->flat.n + 1);
+    unsigned n = out_iov(&m->o, m->head_sent, limit, v, (unsigned)countof(v));
+    size_t at = 0;
+    for (unsigned i = 0; i < n; i++) {
+        ck_assert_uint_gt(v[i].iov_len, 0);
+        ck_assert_mem_eq(m->flat.p + at, v[i].iov_base, v[i].iov_len);
+        at += v[i].iov_len;
+    }
+    ck_assert_uint_le(at, limit);
+    ck_assert(at == limit || n == countof(v));
+    size_t sent = rng_below(at + 1);
+    uint64_t before = m->base + m->head_sent;
+    m->head_sent = out_drop(&m->o, m->head_sent, sent, &m->base);
+    ck_assert_uint_eq(m->base + m->head_sent, before + sent);
+    memmove(m->flat.p, m->flat.p + sent, m->flat.n - sent);
+    m->flat.n -= sent;
+}
+
+START_TEST(random_operations)
+{
+    rng_seed_all(unit_seed());
+    for (unsigned round = 0; round < 30; round++) {
+        struct model m = { 0 };
+        ext_freed = 0;
+        if (round % 2 == 0) {
+            out_cache_start();
+        }
+        for (unsigned i = 0; i < 300; i++) {
+            switch (rng_below(8)) {
+            case 0:
+            case 1: do_add(&m.o, &m.flat); break;
+            case 2: do_ext(&m, &m.o, &m.flat); break;
+            case 3: do_hole(&m.o, &m.flat); break;
+            case 4: do_rewind(&m); break;
+            case 5: do_splice(&m); break;
+            default: do_send(&m); break;
+            }
+            expect_equal(&m);
+        }
+        out_clear(&m.o);
+        ck_assert_ptr_null(m.o.head);
+        ck_assert_uint_eq(m.o.mem, 0);
+        ck_assert_uint_eq(ext_freed, m.ext_added);
+        buf_free(&m.flat);
+        out_cache_stop();
+    }
+}
+END_TEST
+
+START_TEST(everything_sent_owns_nothing)
+{
+    struct out o = { 0 };
+    uint64_t base = 0;
+    out_add(&o, "+OK\r\n", 5);
+    ck_assert_uint_gt(o.mem, 5);
+    ck_assert_uint_eq(out_drop(&o, 0, 5, &base), 0);
+    ck_assert_uint_eq(base, 5);
+    ck_assert_ptr_null(o.head);
+    ck_assert_uint_eq(o.mem, 0);
+}
+END_TEST
+
+START_TEST(short_reply_is_a_small_block)
+{
+    struct out o = { 0 };
+    out_add(&o, "x", 1);
+    ck_assert_uint_le(o.mem, 2048);
+    char big[4000] = { 0 };
+    out_add(&o, big, sizeof big);
+    ck_assert_uint_gt(o.mem, OUT_BLOCK_BYTES);
+    ck_assert_uint_le(o.mem, OUT_BLOCK_BYTES + 2048);
+    out_clear(&o);
+}
+END_TEST
+
+START_TEST(blocks_are_used_again)
+{
+    out_cache_start();
+    struct out o = { 0 };
+    out_add(&o, "x", 1);
+    struct out_block *first = o.head;
+    out_clear(&o);
+    out_add(&o, "y", 1);
+    ck_assert_ptr_eq(o.head, first);
+    out_clear(&o);
+    out_cache_stop();
+}
+END_TEST
+
+START_TEST(small_splice_is_copied)
+{
+    struct out to = { 0 }, from = { 0 };
+    out_add(&to, "a", 1);
+    for (unsigned i = 0; i < 100; i++) {
+        out_add(&from, "message", 7);
+        out_splice(&to, &from);
+    }
+    ck_assert_uint_eq(out_size(&to), 701);
+    ck_assert_ptr_eq(to.head, to.tail);
+    out_clear(&to);
+}
+END_TEST
+
+START_TEST(rewind_to_nothing)
+{
+    struct out o = { 0 };
+    struct out_mark m = out_mark(&o);
+    out_add(&o, "abc", 3);
+    out_rewind(&o, m);
+    ck_assert_ptr_null(o.head);
+    ck_assert_uint_eq(out_size(&o), 0);
+}
+END_TEST
+
+UNIT_SUITE(net_out)
+{
+    unit_case(suite, "chain", random_operations, everything_sent_owns_nothing,
+              short_reply_is_a_small_block, blocks_are_used_again, small_splice_is_copied,
+              rewind_to_nothing);
+}
