@@ -176,14 +176,12 @@ static SRunner *fill_runner(void)
 }
 
 /* "build/asan/unit-tests" -> "unit" */
-static const char *program_name(char *argv0)
+static const char *program_name(const char *argv0)
 {
-    char *slash = strrchr(argv0, '/');
-    char *name = slash != NULL ? slash + 1 : argv0;
-    char *dash = strchr(name, '-');
-    if (dash != NULL) {
-        *dash = '\0';
-    }
+    static char name[64];
+    const char *slash = strrchr(argv0, '/');
+    snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : argv0);
+    name[strcspn(name, "-")] = '\0';
     return name;
 }
 
