@@ -40,6 +40,9 @@ void unit_register(struct unit_suite *s);
                   seconds)
 TCase *unit_case_add(Suite *suite, const char *name, const TTest *const *tests, unsigned count,
                      double timeout_s);
+/* Adds a case of one loop test (START_TEST with _i), for _i = 0 .. count - 1. */
+TCase *unit_case_loop(Suite *suite, const char *name, double timeout_s, const TTest *test,
+                      int count);
 
 #define UNIT_NARGS_(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16, _17,   \
                     _18, _19, _20, _21, _22, _23, _24, _25, _26, _27, _28, _29, _30, _31, _32, N, \

@@ -4,21 +4,31 @@
  * A name selects suites, cases or single tests. `--list` prints all of them, `--has NAME` only sets
  * the status. The last line is
  * "<program>: N passed, N failed, N skipped" (utils/test.sh adds these up), where program is unit
- * for unit-tests. */
+ * for unit-tests.
+ *
+ * WHY         Tests wait for disks and servers more than they compute, so as many cases run at a
+ * time as there are cores (TEST_JOBS=n; one with CK_FORK=no): workers take the next case each until
+ * none is left. INVARIANTS  A case runs in one worker, with its fixtures, in its order. */
 #include "unit.h"
+#include "base/base.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#define CASES_MAX   1024 /* of one program */
+#define WORKERS_MAX 16
 #define TMPDIRS_MAX 256 /* directories one test process may ask for */
 
 static struct unit_suite *suites;
@@ -33,10 +43,22 @@ static struct {
     const char *suite;
     bool whole_suite;
     bool list;
-    unsigned added;
-    Suite *unselected; /* owns the cases that do not run, */
-    SRunner *never;    /* this one it and the suites without any */
+    SRunner *never; /* owns what does not run */
 } pick;
+
+/* The selected cases, each in a runner of its own. */
+static struct {
+    SRunner *runner;
+    const char *suite;
+    const char *name;
+} cases[CASES_MAX];
+static unsigned ncases;
+
+/* Shared by the workers. */
+struct tally {
+    _Atomic unsigned next; /* case to take */
+    _Atomic int run, failed;
+};
 
 void unit_register(struct unit_suite *s)
 {
@@ -69,26 +91,59 @@ static bool picked(const char *name)
     return pick.count == 0;
 }
 
-TCase *unit_case_add(Suite *suite, const char *name, const TTest *const *tests, unsigned count,
-                     double timeout_s)
+static void add_runner(Suite *suite, const char *name)
+{
+    must(ncases < CASES_MAX);
+    cases[ncases].runner = srunner_create(suite);
+    cases[ncases].suite = pick.suite;
+    cases[ncases].name = name;
+    ncases++;
+}
+
+/* The case gets a suite of its own, so that cases can run side by side. One without tests would
+ * still run its fixtures: it is put away. */
+static TCase *add_case(const char *name, double timeout_s, bool wanted, TCase *tc)
+{
+    tcase_set_timeout(tc, timeout_s);
+    Suite *own = suite_create(pick.suite);
+    suite_add_tcase(own, tc);
+    if (wanted) {
+        add_runner(own, name);
+    } else {
+        srunner_add_suite(pick.never, own);
+    }
+    return tc;
+}
+
+static bool pick_test(const char *case_name, const TTest *test)
+{
+    bool wanted = pick.whole_suite || picked(case_name) || picked(test->name);
+    if (wanted && pick.list) {
+        printf("%s %s %s\n", pick.suite, case_name, test->name);
+    }
+    return wanted;
+}
+
+TCase *unit_case_add(Suite *suite unused_arg, const char *name, const TTest *const *tests,
+                     unsigned count, double timeout_s)
 {
     TCase *tc = tcase_create(name);
-    tcase_set_timeout(tc, timeout_s);
-    bool whole = pick.whole_suite || picked(name);
-    unsigned added = 0;
+    bool wanted = false;
     for (unsigned i = 0; i < count; i++) {
-        if (whole || picked(tests[i]->name)) {
+        if (pick_test(name, tests[i])) {
             tcase_add_test(tc, tests[i]);
-            added++;
-            if (pick.list) {
-                printf("%s %s %s\n", pick.suite, name, tests[i]->name);
-            }
+            wanted = true;
         }
     }
-    /* A case without tests would still run its fixtures. */
-    suite_add_tcase(added > 0 ? suite : pick.unselected, tc);
-    pick.added += added;
-    return tc;
+    return add_case(name, timeout_s, wanted, tc);
+}
+
+TCase *unit_case_loop(Suite *suite unused_arg, const char *name, double timeout_s,
+                      const TTest *test, int count)
+{
+    TCase *tc = tcase_create(name);
+    tcase_add_loop_test(tc, test, 0, count);
+    return add_case(name, timeout_s, pick_test(name, test), tc);
 }
 
 /* ---- temporary directories ---- */
@@ -159,20 +214,139 @@ static int skipped_count(void)
 
 /* ---- running ---- */
 
-static SRunner *fill_runner(void)
+static void fill_cases(void)
 {
-    SRunner *runner = srunner_create(NULL);
-    pick.unselected = suite_create("unselected");
-    pick.never = srunner_create(pick.unselected);
+    pick.never = srunner_create(NULL);
     for (struct unit_suite *s = suites; s != NULL; s = s->next) {
         pick.suite = s->name;
         pick.whole_suite = picked(s->name);
-        Suite *suite = suite_create(s->name);
-        unsigned before = pick.added;
-        s->fill(suite);
-        srunner_add_suite(pick.added > before ? runner : pick.never, suite);
+        Suite *direct = suite_create(s->name); /* holds what was added to it without unit_case() */
+        s->fill(direct);
+        if (pick.whole_suite && !pick.list) {
+            add_runner(direct, "others");
+        } else {
+            srunner_add_suite(pick.never, direct);
+        }
     }
-    return runner;
+}
+
+static void free_cases(void)
+{
+    for (unsigned i = 0; i < ncases; i++) {
+        srunner_free(cases[i].runner);
+    }
+    srunner_free(pick.never);
+}
+
+/* What a case prints is shown when it fails, or as it comes when cases were named. */
+static void capture_path(char *out, size_t size, unsigned i)
+{
+    snprintf(out, size, "%s/case-%u.out", tmp_root, i);
+}
+
+/* Sends standard output and error to the file of case i; returns what undoes it, -1 for nothing. */
+static int capture_begin(unsigned i)
+{
+    char path[sizeof tmp_root + 32];
+    if (pick.count > 0) {
+        return -1;
+    }
+    capture_path(path, sizeof path, i);
+    fflush(NULL);
+    int saved = dup(STDOUT_FILENO);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    must(saved >= 0 && fd >= 0);
+    must(dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+    close(fd);
+    return saved;
+}
+
+static void capture_end(unsigned i, int saved, bool show)
+{
+    char path[sizeof tmp_root + 32], part[4096];
+    if (saved < 0) {
+        return;
+    }
+    capture_path(path, sizeof path, i);
+    fflush(NULL);
+    must(dup2(saved, STDOUT_FILENO) >= 0 && dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    FILE *f = show ? fopen(path, "r") : NULL;
+    if (f != NULL) {
+        for (size_t n = 0; (n = fread(part, 1, sizeof part, f)) > 0;) {
+            fwrite(part, 1, n, stdout);
+        }
+        fclose(f);
+    }
+}
+
+static void run_case(unsigned i, struct tally *tally)
+{
+    int64_t start = clock_mono_ms();
+    SRunner *r = cases[i].runner;
+    int saved = capture_begin(i);
+    srunner_run_all(r, CK_SILENT);
+    int run = srunner_ntests_run(r), failed = srunner_ntests_failed(r);
+    capture_end(i, saved, failed > 0);
+    if (run == 0) {
+        return;
+    }
+    printf("%-6s %s: %s, %d tests, %.1f s\n", failed == 0 ? "ok" : "FAILED", cases[i].suite,
+           cases[i].name, run, (double)(clock_mono_ms() - start) / 1000);
+    if (failed > 0) {
+        srunner_print(r, CK_NORMAL);
+    }
+    fflush(stdout);
+    tally->run += run;
+    tally->failed += failed;
+}
+
+static void run_cases(struct tally *tally)
+{
+    for (unsigned i = tally->next++; i < ncases; i = tally->next++) {
+        run_case(i, tally);
+    }
+}
+
+static unsigned count_workers(void)
+{
+    const char *fork_mode = getenv("CK_FORK");
+    const char *given = getenv("TEST_JOBS");
+    long n = given != NULL ? strtol(given, NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
+    if (fork_mode != NULL && strcmp(fork_mode, "no") == 0) {
+        n = 1;
+    }
+    n = n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : n;
+    return (unsigned)n < ncases ? (unsigned)n : ncases;
+}
+
+/* All cases, by several workers. One that does not come to its end counts as a failure. */
+static void run_workers(struct tally *tally)
+{
+    unsigned n = count_workers();
+    if (n == 1) {
+        run_cases(tally);
+        return;
+    }
+    fflush(NULL);
+    for (unsigned i = 0; i < n; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            run_cases(tally);
+            free_cases();
+            exit(EXIT_SUCCESS);
+        }
+        if (pid < 0) {
+            perror("fork");
+            tally->failed++;
+        }
+    }
+    for (int status = 0; wait(&status) > 0;) {
+        if (status != 0) {
+            printf("a worker of the runner has ended with status %#x\n", (unsigned)status);
+            tally->failed++;
+        }
+    }
 }
 
 /* "build/asan/unit-tests" -> "unit" */
@@ -185,24 +359,25 @@ static const char *program_name(const char *argv0)
     return name;
 }
 
-static int run_tests(SRunner *runner, const char *program)
+static int run_tests(const char *program)
 {
-    if (make_tmp_root() != 0) {
+    struct tally *tally =
+        mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (make_tmp_root() != 0 || tally == MAP_FAILED) {
         return 2;
     }
     printf("SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout); /* not once more from each child */
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    int skipped = skipped_count();
-    int passed = srunner_ntests_run(runner) - failed - skipped;
+    run_workers(tally);
+    int failed = tally->failed, skipped = skipped_count();
     remove_tmp_root();
-    printf("%s: %d passed, %d failed, %d skipped\n", program, passed, failed, skipped);
+    printf("%s: %d passed, %d failed, %d skipped\n", program, tally->run - failed - skipped, failed,
+           skipped);
     return failed == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
+    must(setvbuf(stdout, NULL, _IOLBF, 0) == 0); /* a test that fails does not flush */
     clock_init();
     const char *given = getenv("SEED");
     seed = given != NULL && *given != '\0' ? strtoull(given, NULL, 0) : (uint64_t)clock_wall_us();
@@ -215,16 +390,15 @@ int main(int argc, char **argv)
     pick.names = argv + 1 + options;
     pick.count = argc - 1 - options;
 
-    SRunner *runner = fill_runner();
-    int status = pick.added > 0 ? 0 : 1;
+    fill_cases();
+    int status = ncases > 0 ? 0 : 1;
     if (!has && !pick.list) {
-        if (pick.added == 0 && pick.count > 0) {
+        if (ncases == 0 && pick.count > 0) {
             fprintf(stderr, "%s: no such suite, case or test: %s\n", argv[0], pick.names[0]);
         } else {
-            status = run_tests(runner, program_name(argv[0]));
+            status = run_tests(program_name(argv[0]));
         }
     }
-    srunner_free(runner);
-    srunner_free(pick.never);
+    free_cases();
     return status;
 }
