@@ -197,17 +197,39 @@ static void created(struct call *c, const struct key *k)
     key_ready(c, k);
 }
 
-struct entry *key_set_string(struct call *c, const struct key *k, struct slice v,
-                             enum string_form form, bool keep_expire)
+/* Before a value replaces whatever k holds: true when k is new. A SET does not look the key up
+ * first, unless somebody wants "new" events, or expired entries wait for their first access. */
+static bool before_set(struct call *c, const struct key *k)
 {
-    struct entry *e = shard_set_string(shard_of(c, k), c->db, k, v, form, keep_expire);
+    if (likely(!(option_int(&c->x->opt.notify_flags) & NOTIFY_NEW) &&
+               option_int(&c->x->opt.active_expire)) ||
+        (c->flags & CALL_REPLAY)) {
+        return false;
+    }
+    return key_write(c, k) == NULL;
+}
+
+/* After it; e NULL: there was no memory. */
+static struct entry *after_set(struct call *c, const struct key *k, struct entry *e, bool is_new)
+{
     if (unlikely(e == NULL)) {
         reply_oom(c);
         return NULL;
     }
     clock_init_entry(c, e);
     key_changed(c, k);
+    if (unlikely(is_new)) {
+        notify(c, NOTIFY_NEW, "new", k);
+    }
     return e;
+}
+
+struct entry *key_set_string(struct call *c, const struct key *k, struct slice v,
+                             enum string_form form, bool keep_expire)
+{
+    bool is_new = before_set(c, k);
+    struct entry *e = shard_set_string(shard_of(c, k), c->db, k, v, form, keep_expire);
+    return after_set(c, k, e, is_new);
 }
 
 struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi, bool keep_expire)
@@ -219,16 +241,13 @@ struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi, bo
                         ? request_take_big(c->in->req, argi)
                         : NULL;
         if (big != NULL) {
+            bool is_new = before_set(c, k);
             struct entry *e =
                 shard_set_string_owned(shard_of(c, k), c->db, k, big, v.n, keep_expire);
             if (e == NULL) {
                 mem_free(big);
-                reply_oom(c);
-                return NULL;
             }
-            clock_init_entry(c, e);
-            key_changed(c, k);
-            return e;
+            return after_set(c, k, e, is_new);
         }
     }
     return key_set_string(c, k, c->argv[argi], STRING_AUTO, keep_expire);
@@ -236,14 +255,9 @@ struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi, bo
 
 struct entry *key_set_int(struct call *c, const struct key *k, int64_t v, bool keep_expire)
 {
+    bool is_new = before_set(c, k);
     struct entry *e = shard_set_int(shard_of(c, k), c->db, k, v, keep_expire);
-    if (unlikely(e == NULL)) {
-        reply_oom(c);
-        return NULL;
-    }
-    clock_init_entry(c, e);
-    key_changed(c, k);
-    return e;
+    return after_set(c, k, e, is_new);
 }
 
 struct entry *key_add(struct call *c, const struct key *k, enum obj_type t, enum obj_enc enc,

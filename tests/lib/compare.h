@@ -32,7 +32,7 @@
  *                code     of an error only the first word is compared
  *   a command, with the quoting of redis-cli; then optionally
  *   => line    what kv must answer, as resp_line() writes it, whatever redis answers: for what
- *              changed after 7.0.15
+ *              changed after 7.0.15; events are not compared then
  * or, after @name:
  *   &command   is sent and not read (it blocks)
  *   <          reads one reply or push and compares it (may follow ~normalisers)

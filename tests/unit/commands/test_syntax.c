@@ -1,0 +1,125 @@
+/* test_syntax.c -- Argument lists of rows: each form as a tree, what is refused, every row of ours.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "base/base.h"
+#include "commands/commands.h"
+#include "commands/syntax.h"
+#include "unit.h"
+
+/* name:type, then #spec, =TOKEN, @since, flags o m t, {arguments}. */
+static void print(struct buf *b, const struct command_arg *a)
+{
+    for (; a != NULL; a = a->next) {
+        buf_add_slice(b, a->name);
+        buf_printf(b, ":%s", arg_type_name(a->type));
+        if (a->type == ARG_KEY) {
+            buf_printf(b, "#%u", a->key_spec);
+        }
+        if (a->token.n > 0) {
+            buf_add_str(b, "=");
+            buf_add_slice(b, a->token);
+        }
+        if (a->since.n > 0) {
+            buf_add_str(b, "@");
+            buf_add_slice(b, a->since);
+        }
+        buf_printf(b, "%s%s%s", a->flags & ARG_OPTIONAL ? " o" : "",
+                   a->flags & ARG_MULTIPLE ? " m" : "", a->flags & ARG_MULTIPLE_TOKEN ? " t" : "");
+        if (a->sub != NULL) {
+            buf_add_str(b, " {");
+            print(b, a->sub);
+            buf_add_str(b, "}");
+        }
+        buf_add_str(b, a->next != NULL ? ", " : "");
+    }
+}
+
+static const struct {
+    const char *syntax, *tree;
+} good[] = {
+    { "", "" },
+    { "key", "key:key#0" },
+    { "key value", "key:key#0, value:string" },
+    { "source:key destination:key1", "source:key#0, destination:key#1" },
+    { "a:int b:double c:time d:pattern", "a:integer, b:double, c:unix-time, d:pattern" },
+    { "key...", "key:key#0 m" },
+    { "[key...]", "key:key#0 o m" },
+    { "[NX]", "nx:pure-token=NX o" },
+    { "[GET]@6.2.0", "get:pure-token=GET@6.2.0 o" },
+    { "[condition=<NX|XX@6.0.0>]@2.6.12",
+      "condition:oneof@2.6.12 o {nx:pure-token=NX, xx:pure-token=XX@6.0.0}" },
+    { "key_value=<key value>...", "key_value:block m {key:key#0, value:string}" },
+    { "[COUNT count:int]", "count:integer=COUNT o" },
+    { "[PREFIX prefix]...", "prefix:string=PREFIX o m t" },
+    { "[ID client-id:int...]", "client-id:integer=ID o m" },
+    { "[strategy=<equal==|approximately=~>]",
+      "strategy:oneof o {equal:pure-token==, approximately:pure-token=~}" },
+    { "id=<auto=*|new-id=$>", "id:oneof {auto:pure-token=*, new-id:pure-token=$}" },
+    { "[LIMIT offset_count=<offset:int count:int>]",
+      "offset_count:block=LIMIT o {offset:integer, count:integer}" },
+    { "any=ANY count", "any:pure-token=ANY, count:string" },
+    { "[GET pattern:pattern]@2.6.0...", "pattern:pattern=GET@2.6.0 o m t" },
+};
+
+START_TEST(test_syntax_good)
+{
+    const char *error;
+    struct command_arg *args = syntax_parse(good[_i].syntax, &error);
+    struct buf b = { NULL, 0, 0 };
+    print(&b, args);
+    buf_add_char(&b, '\0');
+    ck_assert_str_eq(b.p, good[_i].tree);
+    ck_assert_ptr_null(error);
+    buf_free(&b);
+    syntax_free(args);
+}
+END_TEST
+
+/* And where the error is. */
+static const struct {
+    const char *syntax;
+    size_t at;
+} bad[] = {
+    { " ", 0 },        { "key ", 4 },      { "key  value", 4 }, { "a:b", 3 },
+    { "key:key9", 8 }, { "[key", 4 },      { "key]", 3 },       { "g=<a", 4 },
+    { "g=<a>", 5 },    { "g=<a|b c>", 6 }, { "key@", 4 },       { "<a|b>", 0 },
+    { "a=b", 1 },      { "g=<>", 3 },      { "key.", 3 },       { "[]", 1 },
+};
+
+START_TEST(test_syntax_bad)
+{
+    const char *error;
+    ck_assert_ptr_null(syntax_parse(bad[_i].syntax, &error));
+    ck_assert_msg(error == bad[_i].syntax + bad[_i].at, "%s: at %td", bad[_i].syntax,
+                  error - bad[_i].syntax);
+}
+END_TEST
+
+static void check_rows(const struct command *row)
+{
+    for (; row->name != NULL; row++) {
+        const char *error;
+        syntax_free(syntax_parse(row->syntax, &error));
+        ck_assert_msg(error == NULL, "%s: %s: at %s", row->name, row->syntax, error);
+        ck_assert_msg(row->proc != NULL || row->sub != NULL, "%s", row->name);
+        ck_assert_msg(row->group != NULL && row->since != NULL && row->summary != NULL, "%s",
+                      row->name);
+        if (row->sub != NULL) {
+            check_rows(row->sub);
+        }
+    }
+}
+
+START_TEST(test_syntax_rows)
+{
+    for (const struct command *const *f = command_families; *f != NULL; f++) {
+        check_rows(*f);
+    }
+}
+END_TEST
+
+UNIT_SUITE(syntax)
+{
+    TCase *tc = unit_case(suite, "rows", test_syntax_rows);
+    tcase_add_loop_test(tc, test_syntax_good, 0, countof(good));
+    tcase_add_loop_test(tc, test_syntax_bad, 0, countof(bad));
+}
