@@ -1,7 +1,13 @@
-/* test_runner.c -- The runner itself: seeds, temporary directories.
+/* test_runner.c -- The runner itself: seeds, temporary directories, selection, counts.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "unit.h"
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 START_TEST(test_tmpdirs_are_fresh)
 {
@@ -21,7 +27,107 @@ START_TEST(test_seed_is_set)
 }
 END_TEST
 
+/* ---- the runner, run by a test of its own ---- */
+
+static bool inside(void)
+{
+    return getenv("RUNNER_INSIDE") != NULL;
+}
+
+START_TEST(test_inside_skips)
+{
+    if (inside()) {
+        unit_skip("because");
+    }
+}
+END_TEST
+
+START_TEST(test_inside_fails)
+{
+    if (inside()) {
+        printf("printed before\n");
+        ck_abort_msg("on purpose");
+    }
+}
+END_TEST
+
+START_TEST(test_inside_shows_environment)
+{
+    if (inside()) {
+        printf("seed %llu torture %d dir %s\n", (unsigned long long)unit_seed(), unit_torture(),
+               unit_tmpdir());
+    }
+}
+END_TEST
+
+START_TEST(test_inside_loop)
+{
+    ck_assert_msg(!inside() || _i != 2, "the third of the loop");
+}
+END_TEST
+
+/* Runs a command line in which $SELF is this program; returns its exit status, and what it printed
+ * in *output. */
+static int run_self(const char *line, char *output, size_t size)
+{
+    char self[256], command[600];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    ck_assert_int_gt(len, 0);
+    self[len] = '\0';
+    snprintf(command, sizeof command, "SELF='%s'; export RUNNER_INSIDE=1; %s 2>&1", self, line);
+    FILE *f = popen(command, "r");
+    ck_assert_ptr_nonnull(f);
+    size_t n = fread(output, 1, size - 1, f);
+    output[n] = '\0';
+    int status = pclose(f);
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void expect_output(const char *output, const char *part)
+{
+    ck_assert_msg(strstr(output, part) != NULL, "'%s' is not in:\n%s", part, output);
+}
+
+START_TEST(test_counts)
+{
+    char out[8192];
+    int status = run_self("SEED=5 KV_TORTURE=1 $SELF test_inside_skips test_inside_fails "
+                          "test_inside_shows_environment",
+                          out, sizeof out);
+    ck_assert_int_eq(status, 1);
+    expect_output(out, "SEED=5\n");
+    expect_output(out, "skipped: because\n");
+    expect_output(out, "printed before\n");
+    expect_output(out, "test_inside_fails:0: on purpose\n");
+    expect_output(out, "seed 5 torture 1 dir ");
+    expect_output(out, ": 1 passed, 1 failed, 1 skipped\n");
+}
+END_TEST
+
+START_TEST(test_selection)
+{
+    char out[8192];
+    ck_assert_int_eq(run_self("$SELF --has test_inside_skips", out, sizeof out), 0);
+    ck_assert_int_eq(run_self("$SELF --has runner", out, sizeof out), 0);
+    ck_assert_int_eq(run_self("$SELF --has nothing_like_it", out, sizeof out), 1);
+    ck_assert_int_eq(run_self("$SELF nothing_like_it", out, sizeof out), 1);
+    expect_output(out, "no such suite, case or test: nothing_like_it\n");
+    ck_assert_int_eq(
+        run_self("$SELF --list | grep -x 'runner inside test_inside_skips'", out, sizeof out), 0);
+    ck_assert_int_eq(run_self("$SELF test_inside_loop", out, sizeof out), 1);
+    expect_output(out, "the third of the loop\n");
+    expect_output(out, ": 2 passed, 1 failed, 0 skipped\n");
+    ck_assert_int_eq(
+        run_self("TEST_JOBS=3 $SELF test_seed_is_set test_inside_skips", out, sizeof out), 0);
+    expect_output(out, ": 1 passed, 0 failed, 1 skipped\n");
+}
+END_TEST
+
 UNIT_SUITE(runner)
 {
     unit_case(suite, "runner", test_tmpdirs_are_fresh, test_seed_is_set);
+    unit_case(suite, "inside", test_inside_skips, test_inside_fails, test_inside_shows_environment);
+    unit_case_loop(suite, "inside loop", 60, test_inside_loop, 3);
+    unit_case(suite, "counts", test_counts, test_selection);
 }
