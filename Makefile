@@ -148,7 +148,7 @@ clean: ## removes build/ except the peers of the compatibility tests
 	find build -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} + 2>/dev/null || true
 
 test test-unit test-integration test-crash test-compat torture coverage bench asan ubsan tsan seeded-bugs \
-check-layers check-lengths check-docs check-headers check-commands check-config check-info: | build/.deps-test
+check-layers check-lengths check-docs check-headers check-checks check-commands check-config check-info: | build/.deps-test
 
 # --- tests (ONE=suite, case or test; SEED=n repeats a run) ------------------------------------------------------------------
 export ONE SEED
@@ -176,7 +176,7 @@ bench: all $(BENCHES:%=$(OUT)/bench/%) ## kv beside redis-server (CASES=..., RUN
 	utils/bench/bench.py
 
 # --- checks ---------------------------------------------------------------------------------------------------------------
-CHECKS := format-check check-layers check-lengths check-docs check-headers
+CHECKS := format-check check-layers check-lengths check-docs check-headers check-checks
 format: ## formats all C files
 	clang-format -i $(C_FILES)
 format-check: | build/.deps-test ## C files are formatted as .clang-format says
@@ -189,6 +189,8 @@ check-docs: ## file:function named in a README exists; READMEs are short; deps a
 	@utils/check/docs.py
 check-headers: | build/.deps-run ## every header compiles alone and every file's head is in order
 	@CC='$(CC)' CFLAGS='-std=gnu11 -D_GNU_SOURCE= $(WARN) -Isrc -Itests/lib -Itests' utils/check/headers.py
+check-checks: ## the checks above and the test runner find what they are for
+	@utils/check/selftest.py
 check-commands: all ## the command table against COMMAND INFO of redis-server
 	deps/peers.sh redis valkey
 	KV_SERVER=$(OUT)/kv-server utils/check/surface.py commands

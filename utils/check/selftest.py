@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# selftest.py -- The checks find what they are for: each is run on a small tree that breaks its rules, and on one that keeps them.
+# SPDX-License-Identifier: BSD-3-Clause
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+UTILS = pathlib.Path(__file__).resolve().parent.parent
+failures = []
+
+
+def tree(files):
+    """A temporary repository with utils/ of this one and the given files."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="kv-selftest-"))
+    shutil.copytree(UTILS, root / "utils", ignore=shutil.ignore_patterns("*.c", "__pycache__"))
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        if text.startswith("#!"):
+            path.chmod(0o755)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    return root
+
+
+def expect(what, files, command, status, *parts, env=None):
+    """Runs the command in such a tree; its status and the parts its output must have."""
+    root = tree(files)
+    done = subprocess.run(command, cwd=root, shell=True, capture_output=True, text=True, env={**os.environ, **(env or {})})
+    output = done.stdout + done.stderr
+    for part in parts:
+        if part not in output:
+            failures.append(f"{what}: '{part}' is not in:\n{output}")
+    if done.returncode != status:
+        failures.append(f"{what}: status {done.returncode}, expected {status}:\n{output}")
+    shutil.rmtree(root)
+
+
+def check_layers():
+    headers = {f"src/{folder}/{folder}.h": "" for folder in ("base", "ds", "net", "wal", "store", "exec", "commands")}
+    expect("layers: good", {**headers, "src/exec/a.c": '#include "wal/wal.h"\n#include "exec/exec.h"\n#include <stdio.h>\n'},
+           "utils/check/layers.py", 0)
+    for folder, name, part in (("commands", '"wal/wal.h"', "commands/ may not see wal/"), ("commands", '"net/net.h"', "may not see net/"),
+                               ("wal", '"net/net.h"', "may not see net/"), ("ds", '"wal/wal.h"', "may not see wal/"),
+                               ("store", '"exec/exec.h"', "may not see exec/"), ("exec", '"wal/wal_int.h"', "private to wal/"),
+                               ("wal", '"wal.h"', "folder/file.h"), ("wal", "<wal/wal.h>", "in <>"), ("wal", '"wal/no.h"', "no such file")):
+        expect(f"layers: {folder} {name}", {**headers, "src/wal/wal_int.h": "", f"src/{folder}/a.c": f"#include {name}\n"},
+               "utils/check/layers.py", 1, f"src/{folder}/a.c:1", part)
+
+
+def check_lengths():
+    def function(name, lines):
+        return f"static int {name}(int a,\n    int b)\n{{\n" + "    a++;\n" * (lines - 4) + "}\n\n"
+    allow = "utils/check/lengths.allow"
+    expect("lengths: good", {"src/a/a.c": function("fits", 70), allow: ""}, "utils/check/lengths.py", 0)
+    expect("lengths: function", {"src/a/a.c": function("fits", 70) + function("longer", 71), allow: ""}, "utils/check/lengths.py", 1,
+           "longer has 71 lines")
+    expect("lengths: test", {"tests/a.c": "START_TEST(test_it)\n{\n" + "    x;\n" * 68 + "}\nEND_TEST\n", allow: ""},
+           "utils/check/lengths.py", 1, "test_it has 71 lines")
+    expect("lengths: file", {"src/a/a.h": "int x;\n" * 801, allow: ""}, "utils/check/lengths.py", 1, "the file has 801 lines")
+    expect("lengths: allowed", {"src/a/a.c": function("longer", 75), allow: "src/a/a.c longer 75\n"}, "utils/check/lengths.py", 0)
+    expect("lengths: grown", {"src/a/a.c": function("longer", 76), allow: "src/a/a.c longer 75\n"}, "utils/check/lengths.py", 1)
+    expect("lengths: no longer needed", {"src/a/a.c": function("longer", 70), allow: "src/a/a.c longer 75\n"}, "utils/check/lengths.py", 1,
+           "remove it")
+
+
+def check_docs():
+    good = {"Makefile": "test: ; true\n", "src/a/a.c": "int a_do(int x)\n{\n}\n", "deps/install.sh": 'RUN_PACKAGES="gcc=gcc"\n',
+            "deps/README.md": "| gcc | compiler |\n", "src/a/README.md": "`a.c:a_do` does it; `make test`; `src/a/a.c`\n"}
+    expect("docs: good", good, "utils/check/docs.py", 0)
+    for text, part in (("a.c:a_gone\n", "a.c has no a_gone"), ("b.c:a_do\n", "b.c does not exist"), ("`make tset`\n", "no target tset"),
+                       ("`src/a/b.h`\n", "src/a/b.h does not exist"), ("x\n" * 121, "121 lines")):
+        expect(f"docs: {part}", {**good, "src/a/README.md": text}, "utils/check/docs.py", 1, part)
+    expect("docs: package", {**good, "deps/README.md": "| tcc | compiler |\n"}, "utils/check/docs.py", 1, "gcc", "tcc")
+
+
+def check_headers():
+    head = "/* a.h -- What it is.\n * SPDX-License-Identifier: BSD-3-Clause */\n#ifndef A_A_H\n#define A_A_H\n"
+    env = {"CFLAGS": "-Isrc"}
+    expect("headers: good", {"src/a/a.h": head + "int x(void);\n#endif\n"}, "utils/check/headers.py", 0, env=env)
+    expect("headers: not alone", {"src/a/a.h": head + "size_t x(void);\n#endif\n"}, "utils/check/headers.py", 1, "does not compile alone", env=env)
+    expect("headers: no guard", {"src/a/a.h": "/* a.h -- What.\n * SPDX-License-Identifier: BSD-3-Clause */\nstruct a { int x; };\n"},
+           "utils/check/headers.py", 1, "does not compile alone", env=env)
+    expect("headers: name", {"src/a/a.h": head.replace("a.h --", "b.h --") + "#endif\n"}, "utils/check/headers.py", 1, "line 1", env=env)
+    expect("headers: licence", {"src/a/a.h": head.replace("SPDX", "SPD") + "#endif\n"}, "utils/check/headers.py", 1, "no SPDX", env=env)
+
+
+def check_test_runner():
+    """utils/test.sh with programs that are shell scripts."""
+    def programs(**scripts):
+        return {f"build/test/{name}-tests": "#!/bin/sh\n" + text for name, text in scripts.items()}
+    run = "utils/test.sh test unit integration"
+    env = {"MAKE": "true", "ONE": ""}
+    good = programs(unit="echo unit: 3 passed, 0 failed, 1 skipped", integration="echo integration: 2 passed, 0 failed")
+    expect("test.sh: good", good, run, 0, "tests: 5 passed, 0 failed, 1 skipped", env=env)
+    expect("test.sh: failure", {**good, **programs(unit="echo unit: 3 passed, 2 failed; exit 1")}, run, 1,
+           "tests: 5 passed, 2 failed, 0 skipped", env=env)
+    expect("test.sh: crash", {**good, **programs(unit="echo started; kill -9 $$")}, run, 1, "unit: ended without counts",
+           "tests: 2 passed, 1 failed, 0 skipped", env=env)
+    expect("test.sh: status", {**good, **programs(integration="echo integration: 2 passed, 0 failed; exit 1")}, run, 1,
+           "tests: 5 passed, 1 failed, 1 skipped", env=env)
+    expect("test.sh: build", good, run, 1, "tests: 0 passed, 2 failed", env={**env, "MAKE": "false"})
+    known = programs(unit='[ "$1" = --has ] && exit 1; echo unit: 9 passed, 0 failed',
+                     integration='[ "$1" = --has ] && exit 0; echo "got $1"; echo integration: 1 passed, 0 failed')
+    expect("test.sh: one", known, run, 0, "got this_one", "tests: 1 passed, 0 failed, 0 skipped", env={**env, "ONE": "this_one"})
+    expect("test.sh: unknown", programs(unit="exit 1", integration="exit 1"), run, 1, "no test is named this_one",
+           env={**env, "ONE": "this_one"})
+
+
+def main():
+    for check in (check_layers, check_lengths, check_docs, check_headers, check_test_runner):
+        check()
+    print("\n".join(failures) or "check-checks: each check finds what it is for")
+    return 1 if failures else 0
+
+
+sys.exit(main())
