@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -211,6 +212,12 @@ static void run_echo(struct session *s, struct request *r, struct out *o)
         resp_int(o, reactor_id(conn_reactor(s->c)));
     } else if (slice_is(name, "kind")) {
         resp_bulk(o, slice_str(kinds[conn_kind(s->c)]));
+    } else if (slice_is(name, "keepalive")) {
+        int on = 0, idle = 0;
+        socklen_t len = sizeof on;
+        getsockopt(conn_fd(s->c), SOL_SOCKET, SO_KEEPALIVE, &on, &len);
+        getsockopt(conn_fd(s->c), IPPROTO_TCP, TCP_KEEPIDLE, &idle, &len);
+        resp_int(o, on != 0 ? idle : 0);
     } else if (slice_is(name, "loopback")) {
         resp_int(o, conn_peer_is_loopback(s->c));
     } else if (slice_is(name, "cn")) {
@@ -342,6 +349,9 @@ static uint64_t on_before_sleep(void *arg, struct reactor *r unused_arg, uint64_
     struct fixture *f = arg;
     atomic_store(&f->lowest_asked, lowest);
     atomic_store(&f->stopped_asked, any_stopped);
+    if (lowest != UINT64_MAX && atomic_load(&f->late)) {
+        return lowest;
+    }
     return atomic_load(&f->release);
 }
 

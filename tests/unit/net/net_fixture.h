@@ -29,6 +29,7 @@ struct fixture {
     _Atomic(const char *) limit_what;
     _Atomic uint64_t lowest_asked; /* last lowest_gate given to before_sleep */
     atomic_bool stopped_asked;
+    atomic_bool late; /* before_sleep finds released whatever is asked for */
     atomic_uint took_big;
     unsigned batch; /* requests parsed before any is executed; default 16 */
 };

@@ -408,20 +408,12 @@ START_TEST(many_wait_for_gates)
 END_TEST
 
 /* before_sleep may find that the point has moved: what it frees is written before sleeping. */
-static uint64_t late_release(void *arg, struct reactor *r unused_arg, uint64_t lowest,
-                             bool stopped unused_arg)
-{
-    struct fixture *f = arg;
-    return lowest == UINT64_MAX ? atomic_load(&f->release) : lowest;
-}
-
 START_TEST(release_found_before_sleep)
 {
-    struct fixture *f = fixture_new(1);
-    fixture_start(f);
+    struct fixture *f = fixture_run(1);
     struct client *c = connect_to(f);
     client_expect(c, "+PONG", "PING");
-    f->net->up.before_sleep = late_release;
+    atomic_store(&f->late, true);
     client_expect(c, "\"a\"", "GATE 100 a");
     for (unsigned i = 0; i < 20; i++) {
         client_send(c, "GATE %u v%u", 200 + i, i);
