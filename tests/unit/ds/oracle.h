@@ -38,7 +38,9 @@ static inline void oracle_remove(struct oracle *o, size_t at, size_t n)
     for (size_t i = at; i < at + n; i++) {
         free((void *)(uintptr_t)o->v[i].p);
     }
-    memmove(o->v + at, o->v + at + n, (o->n - at - n) * sizeof *o->v);
+    if (o->n > at + n) {
+        memmove(o->v + at, o->v + at + n, (o->n - at - n) * sizeof *o->v);
+    }
     o->n -= n;
 }
 

@@ -148,7 +148,9 @@ static void do_send(struct model *m)
     uint64_t before = m->base + m->head_sent;
     m->head_sent = out_drop(&m->o, m->head_sent, sent, &m->base);
     ck_assert_uint_eq(m->base + m->head_sent, before + sent);
-    memmove(m->flat.p, m->flat.p + sent, m->flat.n - sent);
+    if (sent < m->flat.n) {
+        memmove(m->flat.p, m->flat.p + sent, m->flat.n - sent);
+    }
     m->flat.n -= sent;
 }
 
