@@ -115,7 +115,7 @@ static void save_get(void *base, struct buf *out)
 static bool refuse_set(void *base, const struct slice *argv, unsigned argc, const char **error)
 {
     (void)base;
-    if (argc == 1 && (argv[0].n == 0 || slice_is(argv[0], "no"))) {
+    if (argc == 0 || (argc == 1 && (argv[0].n == 0 || slice_is(argv[0], "no")))) {
         return true;
     }
     *error = "this kv cannot do that yet; it refuses to start rather than ignore the directive";
