@@ -256,5 +256,7 @@ const char *exec_current_command(void)
 {
     struct reactor *r = reactor_self();
     struct worker *w = r != NULL ? reactor_user(r) : NULL;
-    return w != NULL && w->current != NULL && w->current->last_cmd != NULL ? w->current->last_cmd->full : NULL;
+    return w != NULL && w->current != NULL && w->current->last_cmd != NULL
+               ? w->current->last_cmd->full
+               : NULL;
 }

@@ -428,7 +428,10 @@ struct exec_stats {
 };
 void exec_stats(struct exec *x, struct exec_stats *out);
 void exec_stats_reset(struct exec *x); /* exclusive section */
-void exec_commandstats(struct exec *x, void (*visit)(void *arg, const char *name, uint64_t calls, uint64_t usec, uint64_t rejected, uint64_t failed), void *arg);
+void exec_commandstats(struct exec *x,
+                       void (*visit)(void *arg, const char *name, uint64_t calls, uint64_t usec,
+                                     uint64_t rejected, uint64_t failed),
+                       void *arg);
 unsigned exec_reactors(const struct exec *x);
 struct load_progress {
     bool loading;
@@ -440,8 +443,8 @@ bool session_is_local(const struct session *s); /* loopback or Unix socket; NULL
 void exec_errorstats(struct exec *x, void (*visit)(void *arg, const char *code, uint64_t count),
                      void *arg);
 void exec_errorstats_reset(struct exec *x);
-int exec_shutdown_requested(struct exec *x);  /* flags, -1: nobody asked */
-const char *exec_current_command(void);      /* of this thread, for crash reports; NULL */
+int exec_shutdown_requested(struct exec *x);           /* flags, -1: nobody asked */
+const char *exec_current_command(void);                /* of this thread, for crash reports; NULL */
 void exec_shutdown_request(struct exec *x, int flags); /* SHUTDOWN and signals; server/ polls it */
 
 #endif

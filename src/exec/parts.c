@@ -230,4 +230,5 @@ void parts_free(struct exec *x)
     pubsub_free(x);
 }
 
-const struct command *const exec_own_families[] = { multi_commands, connection_commands, pubsub_commands, NULL };
+const struct command *const exec_own_families[] = { multi_commands, connection_commands,
+                                                    pubsub_commands, NULL };

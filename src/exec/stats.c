@@ -28,7 +28,8 @@ void exec_stats_reset(struct exec *x)
 {
     for (unsigned i = 0; i < x->nworkers; i++) {
         struct worker *w = &x->workers[i];
-        counter_t *const all[] = { &w->commands, &w->hits, &w->misses, &w->expired, &w->evicted, &w->errors_total, &w->unblocked };
+        counter_t *const all[] = { &w->commands, &w->hits,         &w->misses,   &w->expired,
+                                   &w->evicted,  &w->errors_total, &w->unblocked };
         for (unsigned k = 0; k < countof(all); k++) {
             atomic_store_explicit(all[k], 0, memory_order_relaxed);
         }
@@ -42,7 +43,10 @@ void exec_stats_reset(struct exec *x)
     }
 }
 
-void exec_commandstats(struct exec *x, void (*visit)(void *arg, const char *name, uint64_t calls, uint64_t usec, uint64_t rejected, uint64_t failed), void *arg)
+void exec_commandstats(struct exec *x,
+                       void (*visit)(void *arg, const char *name, uint64_t calls, uint64_t usec,
+                                     uint64_t rejected, uint64_t failed),
+                       void *arg)
 {
     for (unsigned id = 0; id < commands_count(x); id++) {
         uint64_t calls = 0, ticks = 0, rejected = 0, failed = 0;
@@ -53,7 +57,8 @@ void exec_commandstats(struct exec *x, void (*visit)(void *arg, const char *name
             rejected += counter_get(&st->rejected);
             failed += counter_get(&st->failed);
         }
-        visit(arg, command_by_id(x, id)->full, calls, clock_ticks_to_ns(ticks) / 1000, rejected, failed);
+        visit(arg, command_by_id(x, id)->full, calls, clock_ticks_to_ns(ticks) / 1000, rejected,
+              failed);
     }
 }
 
@@ -67,8 +72,13 @@ void exec_load_progress(struct exec *x, struct load_progress *out)
     out->loading = atomic_load_explicit(&x->loading, memory_order_relaxed);
     out->done = atomic_load_explicit(&x->load_done, memory_order_relaxed);
     out->total = atomic_load_explicit(&x->load_total, memory_order_relaxed);
-    int64_t passed = clock_mono_ms() - atomic_load_explicit(&x->load_start_ms, memory_order_relaxed);
-    out->eta_s = out->done > 0 && out->total > out->done ? (int64_t)((double)passed / 1000 * (double)(out->total - out->done) / (double)out->done) + 1 : 1;
+    int64_t passed =
+        clock_mono_ms() - atomic_load_explicit(&x->load_start_ms, memory_order_relaxed);
+    out->eta_s = out->done > 0 && out->total > out->done
+                     ? (int64_t)((double)passed / 1000 * (double)(out->total - out->done) /
+                                 (double)out->done) +
+                           1
+                     : 1;
 }
 
 bool session_is_local(const struct session *s)

@@ -363,6 +363,8 @@ void config_print_default(struct config *c, struct buf *out)
         }
         if (b->o->doc != NULL) {
             add_doc(out, b->o->doc);
+        } else if (b->o->flags & OPTF_INERT) {
+            add_doc(out, "Read and reported back; acts on nothing in kv.");
         }
         struct buf line = { 0 };
         add_line(&line, b);

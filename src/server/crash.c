@@ -1,6 +1,6 @@
-/* crash.c -- What is written when the process crashes: the signal, a stack trace, the command that ran; then the default action.
- * SPDX-License-Identifier: BSD-3-Clause
- * THREADS  The crashing thread, on a stack of its own; only async-signal-safe calls. */
+/* crash.c -- What is written when the process crashes: the signal, a stack trace, the command that
+ * ran; then the default action. SPDX-License-Identifier: BSD-3-Clause THREADS  The crashing thread,
+ * on a stack of its own; only async-signal-safe calls. */
 #include "server/server_int.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -38,8 +38,11 @@ static void put_registers(const ucontext_t *u)
     static const struct {
         const char *name;
         int index;
-    } regs[] = { { "RIP:", REG_RIP }, { "RSP:", REG_RSP }, { "RBP:", REG_RBP }, { "RAX:", REG_RAX }, { "RBX:", REG_RBX }, { "RCX:", REG_RCX },
-                 { "RDX:", REG_RDX }, { "RSI:", REG_RSI }, { "RDI:", REG_RDI }, { "R8 :", REG_R8 },  { "R12:", REG_R12 }, { "R13:", REG_R13 } };
+    } regs[] = {
+        { "RIP:", REG_RIP }, { "RSP:", REG_RSP }, { "RBP:", REG_RBP }, { "RAX:", REG_RAX },
+        { "RBX:", REG_RBX }, { "RCX:", REG_RCX }, { "RDX:", REG_RDX }, { "RSI:", REG_RSI },
+        { "RDI:", REG_RDI }, { "R8 :", REG_R8 },  { "R12:", REG_R12 }, { "R13:", REG_R13 }
+    };
     for (unsigned i = 0; i < countof(regs); i++) {
         put_register(regs[i].name, (uint64_t)u->uc_mcontext.gregs[regs[i].index]);
     }
@@ -52,7 +55,8 @@ static void on_crash(int sig, siginfo_t *info, void *context)
 {
     log_raw("\n\n=== KV BUG REPORT START ===\n");
     char text[64];
-    int n = snprintf(text, sizeof text, "kv crashed by signal: %d, si_code: %d\n", sig, info->si_code);
+    int n =
+        snprintf(text, sizeof text, "kv crashed by signal: %d, si_code: %d\n", sig, info->si_code);
     if (n > 0) {
         log_raw(text);
     }
@@ -79,7 +83,8 @@ void crash_handlers_install(struct server *s)
     }
     void *warm[1];
     backtrace(warm, 1); /* loads the unwinder now, not in the handler */
-    struct sigaction sa = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER };
+    struct sigaction sa = { .sa_sigaction = on_crash,
+                            .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER };
     static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
     for (unsigned i = 0; i < countof(signals); i++) {
         sigaction(signals[i], &sa, NULL);

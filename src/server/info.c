@@ -93,7 +93,9 @@ static void section_memory(struct server *s, struct buf *b)
         atomic_store_explicit(&s->peak_memory, (int64_t)used, memory_order_relaxed);
         peak = (int64_t)used;
     }
-    static const char *const policies[] = { "noeviction", "allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu", "allkeys-random", "volatile-random", "volatile-ttl" };
+    static const char *const policies[] = { "noeviction",      "allkeys-lru",  "volatile-lru",
+                                            "allkeys-lfu",     "volatile-lfu", "allkeys-random",
+                                            "volatile-random", "volatile-ttl" };
     size_t overhead = 0;
     for (unsigned db = 0; db < keyspace_databases(s->ks); db++) {
         overhead += keyspace_overhead(s->ks, db);
@@ -101,11 +103,13 @@ static void section_memory(struct server *s, struct buf *b)
     line_human(b, "used_memory", used);
     line_human(b, "used_memory_rss", rss);
     line_human(b, "used_memory_peak", (uint64_t)peak);
-    buf_printf(b, "used_memory_peak_perc:%.2f%%\r\n", peak > 0 ? (double)used * 100 / (double)peak : 100.0);
+    buf_printf(b, "used_memory_peak_perc:%.2f%%\r\n",
+               peak > 0 ? (double)used * 100 / (double)peak : 100.0);
     line_u(b, "used_memory_overhead", overhead);
     line_u(b, "used_memory_startup", (uint64_t)s->startup_memory);
     line_u(b, "used_memory_dataset", used > overhead ? used - overhead : 0);
-    buf_printf(b, "used_memory_dataset_perc:%.2f%%\r\n", used > 0 ? (double)(used > overhead ? used - overhead : 0) * 100 / (double)used : 0);
+    buf_printf(b, "used_memory_dataset_perc:%.2f%%\r\n",
+               used > 0 ? (double)(used > overhead ? used - overhead : 0) * 100 / (double)used : 0);
     line_u(b, "allocator_allocated", m.allocated);
     line_u(b, "allocator_active", m.active);
     line_u(b, "allocator_resident", m.resident);
@@ -115,11 +119,14 @@ static void section_memory(struct server *s, struct buf *b)
     line_u(b, "number_of_cached_scripts", 0);
     line_human(b, "maxmemory", (uint64_t)option_int(&exec_options(s->x)->maxmemory));
     line_s(b, "maxmemory_policy", policies[option_int(&exec_options(s->x)->maxmemory_policy)]);
-    buf_printf(b, "allocator_frag_ratio:%.2f\r\n", m.allocated > 0 ? (double)m.active / (double)m.allocated : 1.0);
+    buf_printf(b, "allocator_frag_ratio:%.2f\r\n",
+               m.allocated > 0 ? (double)m.active / (double)m.allocated : 1.0);
     line_u(b, "allocator_frag_bytes", m.active - m.allocated);
-    buf_printf(b, "allocator_rss_ratio:%.2f\r\n", m.active > 0 ? (double)m.resident / (double)m.active : 1.0);
+    buf_printf(b, "allocator_rss_ratio:%.2f\r\n",
+               m.active > 0 ? (double)m.resident / (double)m.active : 1.0);
     line_u(b, "allocator_rss_bytes", m.resident - m.active);
-    buf_printf(b, "rss_overhead_ratio:%.2f\r\n", m.resident > 0 ? (double)rss / (double)m.resident : 1.0);
+    buf_printf(b, "rss_overhead_ratio:%.2f\r\n",
+               m.resident > 0 ? (double)rss / (double)m.resident : 1.0);
     buf_printf(b, "rss_overhead_bytes:%lld\r\n", (long long)rss - (long long)m.resident);
     buf_printf(b, "mem_fragmentation_ratio:%.2f\r\n", used > 0 ? (double)rss / (double)used : 1.0);
     buf_printf(b, "mem_fragmentation_bytes:%lld\r\n", (long long)rss - (long long)used);
@@ -149,7 +156,8 @@ static void section_persistence(struct server *s, struct buf *b)
         line_u(b, "loading_total_bytes", lp.total);
         line_u(b, "loading_rdb_used_mem", 0);
         line_u(b, "loading_loaded_bytes", lp.done);
-        buf_printf(b, "loading_loaded_perc:%.2f\r\n", lp.total > 0 ? (double)lp.done * 100 / (double)lp.total : 0.0);
+        buf_printf(b, "loading_loaded_perc:%.2f\r\n",
+                   lp.total > 0 ? (double)lp.done * 100 / (double)lp.total : 0.0);
         buf_printf(b, "loading_eta_seconds:%lld\r\n", (long long)lp.eta_s);
     }
     line_u(b, "current_cow_peak", 0);
@@ -176,7 +184,8 @@ static void section_persistence(struct server *s, struct buf *b)
     line_s(b, "aof_last_bgrewrite_status", "ok");
     line_u(b, "aof_rewrites", 0);
     line_u(b, "aof_rewrites_consecutive_failures", 0);
-    line_s(b, "aof_last_write_status", s->wal != NULL && wal_state(s->wal) == WAL_NOSPACE ? "err" : "ok");
+    line_s(b, "aof_last_write_status",
+           s->wal != NULL && wal_state(s->wal) == WAL_NOSPACE ? "err" : "ok");
     line_u(b, "aof_last_cow_size", 0);
     line_u(b, "module_fork_in_progress", 0);
     line_u(b, "module_fork_last_cow_size", 0);
@@ -334,9 +343,12 @@ static void section_cpu(struct server *s, struct buf *b)
     struct rusage self, children;
     getrusage(RUSAGE_SELF, &self);
     getrusage(RUSAGE_CHILDREN, &children);
-    buf_printf(b, "used_cpu_sys:%.6f\r\nused_cpu_user:%.6f\r\n", seconds(self.ru_stime), seconds(self.ru_utime));
-    buf_printf(b, "used_cpu_sys_children:%.6f\r\nused_cpu_user_children:%.6f\r\n", seconds(children.ru_stime), seconds(children.ru_utime));
-    buf_printf(b, "used_cpu_sys_main_thread:%.6f\r\nused_cpu_user_main_thread:%.6f\r\n", seconds(self.ru_stime), seconds(self.ru_utime));
+    buf_printf(b, "used_cpu_sys:%.6f\r\nused_cpu_user:%.6f\r\n", seconds(self.ru_stime),
+               seconds(self.ru_utime));
+    buf_printf(b, "used_cpu_sys_children:%.6f\r\nused_cpu_user_children:%.6f\r\n",
+               seconds(children.ru_stime), seconds(children.ru_utime));
+    buf_printf(b, "used_cpu_sys_main_thread:%.6f\r\nused_cpu_user_main_thread:%.6f\r\n",
+               seconds(self.ru_stime), seconds(self.ru_utime));
 }
 
 static void section_modules(struct server *s, struct buf *b)
@@ -345,11 +357,16 @@ static void section_modules(struct server *s, struct buf *b)
     (void)b;
 }
 
-static void visit_command(void *arg, const char *name, uint64_t calls, uint64_t usec, uint64_t rejected, uint64_t failed)
+static void visit_command(void *arg, const char *name, uint64_t calls, uint64_t usec,
+                          uint64_t rejected, uint64_t failed)
 {
     if (calls + rejected + failed > 0) {
-        buf_printf(arg, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu\r\n", name, (unsigned long long)calls,
-                   (unsigned long long)usec, calls > 0 ? (double)usec / (double)calls : 0.0, (unsigned long long)rejected, (unsigned long long)failed);
+        buf_printf(arg,
+                   "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_"
+                   "calls=%llu\r\n",
+                   name, (unsigned long long)calls, (unsigned long long)usec,
+                   calls > 0 ? (double)usec / (double)calls : 0.0, (unsigned long long)rejected,
+                   (unsigned long long)failed);
     }
 }
 
@@ -380,7 +397,8 @@ static void section_keyspace(struct server *s, struct buf *b)
     for (unsigned db = 0; db < keyspace_databases(s->ks); db++) {
         size_t keys = keyspace_count(s->ks, db);
         if (keys > 0) {
-            buf_printf(b, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld\r\n", db, keys, keyspace_expires(s->ks, db), (long long)keyspace_avg_ttl(s->ks, db, now));
+            buf_printf(b, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld\r\n", db, keys,
+                       keyspace_expires(s->ks, db), (long long)keyspace_avg_ttl(s->ks, db, now));
         }
     }
 }
@@ -411,7 +429,8 @@ static bool section_wanted(unsigned i, const struct slice *names, unsigned n)
         return sections[i].by_default;
     }
     for (unsigned k = 0; k < n; k++) {
-        if (slice_is(names[k], sections[i].name) || slice_is(names[k], "all") || slice_is(names[k], "everything") ||
+        if (slice_is(names[k], sections[i].name) || slice_is(names[k], "all") ||
+            slice_is(names[k], "everything") ||
             (slice_is(names[k], "default") && sections[i].by_default)) {
             return true;
         }

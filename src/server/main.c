@@ -21,10 +21,13 @@ static void usage(void)
          "       kv-server --list-fault-points   (test builds)\n"
          "\n"
          "Options are directives of the configuration file: --port 7777 --threads 4 --save ''\n"
-         "--force-lossy-recovery cuts a damaged log instead of refusing to start, keeps the old files aside, and says what was lost.\n"
+         "--force-lossy-recovery cuts a damaged log instead of refusing to start, keeps the old "
+         "files aside, and says what was lost.\n"
          "\n"
-         "Exit status: 0 stopped as asked, 1 could not start or a second SIGINT, 71 out of memory, 72 the log could not be written or synced\n"
-         "(a restart finds everything acknowledged), 73 the log is damaged below what was acknowledged.");
+         "Exit status: 0 stopped as asked, 1 could not start or a second SIGINT, 71 out of memory, "
+         "72 the log could not be written or synced\n"
+         "(a restart finds everything acknowledged), 73 the log is damaged below what was "
+         "acknowledged.");
 }
 
 #ifdef KV_FAULTS
@@ -44,7 +47,8 @@ static bool wants(int argc, char **argv, const char *a, const char *b)
 static bool informational(int argc, char **argv, struct server *s)
 {
     if (wants(argc, argv, "-v", "--version")) {
-        printf("kv server v=%s (Redis %s surface) malloc=%s bits=64\n", KV_VERSION, REDIS_VERSION, mem_library());
+        printf("kv server v=%s (Redis %s surface) malloc=%s bits=64\n", KV_VERSION, REDIS_VERSION,
+               mem_library());
         return true;
     }
     if (wants(argc, argv, "-h", "--help")) {
@@ -69,7 +73,8 @@ static bool informational(int argc, char **argv, struct server *s)
     return false;
 }
 
-/* --force-lossy-recovery stands for itself: no directive, or a configuration file could make it permanent. */
+/* --force-lossy-recovery stands for itself: no directive, or a configuration file could make it
+ * permanent. */
 static int take_force_lossy(int argc, char **argv, bool *force)
 {
     int n = 0;
@@ -86,7 +91,8 @@ static int take_force_lossy(int argc, char **argv, bool *force)
 static bool load_config(struct server *s, int argc, char **argv, struct buf *error)
 {
     int i = 1;
-    if (i < argc && strncmp(argv[i], "--", 2) != 0 && !config_load_file(s->config, argv[i++], error)) {
+    if (i < argc && strncmp(argv[i], "--", 2) != 0 &&
+        !config_load_file(s->config, argv[i++], error)) {
         return false;
     }
     if (i < argc && strcmp(argv[argc - 1], "-") == 0) {

@@ -1,10 +1,11 @@
 /* server.c -- Composes the layers and runs the process: start order, signals, stop order.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * START    directives -> log, pid file, limits -> keyspace, engine -> log classified (refused here, before a port is open) -> network up, answering
- *          -LOADING -> replay -> log threads -> serving. A test container that waits for "Ready to accept connections" sees it last.
- * STOP     network down (what is released still leaves) -> log finished and synced -> exit 0. A second SIGINT exits 1 at once.
- * THREADS  The main thread waits for signals and does nothing else while serving. */
+ * START    directives -> log, pid file, limits -> keyspace, engine -> log classified (refused here,
+ * before a port is open) -> network up, answering -LOADING -> replay -> log threads -> serving. A
+ * test container that waits for "Ready to accept connections" sees it last. STOP     network down
+ * (what is released still leaves) -> log finished and synced -> exit 0. A second SIGINT exits 1 at
+ * once. THREADS  The main thread waits for signals and does nothing else while serving. */
 #include "server/server_int.h"
 #include "base/clock.h"
 #include "base/io.h"
@@ -49,7 +50,8 @@ struct server *server_new(void)
     the_server = s;
     ssize_t n = readlink("/proc/self/exe", s->executable, sizeof s->executable - 1);
     s->executable[n > 0 ? n : 0] = '\0';
-    /* The engine's options must exist before files are read; its size depends on `threads`, so it lives apart from the engine until then. */
+    /* The engine's options must exist before files are read; its size depends on `threads`, so it
+     * lives apart from the engine until then. */
     config_bind(s->config, exec_option_table, &s->exec_opt);
     return s;
 }
@@ -98,7 +100,8 @@ static void tell_supervisor(const struct server *s, const char *text)
         if (path[0] == '@') {
             un.sun_path[0] = '\0';
         }
-        (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+        (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&un,
+                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
     }
     if (fd >= 0) {
         close(fd);
@@ -134,14 +137,17 @@ static void raise_limits(struct server *s)
     if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want) {
         return;
     }
-    struct rlimit more = { .rlim_cur = want, .rlim_max = lim.rlim_max > want ? lim.rlim_max : want };
+    struct rlimit more = { .rlim_cur = want,
+                           .rlim_max = lim.rlim_max > want ? lim.rlim_max : want };
     if (setrlimit(RLIMIT_NOFILE, &more) != 0) {
         more = (struct rlimit){ .rlim_cur = lim.rlim_max, .rlim_max = lim.rlim_max };
         (void)setrlimit(RLIMIT_NOFILE, &more);
         int64_t fits = (int64_t)lim.rlim_max - RESERVED_FDS;
         atomic_store(&s->exec_opt.maxclients, fits < 1 ? 1 : fits);
-        log_warning("You requested maxclients of %lld requiring at least %lld max file descriptors, the system allows %lld: maxclients is now %lld",
-                    (long long)want - RESERVED_FDS, (long long)want, (long long)lim.rlim_max, (long long)option_int(&s->exec_opt.maxclients));
+        log_warning("You requested maxclients of %lld requiring at least %lld max file "
+                    "descriptors, the system allows %lld: maxclients is now %lld",
+                    (long long)want - RESERVED_FDS, (long long)want, (long long)lim.rlim_max,
+                    (long long)option_int(&s->exec_opt.maxclients));
     }
 }
 
@@ -154,7 +160,9 @@ static int start_store(struct server *s, unsigned threads)
         log_warning("shards must be a power of two");
         return -EINVAL;
     }
-    struct keyspace_config kc = { .shards = (unsigned)shards, .databases = (unsigned)option_int(&s->opt.databases), .retire = exec_retire_of_server };
+    struct keyspace_config kc = { .shards = (unsigned)shards,
+                                  .databases = (unsigned)option_int(&s->opt.databases),
+                                  .retire = exec_retire_of_server };
     int rc = keyspace_new(&s->ks, &kc);
     if (rc != 0) {
         return rc;
@@ -173,7 +181,8 @@ static int start_store(struct server *s, unsigned threads)
     exec_register(s->x, config_commands);
     for (unsigned i = 0; i + 1 < s->opt.nrenames; i += 2) {
         if (!exec_rename_command(s->x, s->opt.renames[i], s->opt.renames[i + 1])) {
-            log_warning("No such command in rename-command, or the new name exists: %.*s", (int)s->opt.renames[i].n, s->opt.renames[i].p);
+            log_warning("No such command in rename-command, or the new name exists: %.*s",
+                        (int)s->opt.renames[i].n, s->opt.renames[i].p);
             return -EINVAL;
         }
     }
@@ -198,7 +207,8 @@ static int open_log(struct server *s, unsigned threads, bool force_lossy)
                              .sync = (enum wal_sync)option_int(&s->opt.appendfsync),
                              .producers = threads + EXEC_EXTRA_WORKERS,
                              .depth = (unsigned)option_int(&s->opt.wal_depth),
-                             .segment_bytes = (uint64_t)option_int(&s->opt.wal_segment_size) & ~(uint64_t)4095,
+                             .segment_bytes =
+                                 (uint64_t)option_int(&s->opt.wal_segment_size) & ~(uint64_t)4095,
                              .queue_bytes = (size_t)option_int(&s->opt.wal_queue),
                              .buffered = !option_int(&s->opt.wal_direct_io),
                              .force_lossy_recovery = force_lossy,
@@ -207,11 +217,25 @@ static int open_log(struct server *s, unsigned threads, bool force_lossy)
     int rc = wal_open(&s->wal, &wc, &s->report);
     switch (rc) {
     case 0: return 0;
-    case WAL_E_LOCKED: log_warning("The data directory is in use by another kv-server. Exiting."); break;
-    case WAL_E_DAMAGED: log_warning("The log is damaged below what was acknowledged: %s. Nothing was changed. Exiting.", s->report.message); break;
-    case WAL_E_VERSION: log_warning("The log was written by a newer kv: %s. Nothing was changed. Exiting.", s->report.message); break;
-    case WAL_E_FOREIGN: log_warning("The log's files belong to another history: %s. Nothing was changed. Exiting.", s->report.message); break;
-    default: log_warning("Can't open the log in the data directory: %s. Exiting.", rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
+    case WAL_E_LOCKED:
+        log_warning("The data directory is in use by another kv-server. Exiting.");
+        break;
+    case WAL_E_DAMAGED:
+        log_warning(
+            "The log is damaged below what was acknowledged: %s. Nothing was changed. Exiting.",
+            s->report.message);
+        break;
+    case WAL_E_VERSION:
+        log_warning("The log was written by a newer kv: %s. Nothing was changed. Exiting.",
+                    s->report.message);
+        break;
+    case WAL_E_FOREIGN:
+        log_warning("The log's files belong to another history: %s. Nothing was changed. Exiting.",
+                    s->report.message);
+        break;
+    default:
+        log_warning("Can't open the log in the data directory: %s. Exiting.",
+                    rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
     }
     return rc;
 }
@@ -231,10 +255,12 @@ static void fill_tls(struct server *s, struct tls_config *t)
                               .ciphers = o->tls_ciphers,
                               .ciphersuites = o->tls_ciphersuites,
                               .auth_clients = (int)option_int(&o->tls_auth_clients),
-                              .prefer_server_ciphers = option_int(&o->tls_prefer_server_ciphers) != 0,
+                              .prefer_server_ciphers =
+                                  option_int(&o->tls_prefer_server_ciphers) != 0,
                               .session_caching = option_int(&o->tls_session_caching) != 0,
                               .session_cache_size = (int)option_int(&o->tls_session_cache_size),
-                              .session_cache_timeout = (int)option_int(&o->tls_session_cache_timeout) };
+                              .session_cache_timeout =
+                                  (int)option_int(&o->tls_session_cache_timeout) };
 }
 
 static int start_net(struct server *s, unsigned threads)
@@ -256,7 +282,8 @@ static int start_net(struct server *s, unsigned threads)
                              .unixsocketperm = (unsigned)option_int(&s->opt.unixsocketperm),
                              .backlog = (int)option_int(&s->opt.tcp_backlog),
                              .maxclients = (unsigned)option_int(&exec_options(s->x)->maxclients),
-                             .keepalive_s = (unsigned)option_int(&exec_options(s->x)->tcp_keepalive),
+                             .keepalive_s =
+                                 (unsigned)option_int(&exec_options(s->x)->tcp_keepalive),
                              .tls = option_int(&s->opt.tls_port) != 0 ? &tls : NULL,
                              .scratch_bytes = 65536 };
     struct buf error = { 0 };
@@ -278,12 +305,15 @@ static int load_log(struct server *s, unsigned threads)
         rc = wal_start(s->wal);
     }
     if (rc != 0) {
-        log_warning("The log could not be recovered: %s", rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
+        log_warning("The log could not be recovered: %s",
+                    rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
         return rc;
     }
     if (!s->report.created) {
-        log_notice("DB loaded from the log: %.3f seconds, %llu records up to LSN %llu%s", (double)(clock_mono_ms() - start) / 1000,
-                   (unsigned long long)s->report.records, (unsigned long long)s->report.end_lsn, s->report.torn_bytes > 0 ? ", unacknowledged bytes cut" : "");
+        log_notice("DB loaded from the log: %.3f seconds, %llu records up to LSN %llu%s",
+                   (double)(clock_mono_ms() - start) / 1000, (unsigned long long)s->report.records,
+                   (unsigned long long)s->report.end_lsn,
+                   s->report.torn_bytes > 0 ? ", unacknowledged bytes cut" : "");
     }
     exec_set_wal(s->x, s->wal);
     return 0;
@@ -294,9 +324,11 @@ static void warn_durability(const struct server *s)
     if (!option_int(&s->opt.appendonly)) {
         log_warning("WARNING appendonly no: everything is lost when this process ends.");
     } else if (option_int(&s->opt.appendfsync) == WAL_SYNC_EVERYSEC) {
-        log_warning("WARNING appendfsync everysec: a crash of the machine may take back about one second of acknowledged writes.");
+        log_warning("WARNING appendfsync everysec: a crash of the machine may take back about one "
+                    "second of acknowledged writes.");
     } else if (option_int(&s->opt.appendfsync) == WAL_SYNC_NO) {
-        log_warning("WARNING appendfsync no: a crash of the machine may take back whatever the kernel had not written.");
+        log_warning("WARNING appendfsync no: a crash of the machine may take back whatever the "
+                    "kernel had not written.");
     }
 }
 
@@ -325,7 +357,8 @@ static void wait_for_end(struct server *s, sigset_t *set)
             }
             continue;
         }
-        log_notice(sig == SIGTERM ? "Received SIGTERM scheduling shutdown..." : "Received SIGINT scheduling shutdown...");
+        log_notice(sig == SIGTERM ? "Received SIGTERM scheduling shutdown..."
+                                  : "Received SIGINT scheduling shutdown...");
         log_notice("User requested shutdown...");
         return;
     }
@@ -380,9 +413,11 @@ static int prepare_process(struct server *s)
         return rc;
     }
     log_notice("oO0OoO0OoO0Oo kv is starting oO0OoO0OoO0Oo");
-    log_notice("kv version=%s, Redis %s surface, bits=64, pid=%ld, just started", KV_VERSION, REDIS_VERSION, (long)getpid());
+    log_notice("kv version=%s, Redis %s surface, bits=64, pid=%ld, just started", KV_VERSION,
+               REDIS_VERSION, (long)getpid());
     if (config_file(s->config)[0] == '\0') {
-        log_warning("Warning: no config file specified, using the default config. In order to specify a config file use kv-server /path/to/kv.conf");
+        log_warning("Warning: no config file specified, using the default config. In order to "
+                    "specify a config file use kv-server /path/to/kv.conf");
     } else {
         log_notice("Configuration loaded");
     }

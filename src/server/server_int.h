@@ -8,8 +8,9 @@
 #include "server/config.h"
 #include "wal/wal.h"
 
-#define KV_VERSION    "0.1.0"
-#define REDIS_VERSION "7.2.5" /* the surface this server has; clients decide by it what they may send */
+#define KV_VERSION "0.1.0"
+#define REDIS_VERSION \
+    "7.2.5" /* the surface this server has; clients decide by it what they may send */
 
 enum { SUPERVISED_NO, SUPERVISED_AUTO, SUPERVISED_SYSTEMD, SUPERVISED_UPSTART };
 enum { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
@@ -17,19 +18,24 @@ enum { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
 struct server_options { /* bound to server_option_table */
     _Atomic int64_t threads, shards, databases;
     _Atomic int64_t port, tls_port, unixsocketperm, tcp_backlog;
-    _Atomic int64_t daemonize, supervised, loglevel, syslog_enabled, syslog_facility, set_proc_title;
+    _Atomic int64_t daemonize, supervised, loglevel, syslog_enabled, syslog_facility,
+        set_proc_title;
     _Atomic int64_t appendonly, appendfsync, wal_segment_size, wal_depth, wal_direct_io, wal_queue;
-    _Atomic int64_t shutdown_timeout, shutdown_on_sigterm, shutdown_on_sigint, crash_log, always_show_logo;
+    _Atomic int64_t shutdown_timeout, shutdown_on_sigterm, shutdown_on_sigint, crash_log,
+        always_show_logo;
     _Atomic int64_t enable_protected_configs, enable_debug_command, enable_module_command;
-    _Atomic int64_t tls_auth_clients, tls_prefer_server_ciphers, tls_session_caching, tls_session_cache_size, tls_session_cache_timeout;
+    _Atomic int64_t tls_auth_clients, tls_prefer_server_ciphers, tls_session_caching,
+        tls_session_cache_size, tls_session_cache_timeout;
     _Atomic int64_t inert_int[96];
     char *inert_text[32];
     char *unixsocket, *dir, *logfile, *pidfile, *syslog_ident, *proc_title_template, *dbfilename;
-    char *tls_cert_file, *tls_key_file, *tls_key_file_pass, *tls_client_cert_file, *tls_client_key_file, *tls_client_key_file_pass;
-    char *tls_dh_params_file, *tls_ca_cert_file, *tls_ca_cert_dir, *tls_protocols, *tls_ciphers, *tls_ciphersuites;
-    struct slice *bind;      /* words; each mem_dup'ed */
+    char *tls_cert_file, *tls_key_file, *tls_key_file_pass, *tls_client_cert_file,
+        *tls_client_key_file, *tls_client_key_file_pass;
+    char *tls_dh_params_file, *tls_ca_cert_file, *tls_ca_cert_dir, *tls_protocols, *tls_ciphers,
+        *tls_ciphersuites;
+    struct slice *bind; /* words; each mem_dup'ed */
     unsigned nbind;
-    struct slice *renames;   /* pairs of rename-command */
+    struct slice *renames; /* pairs of rename-command */
     unsigned nrenames;
     struct {
         int64_t seconds, changes;
@@ -55,15 +61,18 @@ struct server {
     _Atomic int exit_signal;
 };
 struct server *server_new(void);
-int server_run(struct server *s, bool force_lossy); /* serves until it is told to stop; the exit status */
+int server_run(struct server *s,
+               bool force_lossy); /* serves until it is told to stop; the exit status */
 void crash_handlers_install(struct server *s);
 void exec_retire_of_server(void *arg, void *p, void (*free_fn)(void *p));
-/* The one server of the process: command handlers reach it through here (their struct call has no room for every layer). Set once in main
- * before threads start; tests of single modules never need it. */
+/* The one server of the process: command handlers reach it through here (their struct call has no
+ * room for every layer). Set once in main before threads start; tests of single modules never need
+ * it. */
 struct server *server_of(const struct call *c);
 struct server *server_of_exec(struct exec *x);
 
 extern const struct command server_commands[], config_commands[];
-void info_write(struct server *s, const struct slice *sections, unsigned n, struct buf *out); /* INFO's text; any thread */
+void info_write(struct server *s, const struct slice *sections, unsigned n,
+                struct buf *out);             /* INFO's text; any thread */
 void server_counters_reset(struct server *s); /* CONFIG RESETSTAT */
 #endif
