@@ -136,9 +136,11 @@ static bool field_fit(const struct op *op, wide *v)
     if (*v >= min && *v <= max) {
         return true;
     }
+    /* Redis computes max - value in 64 bits: a SET so far below the range saturates upwards. */
+    bool above = *v > max || (op->kind == OP_SET && max - *v > INT64_MAX);
     switch (op->overflow) {
     case OVERFLOW_FAIL: return false;
-    case OVERFLOW_SAT: *v = *v < min ? min : max; return true;
+    case OVERFLOW_SAT: *v = above ? max : min; return true;
     case OVERFLOW_WRAP: break;
     }
     *v = field_value(op, (uint64_t)*v & (UINT64_MAX >> (64 - op->width)));

@@ -214,10 +214,8 @@ static void listen_to_events(struct side *s)
                   "PSUBSCRIBE " EVENT_PATTERN);
 }
 
-static void open_run(struct run *r)
+static void empty_and_listen(struct run *r)
 {
-    r->line = "(start)";
-    connection(r, S("main"));
     struct side *sides[] = { &r->kv, &r->redis };
     for (unsigned i = 0; i < 2; i++) {
         client_expect(sides[i]->at[0], "+OK", "FLUSHALL");
@@ -493,34 +491,61 @@ static void compare_state(struct run *r)
 
 /* ---- Runs ---- */
 
+static void begin(struct run *r, const struct server *kv, const struct server *redis, int protocol,
+                  struct compare_result *out)
+{
+    *out = (struct compare_result){ .lines = 0 };
+    *r = (struct run){ .kv = { .name = "kv", .server = kv },
+                       .redis = { .name = "redis", .server = redis },
+                       .protocol = protocol,
+                       .line = "(start)",
+                       .out = out };
+    connection(r, S("main"));
+}
+
+static void end(struct run *r)
+{
+    close_run(r);
+    buf_add_char(&r->report, '\0');
+    r->out->report = strdup(r->report.p);
+    buf_free(&r->report);
+}
+
 void compare_run(const struct server *kv, const struct server *redis, int protocol,
                  const char *const *lines, struct compare_result *out)
 {
-    *out = (struct compare_result){ .lines = 0 };
-    struct run r = { .kv = { .name = "kv", .server = kv },
-                     .redis = { .name = "redis", .server = redis },
-                     .protocol = protocol,
-                     .out = out };
-    open_run(&r);
-    for (; lines[r.number] != NULL;) {
+    struct run r;
+    begin(&r, kv, redis, protocol, out);
+    empty_and_listen(&r);
+    while (lines[r.number] != NULL) {
         r.line = lines[r.number++];
         run_line(&r);
     }
     compare_state(&r);
-    close_run(&r);
-    buf_add_char(&r.report, '\0');
-    out->report = strdup(r.report.p);
-    buf_free(&r.report);
+    end(&r);
+}
+
+void compare_keys(const struct server *kv, const struct server *redis, struct compare_result *out)
+{
+    struct run r;
+    begin(&r, kv, redis, 3, out);
+    compare_state(&r);
+    end(&r);
 }
 
 static struct server kv_server, redis_server;
 
+static void start_both(struct server *kv, struct server *redis)
+{
+    server_init(kv, SERVER_KV);
+    server_init(redis, SERVER_REDIS);
+    server_start(kv, "--threads", "4", COMPARE_EVENTS);
+    server_start(redis, COMPARE_EVENTS);
+}
+
 void compare_start(void)
 {
-    server_init(&kv_server, SERVER_KV);
-    server_init(&redis_server, SERVER_REDIS);
-    server_start(&kv_server, "--threads", "4", COMPARE_EVENTS);
-    server_start(&redis_server, COMPARE_EVENTS);
+    start_both(&kv_server, &redis_server);
 }
 
 void compare_stop(void)
@@ -529,19 +554,41 @@ void compare_stop(void)
     server_stop(&redis_server);
 }
 
+/* The report goes to standard output: it is longer than a message of Check may be. */
+static void expect_equal(const char *file, int line, struct compare_result *result)
+{
+    if (result->differences > 0) {
+        printf("%s:%d\n%s", file, line, result->report);
+        fflush(stdout);
+        ck_abort_msg("%s:%d: %u differences in %u replies, told above", file, line,
+                     result->differences, result->lines);
+    }
+    free(result->report);
+}
+
 void compare_lines(const char *file, int line, const char *const *lines)
 {
     for (int protocol = 2; protocol <= 3; protocol++) {
         struct compare_result result;
         compare_run(&kv_server, &redis_server, protocol, lines, &result);
-        if (result.differences > 0) { /* more than fits into a message of Check */
-            printf("%s:%d\n%s", file, line, result.report);
-            fflush(stdout);
-            ck_abort_msg("%s:%d: %u differences in %u replies, told above", file, line,
-                         result.differences, result.lines);
-        }
-        free(result.report);
+        expect_equal(file, line, &result);
     }
+}
+
+void compare_recovered_lines(const char *file, int line, const char *const *lines)
+{
+    struct server kv, redis;
+    struct compare_result result;
+    start_both(&kv, &redis);
+    compare_run(&kv, &redis, 2, lines, &result);
+    expect_equal(file, line, &result);
+    server_kill(&kv);
+    server_start(&kv, "--threads", "4");
+    compare_keys(&kv, &redis, &result);
+    ck_assert_uint_gt(result.keys, 0);
+    expect_equal(file, line, &result);
+    server_stop(&kv);
+    server_stop(&redis);
 }
 
 void compare_add(struct compare_script *s, const char *fmt, ...)

@@ -58,6 +58,12 @@ void compare_stop(void);
 #define compare(...) compare_lines(__FILE__, __LINE__, (const char *const[]){ __VA_ARGS__, NULL })
 void compare_lines(const char *file, int line, const char *const *lines);
 
+/* The lines on servers of their own; then kv is killed and started again, and its keys must still
+ * be those of redis: what the commands wrote into the log says what they did. */
+#define compare_recovered(...) \
+    compare_recovered_lines(__FILE__, __LINE__, (const char *const[]){ __VA_ARGS__, NULL })
+void compare_recovered_lines(const char *file, int line, const char *const *lines);
+
 /* The same with generated lines: compare_add() each, compare_script() runs them once and empties
  * the script. */
 struct compare_script {
@@ -69,16 +75,17 @@ void compare_add(struct compare_script *s, const char *fmt, ...)
 #define compare_script(s) compare_script_run(__FILE__, __LINE__, s)
 void compare_script_run(const char *file, int line, struct compare_script *s);
 
-/* What compare_lines() is made of: runs the lines with one protocol on any two servers. Returns the
- * number of differences and the text that tells them, to be freed. */
+/* What these are made of: runs the lines with one protocol on any two servers, or compares the keys
+ * alone. */
 struct compare_result {
     unsigned lines, errors; /* compared replies, of which errors */
     unsigned events, keys;
     unsigned differences;
-    char *report;
+    char *report; /* the differences as text, to be freed */
 };
 void compare_run(const struct server *kv, const struct server *redis, int protocol,
                  const char *const *lines, struct compare_result *out);
+void compare_keys(const struct server *kv, const struct server *redis, struct compare_result *out);
 /* Arguments that both servers must be started with. */
 #define COMPARE_EVENTS "--notify-keyspace-events", "Eg$lshztdmn"
 #endif
