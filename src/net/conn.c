@@ -147,6 +147,7 @@ void conn_free(struct conn *c)
 {
     struct reactor *r = c->reactor;
     must(c->on_list == 0);
+    c->on_list = UINT8_MAX; /* what the last upcalls do to it puts it on no list */
     if (c->opened) {
         const struct net_upcalls *up = &r->net->up;
         if (c->limit_what != NULL && up->conn_limit != NULL) {

@@ -11,6 +11,7 @@
  *     I1 in_n == 0 <=> in == NULL.
  *     I2 The progress of the parser belongs to the bytes kept in `in`, from their start. */
 #include "net/net_int.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -152,6 +153,12 @@ static bool received(struct conn *c, ssize_t n)
 
 static ssize_t transport_read(struct conn *c, char *p, size_t n)
 {
+    int error = fault("net.read");
+    if (error == FAULT_SHORT) {
+        n = 1;
+    } else if (error != 0) {
+        return error == FAULT_FAIL ? -ECONNRESET : -error;
+    }
     if (unlikely(c->tls != NULL)) {
         return tls_read(c, p, n);
     }

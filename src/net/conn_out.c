@@ -12,6 +12,7 @@
  *     I3 wait_place != HEAP_NONE <=> nmarks > 0, after the flush of a turn
  *     I4 with EV_WRITE watched, nothing is offered to the kernel before the event comes */
 #include "net/net_int.h"
+#include "base/fault.h"
 #include <errno.h>
 #include <limits.h>
 #include <sys/socket.h>
@@ -152,6 +153,13 @@ static void release_marks(struct conn *c, uint64_t release)
 
 static ssize_t transport_write(struct conn *c, struct iovec *v, unsigned n)
 {
+    int error = fault("net.write");
+    if (error == FAULT_SHORT) {
+        v->iov_len = 1;
+        n = 1;
+    } else if (error != 0) {
+        return error == FAULT_FAIL ? -EPIPE : -error;
+    }
     if (unlikely(c->tls != NULL)) {
         return tls_write(c, v, n);
     }
@@ -183,10 +191,13 @@ static void write_released(struct conn *c)
             offered += v[i].iov_len;
         }
         ssize_t sent = transport_write(c, v, n);
+        if (sent == -EINTR) {
+            continue;
+        }
         if (sent < 0) {
             if (sent == -EAGAIN) {
                 c->write_full = true;
-            } else if (sent != -EINTR) {
+            } else {
                 conn_fail(c);
             }
             return;

@@ -443,13 +443,14 @@ static void keep_mark(struct net *n, bool keep)
 int net_set_listen(struct net *n, const struct net_config *cfg, struct buf *error)
 {
     struct listener *opened = NULL;
-    if (cfg->tls_port != 0 && n->tls == NULL) {
-        buf_add_str(error, "TLS is not configured");
-        return -EINVAL;
-    }
     lock_acquire(&n->lock);
     keep_mark(n, false);
-    int rc = want_all(n, cfg, &opened, error);
+    int rc = -EINVAL;
+    if (cfg->tls_port != 0 && n->tls == NULL) {
+        buf_add_str(error, "TLS is not configured");
+    } else {
+        rc = want_all(n, cfg, &opened, error);
+    }
     if (rc < 0) {
         free_all(opened);
         for (struct listener *l = n->listeners; l != NULL; l = l->next) {

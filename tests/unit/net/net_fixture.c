@@ -486,3 +486,29 @@ void wait_uint(const atomic_uint *v, unsigned want)
     }
     ck_assert_uint_eq(atomic_load(v), want);
 }
+
+struct client *connect_to(const struct fixture *f)
+{
+    return client_connect((uint16_t)f->port);
+}
+
+void send_text(struct client *c, const char *text)
+{
+    client_send_raw(c, text, strlen(text));
+}
+
+char *filled(size_t n)
+{
+    char *p = mem_alloc(n + 1);
+    memset(p, 'v', n);
+    p[n] = '\0';
+    return p;
+}
+
+void expect_pattern(const struct resp *r, size_t n)
+{
+    ck_assert_uint_eq(r->len, n);
+    for (size_t i = 0; i < n; i++) {
+        must(r->text[i] == (char)('a' + i % 26)); /* ck_assert costs a system call */
+    }
+}

@@ -39,6 +39,10 @@ void fixture_start(struct fixture *f);         /* opens on a free port of 127.0.
 void fixture_stop(struct fixture *f);          /* stops, checks that all sessions were closed */
 struct fixture *fixture_run(unsigned threads); /* new and start */
 void fixture_release(struct fixture *f, uint64_t gate); /* moves the release point, wakes all */
+struct client *connect_to(const struct fixture *f);
+void send_text(struct client *c, const char *text);
+char *filled(size_t n);                              /* n times 'v'; mem_free() */
+void expect_pattern(const struct resp *r, size_t n); /* what BYTES and EXT send */
 int free_port(void);
 /* Waits (up to 10 s) until *v == want. */
 void wait_uint(const atomic_uint *v, unsigned want);
