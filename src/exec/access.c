@@ -352,6 +352,21 @@ size_t call_flush(struct call *c, int db, bool async)
     return keyspace_flush(c->ks, db, async);
 }
 
+void call_swapdb(struct call *c, unsigned a, unsigned b)
+{
+    must(c->in->t->exclusive || (c->flags & CALL_REPLAY));
+    c->in->changed = true;
+    c->in->t->slot = WAL_SLOT_ALL;
+    if (c->flags & CALL_REPLAY) {
+        keyspace_swapdb(c->ks, a, b);
+        return;
+    }
+    watch_touch_swap(c->x, a, b);
+    keyspace_swapdb(c->ks, a, b);
+    waits_ready_db(c->in->t, a);
+    waits_ready_db(c->in->t, b);
+}
+
 /* ---- Shard locks of handlers that walk the keyspace ---- */
 
 void call_shard_lock(struct call *c, struct shard *s)

@@ -333,6 +333,29 @@ void waits_ready(struct txn *t, unsigned db, const struct key *k)
     t->nready++;
 }
 
+struct ready_db {
+    struct txn *t;
+    unsigned db;
+};
+
+static void ready_if_exists(void *arg, struct keynode *n)
+{
+    struct ready_db *rd = arg;
+    if (n->db == rd->db &&
+        shard_find(keyspace_shard(rd->t->w->x->ks, n->key.shard), n->db, &n->key) != NULL) {
+        waits_ready(rd->t, n->db, &n->key);
+    }
+}
+
+/* SWAPDB: whoever waits in `db` may find its key there now. Exclusive section. */
+void waits_ready_db(struct txn *t, unsigned db)
+{
+    struct ready_db rd = { t, db };
+    for (unsigned i = 0; i < t->w->x->nshards; i++) {
+        keymap_each(t->w->x->shards[i].waits, ready_if_exists, &rd);
+    }
+}
+
 static bool shard_is_locked(const struct txn *t, uint32_t shard)
 {
     if (t->exclusive) {

@@ -211,6 +211,8 @@ void reply_bignum(struct call *c, struct slice digits);
 void reply_verbatim(struct call *c, struct slice s, const char ext[3]);
 struct out_block *reply_array_deferred(struct call *c);
 void reply_array_fill(struct call *c, struct out_block *hole, size_t n);
+void reply_bulk_u64_fill(struct call *c, struct out_block *hole,
+                         uint64_t v); /* the hole becomes a number as bulk */
 void reply_map_fill(struct call *c, struct out_block *hole, size_t pairs);
 void reply_set_fill(struct call *c, struct out_block *hole, size_t n);
 void reply_help(

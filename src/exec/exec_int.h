@@ -348,7 +348,8 @@ void pubsub_new(struct exec *x);
 void pubsub_counts(struct exec *x, struct exec_stats *out);
 void pubsub_free(struct exec *x);
 void waits_ready(struct txn *t, unsigned db,
-                 const struct key *k);   /* shard lock held: remember it when somebody waits */
+                 const struct key *k); /* shard lock held: remember it when somebody waits */
+void waits_ready_db(struct txn *t, unsigned db);
 void waits_serve(struct txn *t);         /* after the record, locks of t still held */
 void waits_serve_rest(struct worker *w); /* after unlocking: those that need more locks */
 bool session_unblock(struct session *s,

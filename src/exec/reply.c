@@ -147,6 +147,14 @@ void reply_array_fill(struct call *c, struct out_block *hole, size_t n)
     resp_array_fill(c->out, hole, n);
 }
 
+void reply_bulk_u64_fill(struct call *c, struct out_block *hole, uint64_t v)
+{
+    char text[64], digits[I64_TEXT_MAX];
+    size_t n = format_u64(digits, v);
+    int len = snprintf(text, sizeof text, "$%zu\r\n%.*s\r\n", n, (int)n, digits);
+    out_fill_hole(c->out, hole, text, (size_t)len);
+}
+
 void reply_map_fill(struct call *c, struct out_block *hole, size_t pairs)
 {
     resp_map_fill(c->out, hole, pairs, c->resp);

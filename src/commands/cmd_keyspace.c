@@ -1,0 +1,349 @@
+/* cmd_keyspace.c -- Commands on a whole database: KEYS, SCAN, RANDOMKEY, DBSIZE, FLUSHDB, FLUSHALL,
+ * SWAPDB. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Reads go shard by shard, each under its own lock, and wait for everything appended so far
+ * (call_gate_all). Writes run in an exclusive section. SCAN     A cursor is the place in one
+ * shard's table times the number of shards plus the shard's index: below 2^53. A call walks on over
+ *          shards until COUNT entries were seen or the end, so a database smaller than COUNT
+ * answers cursor 0 at once. */
+#include "commands/commands.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+struct walk {
+    struct call *c;
+    struct slice pattern; /* p NULL: all */
+    int type;             /* -1: any */
+    size_t replied, seen;
+};
+
+static void visit(struct walk *w, const struct entry *e)
+{
+    w->seen++;
+    if (entry_expired(w->c, e) || (w->type >= 0 && (int)entry_type(e) != w->type)) {
+        return;
+    }
+    if (w->pattern.p == NULL || glob_match(w->pattern, entry_key(e), false)) {
+        reply_bulk(w->c, entry_key(e));
+        w->replied++;
+    }
+}
+
+static bool visit_each(void *arg, struct entry *e)
+{
+    visit(arg, e);
+    return true;
+}
+
+static void visit_scan(void *arg, struct entry *e)
+{
+    visit(arg, e);
+}
+
+static bool is_literal(struct slice pattern)
+{
+    for (size_t i = 0; i < pattern.n; i++) {
+        if (memchr("*?[\\", pattern.p[i], 4) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void keys_literal(struct call *c)
+{
+    struct key k = call_key(c, c->argv[1]);
+    struct shard *s = keyspace_shard(c->ks, k.shard);
+    call_shard_lock(c, s);
+    const struct entry *e = shard_find(s, c->db, &k);
+    bool found = e != NULL && !entry_expired(c, e);
+    call_shard_unlock(c, s);
+    reply_array(c, found);
+    if (found) {
+        reply_bulk(c, k.s);
+    }
+}
+
+static void cmd_keys(struct call *c)
+{
+    if (is_literal(c->argv[1])) {
+        keys_literal(c);
+    } else {
+        struct walk w = { .c = c, .pattern = c->argv[1], .type = -1 };
+        if (slice_eq(w.pattern, S("*"))) {
+            w.pattern.p = NULL;
+        }
+        struct out_block *hole = reply_array_deferred(c);
+        for (unsigned i = 0; i < keyspace_shards(c->ks); i++) {
+            struct shard *s = keyspace_shard(c->ks, i);
+            call_shard_lock(c, s);
+            shard_each(s, c->db, visit_each, &w);
+            call_shard_unlock(c, s);
+        }
+        reply_array_fill(c, hole, w.replied);
+    }
+    call_gate_all(c);
+}
+
+/* ---- SCAN ---- */
+
+static bool scan_options(struct call *c, struct walk *w, int64_t *count)
+{
+    for (unsigned i = 2; i < c->argc; i += 2) {
+        bool more = i + 1 < c->argc;
+        if (more && arg_is(c, i, "count")) {
+            if (!arg_i64(c, i + 1, count)) {
+                return false;
+            }
+            if (*count < 1) {
+                reply_syntax(c);
+                return false;
+            }
+        } else if (more && arg_is(c, i, "match")) {
+            w->pattern = c->argv[i + 1];
+            if (slice_eq(w->pattern, S("*"))) {
+                w->pattern.p = NULL;
+            }
+        } else if (more && arg_is(c, i, "type")) {
+            w->type = 1000; /* a name that is no type matches nothing */
+            for (int t = OBJ_STRING; t <= OBJ_STREAM; t++) {
+                if (slice_is(c->argv[i + 1], obj_type_name((enum obj_type)t))) {
+                    w->type = t;
+                }
+            }
+        } else {
+            reply_syntax(c);
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t scan_walk(struct call *c, struct walk *w, uint64_t cursor, size_t count)
+{
+    unsigned shards = keyspace_shards(c->ks);
+    uint64_t index = cursor % shards, at = cursor / shards;
+    while (index < shards) {
+        struct shard *s = keyspace_shard(c->ks, (unsigned)index);
+        if (at != 0 || shard_count(s, c->db) > 0) {
+            call_shard_lock(c, s);
+            do {
+                at = shard_scan(s, c->db, at, visit_scan, w);
+            } while (at != 0 && w->seen < count);
+            call_shard_unlock(c, s);
+        }
+        if (at == 0) {
+            index++;
+        }
+        if (w->seen >= count) {
+            break;
+        }
+    }
+    return index < shards ? at * shards + index : 0;
+}
+
+static void cmd_scan(struct call *c)
+{
+    uint64_t cursor;
+    int64_t count = 10;
+    struct walk w = { .c = c, .type = -1 };
+    if (!parse_u64(c->argv[1], &cursor)) {
+        reply_error(c, "ERR invalid cursor");
+        return;
+    }
+    if (!scan_options(c, &w, &count)) {
+        return;
+    }
+    reply_array(c, 2);
+    struct out_block *head =
+        reply_array_deferred(c); /* the cursor, known after the keys that follow it */
+    struct out_block *hole = reply_array_deferred(c);
+    uint64_t next = scan_walk(c, &w, cursor, (size_t)count);
+    reply_array_fill(c, hole, w.replied);
+    reply_bulk_u64_fill(c, head, next);
+    call_gate_all(c);
+}
+
+/* ---- RANDOMKEY, DBSIZE ---- */
+
+#define RANDOM_TRIES 100 /* expired entries that may be drawn before giving up */
+
+static struct entry *random_of_shard(struct call *c, struct shard *s, struct buf *key)
+{
+    struct entry *e = shard_random(s, c->db, false);
+    if (e == NULL || entry_expired(c, e)) {
+        return NULL;
+    }
+    buf_add_slice(key, entry_key(e));
+    return e;
+}
+
+static void cmd_randomkey(struct call *c)
+{
+    struct buf key = { 0 };
+    bool found = false;
+    for (unsigned try = 0; try < RANDOM_TRIES && !found; try++) {
+        uint64_t total = keyspace_count(c->ks, c->db);
+        if (total == 0) {
+            break;
+        }
+        uint64_t pick = rng_below(total); /* a shard in proportion to its keys */
+        for (unsigned i = 0; i < keyspace_shards(c->ks); i++) {
+            struct shard *s = keyspace_shard(c->ks, i);
+            uint64_t n = shard_count(s, c->db);
+            if (pick >= n) {
+                pick -= n;
+                continue;
+            }
+            call_shard_lock(c, s);
+            found = random_of_shard(c, s, &key) != NULL;
+            call_shard_unlock(c, s);
+            break;
+        }
+    }
+    if (found) {
+        reply_bulk(c, buf_slice(&key));
+    } else {
+        reply_null(c);
+    }
+    buf_free(&key);
+    call_gate_all(c);
+}
+
+static void cmd_dbsize(struct call *c)
+{
+    reply_int(c, (int64_t)keyspace_count(c->ks, c->db));
+    call_gate_all(c);
+}
+
+/* ---- Whole-keyspace writes ---- */
+
+static bool flush_mode(struct call *c)
+{
+    if (c->argc > 2 || (c->argc == 2 && !arg_is(c, 1, "async") && !arg_is(c, 1, "sync"))) {
+        reply_syntax(c);
+        return false;
+    }
+    return true;
+}
+
+static void cmd_flushdb(struct call *c)
+{
+    if (flush_mode(c)) {
+        (void)call_flush(c, (int)c->db, !arg_is(c, 1, "sync"));
+        EFFECT(c, S("FLUSHDB"));
+        reply_ok(c);
+    }
+}
+
+static void cmd_flushall(struct call *c)
+{
+    if (flush_mode(c)) {
+        (void)call_flush(c, -1, !arg_is(c, 1, "sync"));
+        EFFECT(c, S("FLUSHALL"));
+        reply_ok(c);
+    }
+}
+
+static void cmd_swapdb(struct call *c)
+{
+    int64_t a, b, n = keyspace_databases(c->ks);
+    if (!arg_i64_range(c, 1, INT32_MIN, INT32_MAX, &a, "ERR invalid first DB index") ||
+        !arg_i64_range(c, 2, INT32_MIN, INT32_MAX, &b, "ERR invalid second DB index")) {
+        return;
+    }
+    if (a < 0 || a >= n || b < 0 || b >= n) {
+        reply_error(c, "ERR DB index is out of range");
+        return;
+    }
+    call_swapdb(c, (unsigned)a, (unsigned)b);
+    reply_ok(c);
+}
+
+#define SHARDS_TIPS "request_policy:all_shards,response_policy:"
+const struct command keyspace_commands[] = {
+    { .name = "keys",
+      .proc = cmd_keys,
+      .arity = 2,
+      .flags = CMD_READONLY | CMD_KEYSPACE,
+      .acl = ACL_KEYSPACE | ACL_DANGEROUS,
+      .group = "generic",
+      .since = "1.0.0",
+      .complexity = "O(N) with N being the number of keys in the database, under the assumption "
+                    "that the key names in the database and the given pattern have limited length.",
+      .summary = "Returns all key names that match a pattern.",
+      .syntax = "pattern",
+      .tips = "request_policy:all_shards,nondeterministic_output_order" },
+    { .name = "scan",
+      .proc = cmd_scan,
+      .arity = -2,
+      .flags = CMD_READONLY | CMD_KEYSPACE,
+      .acl = ACL_KEYSPACE,
+      .group = "generic",
+      .since = "2.8.0",
+      .complexity =
+          "O(1) for every call. O(N) for a complete iteration, including enough command calls for "
+          "the cursor to return back to 0. N is the number of elements inside the collection.",
+      .summary = "Iterates over the key names in the database.",
+      .syntax = "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+      .tips = "nondeterministic_output,request_policy:special,response_policy:special",
+      .history = "6.0.0:Added the `TYPE` subcommand." },
+    { .name = "randomkey",
+      .proc = cmd_randomkey,
+      .arity = 1,
+      .flags = CMD_READONLY | CMD_KEYSPACE,
+      .acl = ACL_KEYSPACE,
+      .group = "generic",
+      .since = "1.0.0",
+      .complexity = "O(1)",
+      .summary = "Returns a random key name from the database.",
+      .tips = SHARDS_TIPS "special,nondeterministic_output" },
+    { .name = "dbsize",
+      .proc = cmd_dbsize,
+      .arity = 1,
+      .flags = CMD_READONLY | CMD_FAST | CMD_KEYSPACE,
+      .acl = ACL_KEYSPACE,
+      .group = "server",
+      .since = "1.0.0",
+      .complexity = "O(1)",
+      .summary = "Returns the number of keys in the database.",
+      .tips = SHARDS_TIPS "agg_sum" },
+    { .name = "flushdb",
+      .proc = cmd_flushdb,
+      .arity = -1,
+      .flags = CMD_WRITE | CMD_EXCLUSIVE,
+      .acl = ACL_KEYSPACE | ACL_DANGEROUS,
+      .group = "server",
+      .since = "1.0.0",
+      .complexity = "O(N) where N is the number of keys in the selected database",
+      .summary = "Remove all keys from the current database.",
+      .syntax = "[ASYNC|SYNC]",
+      .tips = SHARDS_TIPS "all_succeeded",
+      .history = "4.0.0:Added the `ASYNC` flushing mode modifier.|6.2.0:Added the `SYNC` flushing "
+                 "mode modifier." },
+    { .name = "flushall",
+      .proc = cmd_flushall,
+      .arity = -1,
+      .flags = CMD_WRITE | CMD_EXCLUSIVE,
+      .acl = ACL_KEYSPACE | ACL_DANGEROUS,
+      .group = "server",
+      .since = "1.0.0",
+      .complexity = "O(N) where N is the total number of keys in all databases",
+      .summary = "Removes all keys from all databases.",
+      .syntax = "[ASYNC|SYNC]",
+      .tips = SHARDS_TIPS "all_succeeded",
+      .history = "4.0.0:Added the `ASYNC` flushing mode modifier.|6.2.0:Added the `SYNC` flushing "
+                 "mode modifier." },
+    { .name = "swapdb",
+      .proc = cmd_swapdb,
+      .arity = 3,
+      .flags = CMD_WRITE | CMD_FAST | CMD_EXCLUSIVE,
+      .acl = ACL_KEYSPACE | ACL_DANGEROUS,
+      .group = "server",
+      .since = "4.0.0",
+      .complexity =
+          "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+      .summary = "Swaps two Redis databases.",
+      .syntax = "index1 index2" },
+    { .name = NULL },
+};
