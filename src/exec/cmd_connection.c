@@ -1,5 +1,6 @@
-/* cmd_connection.c -- Commands about the connection itself: PING, ECHO, SELECT, QUIT.
- * SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_connection.c -- Commands about the connection itself: PING, ECHO, SELECT, HELLO, AUTH, RESET,
+ * QUIT. SPDX-License-Identifier: BSD-3-Clause THREADS  The session's reactor. requirepass only
+ * changes in an exclusive section. */
 #include "exec/exec_int.h"
 
 static void cmd_ping(struct call *c)
@@ -42,6 +43,179 @@ static void cmd_quit(struct call *c)
 {
     reply_ok(c);
     conn_close(c->session->conn, CLOSE_AFTER_REPLY);
+}
+
+/* ---- AUTH and HELLO ---- */
+
+/* Compares digests, so that neither length nor content of the password shows in the time it takes.
+ */
+static bool password_ok(const struct exec *x, struct slice given)
+{
+    uint8_t a[32], b[32];
+    sha256(given.p, given.n, a);
+    sha256(x->opt.requirepass, strlen(x->opt.requirepass), b);
+    unsigned diff = 0;
+    for (unsigned i = 0; i < sizeof a; i++) {
+        diff |= (unsigned)(a[i] ^ b[i]);
+    }
+    return diff == 0;
+}
+
+static bool has_password(const struct exec *x)
+{
+    return x->opt.requirepass != NULL && x->opt.requirepass[0] != '\0';
+}
+
+/* There is one user, "default": without a password it takes any. */
+static bool credentials_ok(struct call *c, struct slice user, struct slice password)
+{
+    return slice_eq(user, S("default")) && (!has_password(c->x) || password_ok(c->x, password));
+}
+
+#define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
+
+static void cmd_auth(struct call *c)
+{
+    if (c->argc > 3) {
+        reply_syntax(c);
+        return;
+    }
+    if (c->argc == 2 && !has_password(c->x)) {
+        reply_error(c, "ERR AUTH <password> called without any password configured for the default "
+                       "user. Are you sure your configuration is correct?");
+        return;
+    }
+    struct slice user = c->argc == 3 ? c->argv[1] : S("default");
+    if (!credentials_ok(c, user, c->argv[c->argc - 1])) {
+        reply_error(c, WRONGPASS);
+        return;
+    }
+    session_set_authenticated(c->session, true);
+    reply_ok(c);
+}
+
+static bool printable(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '!' || s.p[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool session_set_text(char **at, struct slice value)
+{
+    if (!printable(value)) {
+        return false;
+    }
+    mem_free(*at);
+    *at = value.n > 0 ? mem_dup(value.p, value.n) : NULL;
+    return true;
+}
+
+#define BAD_NAME "ERR Client names cannot contain spaces, newlines or special characters."
+
+struct hello {
+    int resp;
+    const struct slice *user, *name; /* user[1] is the password */
+};
+
+/* False after having replied the error; nothing is changed then. */
+static bool hello_parse(struct call *c, struct hello *h)
+{
+    unsigned i = 1;
+    if (c->argc > 1) {
+        int64_t version;
+        if (!arg_i64_range(c, 1, INT64_MIN, INT64_MAX, &version,
+                           "ERR Protocol version is not an integer or out of range")) {
+            return false;
+        }
+        if (version < 2 || version > 3) {
+            reply_error(c, "NOPROTO unsupported protocol version");
+            return false;
+        }
+        h->resp = (int)version;
+        i = 2;
+    }
+    for (; i < c->argc; i++) {
+        unsigned more = c->argc - 1 - i;
+        if (more >= 2 && arg_is(c, i, "auth")) {
+            h->user = &c->argv[i + 1];
+            i += 2;
+        } else if (more >= 1 && arg_is(c, i, "setname")) {
+            h->name = &c->argv[++i];
+            if (!printable(*h->name)) {
+                reply_error(c, BAD_NAME);
+                return false;
+            }
+        } else {
+            reply_errorf(c, "ERR Syntax error in HELLO option '%.*s'",
+                         (int)size_min(c->argv[i].n, 128), c->argv[i].p);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void cmd_hello(struct call *c)
+{
+    struct session *s = c->session;
+    struct hello h = { .resp = s->resp };
+    if (!hello_parse(c, &h)) {
+        return;
+    }
+    if (h.user != NULL && !credentials_ok(c, h.user[0], h.user[1])) {
+        reply_error(c, WRONGPASS);
+        return;
+    }
+    if (h.user == NULL && !s->authenticated) {
+        reply_error(
+            c, "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+               "HELLO <proto> AUTH <user> <pass> option can be used to "
+               "authenticate the client and select the RESP protocol version at the same time");
+        return;
+    }
+    if (h.user != NULL) {
+        session_set_authenticated(s, true);
+    }
+    if (h.name != NULL) {
+        (void)session_set_text(&s->name, *h.name);
+    }
+    s->resp = c->resp = h.resp;
+    reply_map(c, 7);
+    reply_bulk(c, S("server"));
+    reply_bulk(c, S("redis"));
+    reply_bulk(c, S("version"));
+    reply_bulk(c, S(EXEC_REDIS_VERSION));
+    reply_bulk(c, S("proto"));
+    reply_int(c, s->resp);
+    reply_bulk(c, S("id"));
+    reply_int(c, (int64_t)s->id);
+    reply_bulk(c, S("mode"));
+    reply_bulk(c, S("standalone"));
+    reply_bulk(c, S("role"));
+    reply_bulk(c, S("master"));
+    reply_bulk(c, S("modules"));
+    reply_array(c, 0);
+}
+
+/* As a connection that has just been made. */
+static void cmd_reset(struct call *c)
+{
+    struct session *s = c->session;
+    txn_begin(&s->w->txn, s->w);
+    session_discard(s);
+    session_unwatch(s);
+    session_unsubscribe_all(s);
+    session_unmonitor(s);
+    (void)session_set_text(&s->name, S(""));
+    s->db = 0;
+    s->resp = c->resp = 2;
+    s->no_touch = s->no_evict = false;
+    s->reply_mode = REPLY_ON;
+    session_set_authenticated(s, !has_password(c->x));
+    reply_simple(c, "RESET");
 }
 
 const struct command connection_commands[] = {
@@ -88,5 +262,38 @@ const struct command connection_commands[] = {
       .summary = "Closes the connection.",
       .deprecated_since = "7.2.0",
       .replaced_by = "just closing the connection" },
+    { .name = "hello",
+      .proc = cmd_hello,
+      .arity = -1,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.0.0",
+      .complexity = "O(1)",
+      .summary = "Handshakes with the Redis server.",
+      .syntax = "[protover [AUTH username password] [SETNAME clientname]]",
+      .history = "6.2.0:`protover` made optional; when called without arguments reports the "
+                 "current connection's context." },
+    { .name = "auth",
+      .proc = cmd_auth,
+      .arity = -2,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "1.0.0",
+      .complexity = "O(N) where N is the number of passwords defined for the user",
+      .summary = "Authenticates the connection.",
+      .syntax = "[username] password",
+      .history = "6.0.0:Added ACL style (username and password)." },
+    { .name = "reset",
+      .proc = cmd_reset,
+      .arity = 1,
+      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY |
+               CMD_NO_QUEUE | CMD_OWN_TXN,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.2.0",
+      .complexity = "O(1)",
+      .summary = "Resets the connection." },
     { .name = NULL },
 };

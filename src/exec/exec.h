@@ -23,6 +23,9 @@ struct session;
 struct call;
 struct out;
 
+#define EXEC_REDIS_VERSION \
+    "7.2.5" /* the Redis surface this engine has; clients decide by it what they may send */
+
 /* ================= Command rows ================= */
 
 enum command_flags {

@@ -284,6 +284,7 @@ void sessions_unstop(struct worker *w);
 void session_set_authenticated(struct session *s, bool yes);
 enum obuf_class { OBUF_NORMAL, OBUF_REPLICA, OBUF_PUBSUB };
 void session_set_obuf_class(struct session *s, enum obuf_class cls);
+bool session_set_text(char **at, struct slice value); /* false: not printable */
 void session_protocol_error(struct session *s, const char *error);
 void session_greet(struct session *s);    /* protected mode may refuse it */
 void security_warning(struct session *s); /* an HTTP request on a Redis port */
@@ -364,6 +365,7 @@ void key_expire_now(struct call *c, const struct key *k,
                     struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 
+extern const struct command client_commands[];
 extern const struct command multi_commands[], connection_commands[], pubsub_commands[];
 
 uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us);

@@ -231,4 +231,4 @@ void parts_free(struct exec *x)
 }
 
 const struct command *const exec_own_families[] = { multi_commands, connection_commands,
-                                                    pubsub_commands, NULL };
+                                                    client_commands, pubsub_commands, NULL };

@@ -8,9 +8,8 @@
 #include "server/config.h"
 #include "wal/wal.h"
 
-#define KV_VERSION "0.1.0"
-#define REDIS_VERSION \
-    "7.2.5" /* the surface this server has; clients decide by it what they may send */
+#define KV_VERSION    "0.1.0"
+#define REDIS_VERSION EXEC_REDIS_VERSION
 
 enum { SUPERVISED_NO, SUPERVISED_AUTO, SUPERVISED_SYSTEMD, SUPERVISED_UPSTART };
 enum { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };

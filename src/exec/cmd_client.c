@@ -1,0 +1,576 @@
+/* cmd_client.c -- The CLIENT family: names, lists, killing, unblocking.
+ * SPDX-License-Identifier: BSD-3-Clause
+ * THREADS  What looks at other reactors' sessions runs in an exclusive section. Closing one is a
+ * message to its reactor: only that may touch its connection. */
+#include "exec/exec_int.h"
+#include <stdio.h>
+
+static void cmd_client_id(struct call *c)
+{
+    reply_int(c, (int64_t)c->session->id);
+}
+
+static void cmd_client_getname(struct call *c)
+{
+    if (c->session->name == NULL) {
+        reply_null(c);
+    } else {
+        reply_bulk_str(c, c->session->name);
+    }
+}
+
+static void cmd_client_setname(struct call *c)
+{
+    if (session_set_text(&c->session->name, c->argv[2])) {
+        reply_ok(c);
+    } else {
+        reply_error(c, "ERR Client names cannot contain spaces, newlines or special characters.");
+    }
+}
+
+static void cmd_client_setinfo(struct call *c)
+{
+    struct session *s = c->session;
+    char **at = arg_is(c, 2, "lib-name")  ? &s->lib_name
+                : arg_is(c, 2, "lib-ver") ? &s->lib_ver
+                                          : NULL;
+    if (at == NULL) {
+        reply_errorf(c, "ERR Unrecognized option '%.*s'", (int)size_min(c->argv[2].n, 128),
+                     c->argv[2].p);
+    } else if (!session_set_text(at, c->argv[3])) {
+        reply_errorf(c, "ERR %s cannot contain spaces, newlines or special characters.",
+                     at == &s->lib_name ? "lib-name" : "lib-ver");
+    } else {
+        reply_ok(c);
+    }
+}
+
+static void cmd_client_reply(struct call *c)
+{
+    struct session *s = c->session;
+    if (arg_is(c, 2, "on")) {
+        s->reply_mode = REPLY_ON;
+        reply_ok(c);
+    } else if (arg_is(c, 2, "off")) {
+        s->reply_mode = REPLY_OFF;
+    } else if (arg_is(c, 2, "skip")) {
+        s->reply_mode = s->reply_mode == REPLY_OFF ? REPLY_OFF : REPLY_SKIP_NEXT;
+    } else {
+        reply_syntax(c);
+    }
+}
+
+static bool arg_on_off(struct call *c, bool *out)
+{
+    *out = arg_is(c, 2, "on");
+    if (!*out && !arg_is(c, 2, "off")) {
+        reply_syntax(c);
+        return false;
+    }
+    return true;
+}
+
+static void cmd_client_no_evict(struct call *c)
+{
+    if (arg_on_off(c, &c->session->no_evict)) {
+        reply_ok(c);
+    }
+}
+
+static void cmd_client_no_touch(struct call *c)
+{
+    if (arg_on_off(c, &c->session->no_touch)) {
+        reply_ok(c);
+    }
+}
+
+static void cmd_client_getredir(struct call *c)
+{
+    reply_int(c, -1); /* tracking is never on: there is no CLIENT TRACKING yet */
+}
+
+/* ---- LIST and INFO ---- */
+
+static const char *flags_of(const struct session *s, char text[16])
+{
+    size_t n = 0;
+    if (s->monitor) {
+        text[n++] = 'O';
+    }
+    if (session_subs(s, 0) + session_subs(s, 1) + session_subs(s, 2) > 0) {
+        text[n++] = 'P';
+    }
+    if (s->multi != NULL) {
+        text[n++] = 'x';
+    }
+    if (s->waiter != NULL) {
+        text[n++] = 'b';
+    }
+    if (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed)) {
+        text[n++] = 'd';
+    }
+    if (conn_closing(s->conn)) {
+        text[n++] = 'c';
+    }
+    if (conn_kind(s->conn) == CONN_UNIX) {
+        text[n++] = 'U';
+    }
+    if (s->no_evict) {
+        text[n++] = 'e';
+    }
+    if (s->no_touch) {
+        text[n++] = 'T';
+    }
+    if (n == 0) {
+        text[n++] = 'N';
+    }
+    text[n] = '\0';
+    return text;
+}
+
+static void describe(struct session *s, struct buf *b)
+{
+    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], flags[16];
+    conn_peer(s->conn, peer);
+    conn_local(s->conn, local);
+    int64_t now = clock_mono_ms();
+    size_t in = conn_in_bytes(s->conn), cap = conn_in_cap(s->conn), out = conn_out_bytes(s->conn);
+    buf_printf(b,
+               "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u sub=%u "
+               "psub=%u ssub=%u multi=%d",
+               (unsigned long long)s->id, peer, local, conn_fd(s->conn),
+               s->name != NULL ? s->name : "",
+               (long long)((clock_wall_ms() - s->created_ms) / 1000),
+               (long long)((now - conn_last_input_ms(s->conn)) / 1000), flags_of(s, flags), s->db,
+               session_subs(s, 0), session_subs(s, 1), session_subs(s, 2),
+               s->multi != NULL ? (int)multi_count(s) : -1);
+    buf_printf(b,
+               " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=0 "
+               "omem=0 tot-mem=%zu events=r cmd=%s user=default redir=-1 "
+               "resp=%d lib-name=%s lib-ver=%s",
+               in, cap > in ? cap - in : 0, s->argv_mem, s->multi_mem, (unsigned)OUT_BLOCK_BYTES,
+               0u, out, conn_memory(s->conn) + sizeof *s + s->multi_mem,
+               s->last_cmd != NULL ? s->last_cmd->full : "NULL", s->resp,
+               s->lib_name != NULL ? s->lib_name : "", s->lib_ver != NULL ? s->lib_ver : "");
+}
+
+static void cmd_client_info(struct call *c)
+{
+    struct buf text = { 0 };
+    describe(c->session, &text);
+    buf_add_char(&text, '\n');
+    reply_verbatim(c, buf_slice(&text), "txt");
+    buf_free(&text);
+}
+
+/* Client types as LIST and KILL name them. */
+enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_REPLICA, TYPE_PUBSUB, TYPE_MASTER, TYPE_UNKNOWN };
+
+static enum client_type type_by_name(struct slice s)
+{
+    return slice_is(s, "normal")                             ? TYPE_NORMAL
+           : slice_is(s, "replica") || slice_is(s, "slave")  ? TYPE_REPLICA
+           : slice_is(s, "pubsub")                           ? TYPE_PUBSUB
+           : slice_is(s, "master") || slice_is(s, "primary") ? TYPE_MASTER
+                                                             : TYPE_UNKNOWN;
+}
+
+static enum client_type type_of(const struct session *s)
+{
+    return session_subscribed(s) ? TYPE_PUBSUB : TYPE_NORMAL;
+}
+
+static bool list_wanted(const struct call *c, const struct session *s, enum client_type type,
+                        unsigned ids_at)
+{
+    if (type != TYPE_ANY && type_of(s) != type) {
+        return false;
+    }
+    for (unsigned i = ids_at; ids_at > 0 && i < c->argc; i++) {
+        int64_t id;
+        if (parse_i64(c->argv[i], &id) && (uint64_t)id == s->id) {
+            return true;
+        }
+    }
+    return ids_at == 0;
+}
+
+static void cmd_client_list(struct call *c)
+{
+    enum client_type type = TYPE_ANY;
+    unsigned ids_at = 0;
+    if (c->argc == 4 && arg_is(c, 2, "type")) {
+        type = type_by_name(c->argv[3]);
+        if (type == TYPE_UNKNOWN) {
+            reply_errorf(c, "ERR Unknown client type '%.*s'", (int)size_min(c->argv[3].n, 128),
+                         c->argv[3].p);
+            return;
+        }
+    } else if (c->argc > 3 && arg_is(c, 2, "id")) {
+        ids_at = 3;
+        for (unsigned i = 3; i < c->argc; i++) {
+            int64_t id;
+            if (!arg_i64_range(c, i, 1, INT64_MAX, &id, "ERR Invalid client ID")) {
+                return;
+            }
+        }
+    } else if (c->argc != 2) {
+        reply_syntax(c);
+        return;
+    }
+    struct buf text = { 0 };
+    for (unsigned r = 0; r < c->x->reactors; r++) {
+        for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
+            if (list_wanted(c, s, type, ids_at)) {
+                describe(s, &text);
+                buf_add_char(&text, '\n');
+            }
+        }
+    }
+    reply_verbatim(c, buf_slice(&text), "txt");
+    buf_free(&text);
+}
+
+/* ---- KILL ---- */
+
+struct kill_order {
+    struct message m;
+    uint64_t handle;
+};
+
+static void on_kill(struct reactor *r, struct message *m)
+{
+    struct kill_order *k = container_of(m, struct kill_order, m);
+    struct conn *conn = conn_by_handle(r, k->handle);
+    if (conn != NULL) {
+        conn_close(conn, CLOSE_NOW);
+    }
+    mem_free(k);
+}
+
+static void kill_session(struct call *c, struct session *s)
+{
+    if (s == c->session) {
+        conn_close(s->conn, CLOSE_AFTER_REPLY); /* it still gets the answer */
+        return;
+    }
+    struct kill_order *k = mem_alloc(sizeof *k);
+    k->handle = s->handle;
+    k->m.run = on_kill;
+    reactor_post(s->w->r, &k->m);
+}
+
+struct kill_filter {
+    const struct slice *addr, *laddr, *user;
+    int64_t id, maxage;
+    enum client_type type;
+    bool skip_me;
+};
+
+static bool kill_wanted(const struct call *c, struct session *s, const struct kill_filter *f)
+{
+    char text[ADDR_TEXT_MAX];
+    if (f->addr != NULL) {
+        conn_peer(s->conn, text);
+        if (!slice_eq(*f->addr, slice_str(text))) {
+            return false;
+        }
+    }
+    if (f->laddr != NULL) {
+        conn_local(s->conn, text);
+        if (!slice_eq(*f->laddr, slice_str(text))) {
+            return false;
+        }
+    }
+    if ((f->id != 0 && (uint64_t)f->id != s->id) ||
+        (f->type != TYPE_ANY && type_of(s) != f->type) ||
+        (f->maxage > 0 && (clock_wall_ms() - s->created_ms) / 1000 < f->maxage)) {
+        return false;
+    }
+    return !(f->skip_me && s == c->session);
+}
+
+static bool kill_parse(struct call *c, struct kill_filter *f)
+{
+    for (unsigned i = 2; i < c->argc; i += 2) {
+        const struct slice *v = &c->argv[i + 1];
+        if (i + 1 >= c->argc) {
+            reply_syntax(c);
+            return false;
+        }
+        if (arg_is(c, i, "id")) {
+            if (!arg_i64_range(c, i + 1, 1, INT64_MAX, &f->id,
+                               "ERR client-id should be greater than 0")) {
+                return false;
+            }
+        } else if (arg_is(c, i, "maxage")) {
+            if (!arg_i64_range(c, i + 1, 1, INT64_MAX, &f->maxage,
+                               "ERR maxage is not an integer or out of range")) {
+                return false;
+            }
+        } else if (arg_is(c, i, "type")) {
+            f->type = type_by_name(*v);
+            if (f->type == TYPE_UNKNOWN) {
+                reply_errorf(c, "ERR Unknown client type '%.*s'", (int)size_min(v->n, 128), v->p);
+                return false;
+            }
+        } else if (arg_is(c, i, "addr")) {
+            f->addr = v;
+        } else if (arg_is(c, i, "laddr")) {
+            f->laddr = v;
+        } else if (arg_is(c, i, "user")) {
+            f->user = v;
+            if (!slice_eq(*v, S("default"))) {
+                reply_errorf(c, "ERR No such user '%.*s'", (int)size_min(v->n, 128), v->p);
+                return false;
+            }
+        } else if (arg_is(c, i, "skipme") && (slice_is(*v, "yes") || slice_is(*v, "no"))) {
+            f->skip_me = slice_is(*v, "yes");
+        } else {
+            reply_syntax(c);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void cmd_client_kill(struct call *c)
+{
+    bool old_form = c->argc == 3;
+    struct kill_filter f = { .skip_me = !old_form };
+    if (old_form) {
+        f.addr = &c->argv[2];
+    } else if (!kill_parse(c, &f)) {
+        return;
+    }
+    int64_t killed = 0;
+    for (unsigned r = 0; r < c->x->reactors; r++) {
+        for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
+            if (!conn_closing(s->conn) && kill_wanted(c, s, &f)) {
+                kill_session(c, s);
+                killed++;
+            }
+        }
+    }
+    if (!old_form) {
+        reply_int(c, killed);
+    } else if (killed == 0) {
+        reply_error(c, "ERR No such client");
+    } else {
+        reply_ok(c);
+    }
+}
+
+static void cmd_client_unblock(struct call *c)
+{
+    int64_t id;
+    bool error = c->argc == 4 && arg_is(c, 3, "error");
+    if (c->argc > 4 || (c->argc == 4 && !error && !arg_is(c, 3, "timeout"))) {
+        reply_error(c, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        return;
+    }
+    if (!arg_i64(c, 2, &id)) {
+        return;
+    }
+    struct session *s = registry_find(c->x, (uint64_t)id);
+    reply_int(c, s != NULL && session_unblock(s, error));
+}
+
+static void cmd_client_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "GETREDIR",
+        "    Return the client ID we are redirecting to when tracking is enabled.",
+        "GETNAME",
+        "    Return the name of the current connection.",
+        "ID",
+        "    Return the ID of the current connection.",
+        "INFO",
+        "    Return information about the current client connection.",
+        "KILL <ip:port>",
+        "    Kill connection made from <ip:port>.",
+        "KILL <option> <value> [<option> <value> [...]]",
+        "    Kill connections. Options are:",
+        "    * ADDR (<ip:port>|<unixsocket>:0)",
+        "      Kill connections made from the specified address",
+        "    * LADDR (<ip:port>|<unixsocket>:0)",
+        "      Kill connections made to specified local address",
+        "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+        "      Kill connections by type.",
+        "    * USER <username>",
+        "      Kill connections authenticated by <username>.",
+        "    * SKIPME (YES|NO)",
+        "      Skip killing current connection (default: yes).",
+        "    * ID <client-id>",
+        "      Kill connections by client id.",
+        "    * MAXAGE <maxage>",
+        "      Kill connections older than the specified age.",
+        "LIST [options ...]",
+        "    Return information about client connections. Options:",
+        "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+        "      Return clients of specified type.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    Unblock the specified blocked client.",
+        "SETNAME <name>",
+        "    Assign the name <name> to the current connection.",
+        "SETINFO <option> <value>",
+        "    Set client meta attr. Options are:",
+        "    * LIB-NAME: the client lib name.",
+        "    * LIB-VER: the client lib version.",
+        "REPLY (ON|OFF|SKIP)",
+        "    Control the replies sent to the current connection.",
+        "NO-EVICT (ON|OFF)",
+        "    Protect current client connection from eviction.",
+        "NO-TOUCH (ON|OFF)",
+        "    Will not touch LRU/LFU stats when this mode is on.",
+        NULL,
+    };
+    reply_help(c, lines);
+}
+
+#define QUIET (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
+static const struct command client_sub[] = {
+    { .name = "id",
+      .proc = cmd_client_id,
+      .arity = 2,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "5.0.0",
+      .complexity = "O(1)",
+      .summary = "Returns the unique client ID of the connection." },
+    { .name = "getname",
+      .proc = cmd_client_getname,
+      .arity = 2,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "2.6.9",
+      .complexity = "O(1)",
+      .summary = "Returns the name of the connection." },
+    { .name = "setname",
+      .proc = cmd_client_setname,
+      .arity = 3,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "2.6.9",
+      .complexity = "O(1)",
+      .summary = "Sets the connection name.",
+      .syntax = "connection-name",
+      .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "setinfo",
+      .proc = cmd_client_setinfo,
+      .arity = 4,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "7.2.0",
+      .complexity = "O(1)",
+      .summary = "Sets information specific to the client or connection.",
+      .syntax = "<LIB-NAME libname|LIB-VER libver>",
+      .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "reply",
+      .proc = cmd_client_reply,
+      .arity = 3,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "3.2.0",
+      .complexity = "O(1)",
+      .summary = "Instructs the server whether to reply to commands.",
+      .syntax = "<ON|OFF|SKIP>" },
+    { .name = "no-evict",
+      .proc = cmd_client_no_evict,
+      .arity = 3,
+      .flags = QUIET | CMD_ADMIN,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "7.0.0",
+      .complexity = "O(1)",
+      .summary = "Sets the client eviction mode of the connection.",
+      .syntax = "<ON|OFF>" },
+    { .name = "no-touch",
+      .proc = cmd_client_no_touch,
+      .arity = 3,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "7.2.0",
+      .complexity = "O(1)",
+      .summary =
+          "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
+      .syntax = "<ON|OFF>" },
+    { .name = "getredir",
+      .proc = cmd_client_getredir,
+      .arity = 2,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.0.0",
+      .complexity = "O(1)",
+      .summary = "Returns the client ID to which the connection's tracking notifications are "
+                 "redirected." },
+    { .name = "info",
+      .proc = cmd_client_info,
+      .arity = 2,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.2.0",
+      .complexity = "O(1)",
+      .summary = "Returns information about the connection.",
+      .tips = "nondeterministic_output" },
+    { .name = "list",
+      .proc = cmd_client_list,
+      .arity = -2,
+      .flags = QUIET | CMD_ADMIN | CMD_EXCLUSIVE,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "2.4.0",
+      .complexity = "O(N) where N is the number of client connections",
+      .summary = "Lists open connections.",
+      .syntax = "[TYPE <NORMAL|MASTER|REPLICA|PUBSUB>] [ID client-id [client-id ...]]",
+      .tips = "nondeterministic_output" },
+    { .name = "kill",
+      .proc = cmd_client_kill,
+      .arity = -3,
+      .flags = QUIET | CMD_ADMIN | CMD_EXCLUSIVE,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "2.4.0",
+      .complexity = "O(N) where N is the number of client connections",
+      .summary = "Terminates open connections.",
+      .syntax = "<old-format|filter [filter ...]>" },
+    { .name = "unblock",
+      .proc = cmd_client_unblock,
+      .arity = -3,
+      .flags = QUIET | CMD_ADMIN | CMD_EXCLUSIVE,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "5.0.0",
+      .complexity = "O(log N) where N is the number of client connections",
+      .summary = "Unblocks a client blocked by a blocking command from a different connection.",
+      .syntax = "client-id [TIMEOUT|ERROR]" },
+    { .name = "help",
+      .proc = cmd_client_help,
+      .arity = 2,
+      .flags = CMD_LOADING | CMD_STALE,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "5.0.0",
+      .complexity = "O(1)",
+      .summary = "Returns helpful text about the different subcommands." },
+    { .name = NULL },
+};
+
+const struct command client_commands[] = {
+    { .name = "client",
+      .arity = -2,
+      .sub = client_sub,
+      .group = "connection",
+      .since = "2.4.0",
+      .complexity = "Depends on subcommand.",
+      .summary = "A container for client connection commands." },
+    { .name = NULL },
+};
