@@ -149,10 +149,7 @@ static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigne
     c.keys = w->keys;
     txn_begin(&w->txn, w);
     txn_lock(&w->txn, c.keys, c.nkeys, w->lock_set);
-    bool alone = (ref->row->flags & CMD_EXCLUSIVE) != 0; /* a rendezvous: no other worker runs */
-    lock_assume_all(RANK_SHARD, alone);
     ref->row->proc(&c);
-    lock_assume_all(RANK_SHARD, false);
     txn_unlock(&w->txn);
     fx_reset(&w->txn);
     if (unlikely(in.error)) {
