@@ -10,107 +10,23 @@
  * FAILURE     All growth happens in splice(), before a byte is changed. */
 #include "ds/listpack.h"
 #include "base/mem.h"
-#include <endian.h>
-
-#define END           0xFF
-#define COUNT_UNKNOWN 65535u
-#define HEAD_STR32    0xF0
-#define HEAD_INT16    0xF1
-#define HEAD_INT24    0xF2
-#define HEAD_INT32    0xF3
-#define HEAD_INT64    0xF4
 
 static inline uint8_t *raw(struct listpack *lp)
 {
     return (uint8_t *)lp;
 }
 
-static inline const uint8_t *raw_const(const struct listpack *lp)
-{
-    return (const uint8_t *)lp;
-}
-
-static inline uint16_t load16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return le16toh(v);
-}
-
-static inline uint32_t load32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
-
-static inline uint64_t load64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return le64toh(v);
-}
-
-static inline void store16(uint8_t *p, uint16_t v)
-{
-    v = htole16(v);
-    memcpy(p, &v, sizeof v);
-}
-
-static inline void store32(uint8_t *p, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(p, &v, sizeof v);
-}
-
-static inline void store64(uint8_t *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, sizeof v);
-}
-
 /* ---- Entries ---- */
-
-/* Bytes of head and data; p is at a valid head. */
-static inline uint32_t body_size(const uint8_t *p)
-{
-    uint8_t b = p[0];
-    if (b < 0x80) {
-        return 1;
-    }
-    if (b < 0xC0) {
-        return 1u + (b & 0x3Fu);
-    }
-    if (b < 0xE0) {
-        return 2;
-    }
-    if (b < 0xF0) {
-        return 2u + ((b & 0x0Fu) << 8 | p[1]);
-    }
-    switch (b) {
-    case HEAD_STR32: return 5u + load32(p + 1);
-    case HEAD_INT16: return 3;
-    case HEAD_INT24: return 4;
-    case HEAD_INT32: return 5;
-    default: return 9;
-    }
-}
-
-/* The steps at 16,383 and 268,435,455 come one early, at 2,097,151 too: that is what Redis writes
- * (seen in DUMP of 7.0.15) and what it insists on when it loads. */
-static inline unsigned back_size(size_t body)
-{
-    if (body <= 127) {
-        return 1;
-    }
-    return body < 16383 ? 2 : body < 2097151 ? 3 : body < 268435455 ? 4 : 5;
-}
 
 /* Seven bits a byte, the lowest in the last byte; every byte but the first is marked: going
  * backwards, "more to come". */
 static inline uint8_t *back_write(uint8_t *p, size_t body)
 {
-    unsigned n = back_size(body);
+    if (likely(body <= 127)) {
+        p[0] = (uint8_t)body;
+        return p + 1;
+    }
+    unsigned n = lp_back_size(body);
     for (unsigned k = n; k-- > 0;) {
         p[k] = (uint8_t)((body & 127) | (k > 0 ? 128 : 0));
         body >>= 7;
@@ -183,7 +99,7 @@ struct slice lp_text(const struct lp_value *v, char store[I64_TEXT_MAX])
 size_t lp_value_size(const struct lp_value *v)
 {
     size_t body = value_body(v);
-    return body + back_size(body);
+    return body + lp_back_size(body);
 }
 
 static uint8_t *int_write(uint8_t *p, int64_t i)
@@ -195,21 +111,21 @@ static uint8_t *int_write(uint8_t *p, int64_t i)
         p[1] = (uint8_t)i;
         return p + 2;
     case 3:
-        p[0] = HEAD_INT16;
-        store16(p + 1, (uint16_t)i);
+        p[0] = LP_HEAD_INT16;
+        lp_store16(p + 1, (uint16_t)i);
         return p + 3;
     case 4:
-        p[0] = HEAD_INT24;
-        store16(p + 1, (uint16_t)i);
+        p[0] = LP_HEAD_INT24;
+        lp_store16(p + 1, (uint16_t)i);
         p[3] = (uint8_t)((uint64_t)i >> 16);
         return p + 4;
     case 5:
-        p[0] = HEAD_INT32;
-        store32(p + 1, (uint32_t)i);
+        p[0] = LP_HEAD_INT32;
+        lp_store32(p + 1, (uint32_t)i);
         return p + 5;
     default:
-        p[0] = HEAD_INT64;
-        store64(p + 1, (uint64_t)i);
+        p[0] = LP_HEAD_INT64;
+        lp_store64(p + 1, (uint64_t)i);
         return p + 9;
     }
 }
@@ -227,43 +143,13 @@ uint8_t *lp_value_write(uint8_t *dst, const struct lp_value *v)
         *p++ = (uint8_t)(0xE0 | v->n >> 8);
         *p++ = (uint8_t)v->n;
     } else {
-        *p++ = HEAD_STR32;
-        store32(p, (uint32_t)v->n);
+        *p++ = LP_HEAD_STR32;
+        lp_store32(p, (uint32_t)v->n);
         p += 4;
     }
     memcpy(p, v->p, v->n);
     p += v->n;
     return back_write(p, (size_t)(p - dst));
-}
-
-static inline int64_t sign_extend(uint64_t v, unsigned bits)
-{
-    return (int64_t)(v << (64 - bits)) >> (64 - bits);
-}
-
-struct lp_value lp_get(const struct listpack *lp, uint32_t at)
-{
-    const uint8_t *p = raw_const(lp) + at;
-    uint8_t b = p[0];
-    if (b < 0x80) {
-        return lp_value_int(b);
-    }
-    if (b < 0xC0) {
-        return (struct lp_value){ (const char *)p + 1, b & 0x3Fu, 0 };
-    }
-    if (b < 0xE0) {
-        return lp_value_int(sign_extend((uint64_t)(b & 0x1F) << 8 | p[1], 13));
-    }
-    if (b < 0xF0) {
-        return (struct lp_value){ (const char *)p + 2, (b & 0x0Fu) << 8 | p[1], 0 };
-    }
-    switch (b) {
-    case HEAD_STR32: return (struct lp_value){ (const char *)p + 5, load32(p + 1), 0 };
-    case HEAD_INT16: return lp_value_int(sign_extend(load16(p + 1), 16));
-    case HEAD_INT24: return lp_value_int(sign_extend(load16(p + 1) | (uint64_t)p[3] << 16, 24));
-    case HEAD_INT32: return lp_value_int(sign_extend(load32(p + 1), 32));
-    default: return lp_value_int((int64_t)load64(p + 1));
-    }
 }
 
 struct lp_needle lp_needle_of(struct slice text)
@@ -274,41 +160,14 @@ struct lp_needle lp_needle_of(struct slice text)
 
 /* ---- Walking ---- */
 
-size_t lp_bytes(const struct listpack *lp)
-{
-    return load32(raw_const(lp));
-}
-
 struct slice lp_slice(const struct listpack *lp)
 {
     return slice_of(lp, lp_bytes(lp));
 }
 
-uint32_t lp_span(const struct listpack *lp, uint32_t at)
-{
-    uint32_t body = body_size(raw_const(lp) + at);
-    return body + back_size(body);
-}
-
-uint32_t lp_end(const struct listpack *lp)
-{
-    return load32(raw_const(lp)) - 1;
-}
-
-uint32_t lp_first(const struct listpack *lp)
-{
-    return raw_const(lp)[LP_HEADER] == END ? LP_NONE : LP_HEADER;
-}
-
 uint32_t lp_last(const struct listpack *lp)
 {
     return lp_prev(lp, lp_end(lp));
-}
-
-uint32_t lp_next(const struct listpack *lp, uint32_t at)
-{
-    at += lp_span(lp, at);
-    return raw_const(lp)[at] == END ? LP_NONE : at;
 }
 
 uint32_t lp_prev(const struct listpack *lp, uint32_t at)
@@ -317,14 +176,14 @@ uint32_t lp_prev(const struct listpack *lp, uint32_t at)
         return LP_NONE;
     }
     unsigned size;
-    uint32_t body = back_read(raw_const(lp) + at, &size);
+    uint32_t body = back_read(lp_raw(lp) + at, &size);
     return at - size - body;
 }
 
 uint32_t lp_count(const struct listpack *lp)
 {
-    uint32_t n = load16(raw_const(lp) + 4);
-    if (likely(n != COUNT_UNKNOWN)) {
+    uint32_t n = lp_load16(lp_raw(lp) + 4);
+    if (likely(n != LP_COUNT_UNKNOWN)) {
         return n;
     }
     n = 0;
@@ -336,8 +195,8 @@ uint32_t lp_count(const struct listpack *lp)
 
 uint32_t lp_seek(const struct listpack *lp, int64_t index)
 {
-    uint32_t known = load16(raw_const(lp) + 4);
-    if (known != COUNT_UNKNOWN) {
+    uint32_t known = lp_load16(lp_raw(lp) + 4);
+    if (known != LP_COUNT_UNKNOWN) {
         if (index >= (int64_t)known || index < -(int64_t)known) {
             return LP_NONE;
         }
@@ -393,12 +252,12 @@ uint32_t lp_find(const struct listpack *lp, uint32_t from, struct slice text, un
 static size_t valid_entry(const uint8_t *p, size_t room)
 {
     uint8_t b = p[0];
-    size_t head = b < 0xE0 ? 1 : b < 0xF0 ? 2 : b == HEAD_STR32 ? 5 : 1;
-    if (b > HEAD_INT64 || head > room) {
+    size_t head = b < 0xE0 ? 1 : b < 0xF0 ? 2 : b == LP_HEAD_STR32 ? 5 : 1;
+    if (b > LP_HEAD_INT64 || head > room) {
         return 0;
     }
-    uint64_t body = b == HEAD_STR32 ? 5 + (uint64_t)load32(p + 1) : body_size(p);
-    if (body > room || back_size(body) > room - body) {
+    uint64_t body = b == LP_HEAD_STR32 ? 5 + (uint64_t)lp_load32(p + 1) : lp_body_size(p);
+    if (body > room || lp_back_size(body) > room - body) {
         return 0;
     }
     uint8_t back[5];
@@ -409,8 +268,8 @@ static size_t valid_entry(const uint8_t *p, size_t room)
 bool lp_valid(struct slice bytes)
 {
     const uint8_t *p = (const uint8_t *)bytes.p;
-    if (bytes.n < LP_EMPTY || bytes.n > LP_BYTES_MAX || load32(p) != bytes.n ||
-        p[bytes.n - 1] != END) {
+    if (bytes.n < LP_EMPTY || bytes.n > LP_BYTES_MAX || lp_load32(p) != bytes.n ||
+        p[bytes.n - 1] != LP_END_MARK) {
         return false;
     }
     uint32_t count = 0;
@@ -422,19 +281,11 @@ bool lp_valid(struct slice bytes)
         }
         at += n;
     }
-    uint32_t told = load16(p + 4);
-    return told == COUNT_UNKNOWN || told == count;
+    uint32_t told = lp_load16(p + 4);
+    return told == LP_COUNT_UNKNOWN || told == count;
 }
 
 /* ---- Life ---- */
-
-void lp_stamp(void *dst, uint32_t bytes, uint32_t count)
-{
-    uint8_t *p = dst;
-    store32(p, bytes);
-    store16(p + 4, (uint16_t)(count <= LP_COUNT_MAX ? count : COUNT_UNKNOWN));
-    p[bytes - 1] = END;
-}
 
 struct listpack *lp_new(void)
 {
@@ -466,10 +317,10 @@ struct listpack *lp_dup(const struct listpack *lp)
 
 static void count_add(struct listpack *lp, int64_t change)
 {
-    uint32_t known = load16(raw(lp) + 4);
-    if (known != COUNT_UNKNOWN) {
+    uint32_t known = lp_load16(raw(lp) + 4);
+    if (known != LP_COUNT_UNKNOWN) {
         int64_t n = (int64_t)known + change;
-        store16(raw(lp) + 4, (uint16_t)(n <= (int64_t)LP_COUNT_MAX ? n : COUNT_UNKNOWN));
+        lp_store16(raw(lp) + 4, (uint16_t)(n <= (int64_t)LP_COUNT_MAX ? n : LP_COUNT_UNKNOWN));
     }
 }
 
@@ -479,7 +330,7 @@ static void count_add(struct listpack *lp, int64_t change)
  * time. */
 static struct listpack *splice(struct listpack *lp, uint32_t at, uint32_t del, size_t ins)
 {
-    uint32_t old = load32(raw(lp));
+    uint32_t old = lp_load32(raw(lp));
     if (ins > LP_BYTES_MAX - (old - del)) {
         return NULL;
     }
@@ -492,7 +343,7 @@ static struct listpack *splice(struct listpack *lp, uint32_t at, uint32_t del, s
     }
     uint8_t *p = raw(lp);
     memmove(p + at + ins, p + at + del, old - at - del);
-    store32(p, now);
+    lp_store32(p, now);
     if (now < old && now < mem_usable(lp) / 2) {
         void *less = mem_try_realloc(lp, now);
         lp = less != NULL ? less : lp;
@@ -595,7 +446,7 @@ struct listpack *lp_merge(struct listpack *lp, const struct listpack *other)
     uint32_t at = lp_end(lp);
     lp = splice(lp, at, 0, n);
     if (lp != NULL) {
-        memcpy(raw(lp) + at, raw_const(other) + LP_HEADER, n);
+        memcpy(raw(lp) + at, lp_raw(other) + LP_HEADER, n);
         count_add(lp, count);
     }
     return lp;

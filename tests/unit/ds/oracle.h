@@ -10,6 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* For inner loops: ck_assert() reports each pass to the runner, which costs a system call. */
+#define want(condition)                             \
+    do {                                            \
+        if (!(condition)) {                         \
+            ck_abort_msg("failed: %s", #condition); \
+        }                                           \
+    } while (0)
+
 struct oracle {
     struct slice *v;
     size_t n, cap;
@@ -35,6 +43,9 @@ static inline void oracle_insert(struct oracle *o, size_t at, struct slice s)
 
 static inline void oracle_remove(struct oracle *o, size_t at, size_t n)
 {
+    if (n == 0) {
+        return; /* there may be no array yet */
+    }
     for (size_t i = at; i < at + n; i++) {
         free((void *)(uintptr_t)o->v[i].p);
     }
