@@ -10,13 +10,15 @@
 
 #include "exec/exec.h"
 
-extern const struct command string_commands[];   /* cmd_string.c */
-extern const struct command lcs_commands[];      /* cmd_string_lcs.c */
-extern const struct command bitmap_commands[];   /* cmd_bitmap.c */
-extern const struct command bitfield_commands[]; /* cmd_bitfield.c */
-extern const struct command generic_commands[];  /* cmd_generic.c */
-extern const struct command expire_commands[];   /* cmd_expire.c */
-extern const struct command keyspace_commands[]; /* cmd_keyspace.c */
+extern const struct command string_commands[];     /* cmd_string.c */
+extern const struct command lcs_commands[];        /* cmd_string_lcs.c */
+extern const struct command bitmap_commands[];     /* cmd_bitmap.c */
+extern const struct command bitfield_commands[];   /* cmd_bitfield.c */
+extern const struct command generic_commands[];    /* cmd_generic.c */
+extern const struct command expire_commands[];     /* cmd_expire.c */
+extern const struct command keyspace_commands[];   /* cmd_keyspace.c */
+extern const struct command list_commands[];       /* cmd_list.c */
+extern const struct command list_block_commands[]; /* cmd_list_block.c */
 
 /* All of the above, closed by NULL. */
 extern const struct command *const command_families[];

@@ -5,7 +5,7 @@
  *
  * THREADS  value_ops.free: any thread (background freeing); the others under the shard lock. */
 #include "store/store_int.h"
-#include "ds/listpack.h"
+#include "ds/quicklist.h"
 
 #define TYPES     6
 #define ENCODINGS 10
@@ -34,32 +34,33 @@ static size_t blob_value_effort(const void *value)
 static const struct value_ops blob_ops = { blob_release, blob_value_memory, blob_value_dup,
                                            blob_value_effort };
 
-static void listpack_free(void *value)
+/* A list is a quicklist whatever its encoding is called: "listpack" is one of a single small chunk.
+ */
+static void list_free(void *value)
 {
-    lp_free(value);
+    quicklist_free(value);
 }
 
-static size_t listpack_memory(const void *value, unsigned samples unused_arg)
+static size_t list_memory(const void *value, unsigned samples unused_arg)
 {
-    return mem_usable(value);
+    return quicklist_bytes(value);
 }
 
-static void *listpack_dup(const void *value)
+static void *list_dup(const void *value)
 {
-    return lp_dup(value);
+    return quicklist_dup(value);
 }
 
-static size_t listpack_effort(const void *value unused_arg)
+static size_t list_effort(const void *value)
 {
-    return 1;
+    return quicklist_chunks(value);
 }
 
-static const struct value_ops listpack_ops = { listpack_free, listpack_memory, listpack_dup,
-                                               listpack_effort };
+static const struct value_ops list_ops = { list_free, list_memory, list_dup, list_effort };
 
 static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_STRING] = { [ENC_RAW] = &blob_ops },
-    [OBJ_LIST] = { [ENC_LISTPACK] = &listpack_ops },
+    [OBJ_LIST] = { [ENC_LISTPACK] = &list_ops, [ENC_QUICKLIST] = &list_ops },
 };
 
 const struct value_ops *entry_ops(const struct entry *e)
