@@ -64,6 +64,7 @@ static void scene_start(struct scene *s)
     pthread_t thread;
     rig_start(&s->r);
     ck_assert_int_eq(pthread_create(&thread, NULL, witness_main, s), 0);
+    ck_assert(eventually(rig_stats(&s->r).prepared == 2)); /* its writes are not to be counted */
     ck_assert_int_eq(fault_arm(s->faults), 0);
 }
 
