@@ -330,12 +330,6 @@ UNIT_SUITE(wal_append)
               test_histogram);
     unit_case_slow(suite, "sizes", 120, test_sizes);
     unit_case_slow(suite, "crowd", 240, test_crowd_streaming, test_crowd_streaming_fallback);
-    TCase *depths = tcase_create("depths");
-    tcase_set_timeout(depths, 240);
-    tcase_add_loop_test(depths, test_crowd_waiting, 0, 4);
-    suite_add_tcase(suite, depths);
-    TCase *modes = tcase_create("modes");
-    tcase_set_timeout(modes, 60);
-    tcase_add_loop_test(modes, test_stop_writes_the_rest, 0, 3);
-    suite_add_tcase(suite, modes);
+    unit_case_loop(suite, "depths", 240, test_crowd_waiting, 4);
+    unit_case_loop(suite, "modes", 60, test_stop_writes_the_rest, 3);
 }

@@ -348,19 +348,11 @@ START_TEST(test_killed_in_start)
 }
 END_TEST
 
-static void loop_case(Suite *suite, const char *name, const TTest *test, int n, double seconds)
-{
-    TCase *tc = tcase_create(name);
-    tcase_set_timeout(tc, seconds);
-    tcase_add_loop_test(tc, test, 0, n);
-    suite_add_tcase(suite, tc);
-}
-
 UNIT_SUITE(wal_restart)
 {
-    loop_case(suite, "lives", test_lives, 3, 240);
+    unit_case_loop(suite, "lives", 240, test_lives, 3);
     unit_case_slow(suite, "one", 120, test_restarts_at_every_offset, test_failed_group_is_cut,
                    test_history_forks);
-    loop_case(suite, "nth fault", test_nth_fault, 20, 240);
-    loop_case(suite, "killed in start", test_killed_in_start, 6, 120);
+    unit_case_loop(suite, "nth fault", 240, test_nth_fault, 20);
+    unit_case_loop(suite, "killed in start", 120, test_killed_in_start, 6);
 }

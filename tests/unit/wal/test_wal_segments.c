@@ -440,23 +440,15 @@ START_TEST(test_whole)
 }
 END_TEST
 
-static void loop_case(Suite *suite, const char *name, const TTest *test, int n)
-{
-    TCase *tc = tcase_create(name);
-    tcase_set_timeout(tc, 120);
-    tcase_add_loop_test(tc, test, 0, n);
-    suite_add_tcase(suite, tc);
-}
-
 UNIT_SUITE(wal_segments)
 {
-    loop_case(suite, "switch", test_switch, 4);
-    loop_case(suite, "oversized", test_oversized, 3);
-    loop_case(suite, "no space", test_no_space, 4);
+    unit_case_loop(suite, "switch", 120, test_switch, 4);
+    unit_case_loop(suite, "oversized", 120, test_oversized, 3);
+    unit_case_loop(suite, "no space", 120, test_no_space, 4);
     unit_case(suite, "without space", test_no_space_wakes, test_stop_without_space,
               test_dir_sync_fails);
-    loop_case(suite, "set_sync", test_set_sync, 2);
+    unit_case_loop(suite, "set_sync", 120, test_set_sync, 2);
     unit_case(suite, "set_sync under load", test_set_sync_under_load);
     unit_case(suite, "directory", test_locked, test_current, test_bad_config, test_whole);
-    loop_case(suite, "birth", test_birth_interrupted, 11);
+    unit_case_loop(suite, "birth", 120, test_birth_interrupted, 11);
 }

@@ -515,23 +515,15 @@ START_TEST(test_stats)
 }
 END_TEST
 
-static void loop_case(Suite *suite, const char *name, const TTest *test, int n, double seconds)
-{
-    TCase *tc = tcase_create(name);
-    tcase_set_timeout(tc, seconds);
-    tcase_add_loop_test(tc, test, 0, n);
-    suite_add_tcase(suite, tc);
-}
-
 UNIT_SUITE(wal_writer)
 {
     unit_case(suite, "publish", test_failure_behind_success, test_published_in_order,
               test_gate_wakes);
-    loop_case(suite, "fail once", test_barrier_fails_once, countof(failing), 60);
-    loop_case(suite, "short", test_short_writes, 2, 60);
-    loop_case(suite, "killed", test_killed, countof(places), 240);
+    unit_case_loop(suite, "fail once", 60, test_barrier_fails_once, countof(failing));
+    unit_case_loop(suite, "short", 60, test_short_writes, 2);
+    unit_case_loop(suite, "killed", 240, test_killed, countof(places));
     unit_case(suite, "admission", test_admission, test_admission_no_lost_wake);
     unit_case(suite, "modes", test_everysec, test_no_sync, test_everysec_overdue);
-    loop_case(suite, "idle", test_idle_proof, 2, 60);
+    unit_case_loop(suite, "idle", 60, test_idle_proof, 2);
     unit_case(suite, "stats", test_stats);
 }
