@@ -153,7 +153,7 @@ check-layers check-lengths check-docs check-headers check-checks check-commands 
 # --- tests (ONE=suite, case or test; SEED=n repeats a run) ------------------------------------------------------------------
 export ONE SEED
 test: ## everything: checks, unit, integration, crash, compat
-	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks $(SUITES) $(if $(filter kv-server,$(PROGRAMS)),surface) compat
+	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks $(SUITES) compat
 test-unit test-integration test-crash: test-%: ## one of them (V=asan|ubsan|tsan|debug for another variant)
 	+@MAKE='$(MAKE)' utils/test.sh $(TV) $*
 test-compat: ## upstream suite, differential oracle, real clients (redis-compat/)

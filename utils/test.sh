@@ -59,7 +59,7 @@ run_one() { # name
     checks | surface) [ -z "${ONE-}" ] || return 3 ;;
     esac
     case "$1" in
-    checks) run_targets checks format-check check-layers check-lengths check-docs check-headers check-checks tidy ;;
+    checks) run_targets checks format-check check-layers check-lengths check-docs check-headers check-checks ;;
     surface) run_targets surface check-commands check-config check-info ;;
     compat) [ -n "${ONE-}" ] && ! [ -e "redis-compat/$ONE.sh" ] && return 3 || run_compat ;;
     *) run_program "$1" ;;

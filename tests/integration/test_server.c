@@ -1,0 +1,292 @@
+/* test_server.c -- A whole server as a user meets it: commands through every layer, crash and
+ * restart, refusals. SPDX-License-Identifier: BSD-3-Clause */
+#include "server.h"
+#include "unit.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static struct server kv;
+
+static void start(void)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "4");
+    server_wait_ready(&kv);
+}
+
+static void stop(void)
+{
+    server_stop(&kv);
+}
+
+static void expect(struct client *c, const char *want, const char *line)
+{
+    const char *got = client_line(c, "%s", line);
+    ck_assert_msg(strcmp(got, want) == 0, "%s: %s, expected %s", line, got, want);
+}
+
+static void restart_after_kill(void)
+{
+    server_kill(&kv);
+    server_start(&kv, "--threads", "4");
+    server_wait_ready(&kv);
+}
+
+START_TEST(test_strings_survive_kill)
+{
+    struct client *c = server_connect(&kv);
+    expect(c, "+OK", "SET a 1");
+    expect(c, "2", "INCR a");
+    expect(c, "+OK", "MSET b 2 c 3 d 4");
+    expect(c, "1", "DEL d");
+    expect(c, "1", "PEXPIREAT c 99999999999999");
+    expect(c, "+OK", "SELECT 3");
+    expect(c, "+OK", "SET other x");
+    client_close(c);
+    restart_after_kill();
+    c = server_connect(&kv);
+    expect(c, "\"2\"", "GET a");
+    expect(c, "\"2\"", "GET b");
+    expect(c, "nil", "GET d");
+    expect(c, "99999999999999", "PEXPIRETIME c");
+    expect(c, "+OK", "SELECT 3");
+    expect(c, "\"x\"", "GET other");
+    client_close(c);
+}
+END_TEST
+
+START_TEST(test_lists_and_multi_survive_kill)
+{
+    struct client *c = server_connect(&kv);
+    expect(c, "3", "RPUSH l a b c");
+    expect(c, "\"a\"", "LPOP l");
+    expect(c, "+OK", "MULTI");
+    expect(c, "+QUEUED", "RPUSH l d");
+    expect(c, "+QUEUED", "SET s 1");
+    expect(c, "+QUEUED", "LMOVE l m LEFT RIGHT");
+    expect(c, "[3, +OK, \"b\"]", "EXEC");
+    client_close(c);
+    restart_after_kill();
+    c = server_connect(&kv);
+    expect(c, "[\"c\", \"d\"]", "LRANGE l 0 -1");
+    expect(c, "[\"b\"]", "LRANGE m 0 -1");
+    expect(c, "\"1\"", "GET s");
+    client_close(c);
+}
+END_TEST
+
+/* Writers that note what was acknowledged; the server is killed under them. */
+struct writer {
+    pthread_t thread;
+    unsigned id, acked;
+};
+
+static void *write_until_killed(void *arg)
+{
+    struct writer *w = arg;
+    struct client *c = client_try_connect(kv.port);
+    const struct resp *r;
+    while (c != NULL && client_try_send(c, "SET w%u:%u %u", w->id, w->acked, w->acked) &&
+           client_try_read(c, &r) == 0) {
+        w->acked++;
+    }
+    client_close(c);
+    return NULL;
+}
+
+#define WRITERS 8
+
+START_TEST(test_kill_under_load)
+{
+    struct writer w[WRITERS] = { 0 };
+    for (unsigned i = 0; i < WRITERS; i++) {
+        w[i].id = i;
+        ck_assert_int_eq(pthread_create(&w[i].thread, NULL, write_until_killed, &w[i]), 0);
+    }
+    usleep(300000 + (useconds_t)(unit_seed() % 300000));
+    server_kill(&kv);
+    unsigned total = 0;
+    for (unsigned i = 0; i < WRITERS; i++) {
+        pthread_join(w[i].thread, NULL);
+        total += w[i].acked;
+    }
+    ck_assert_uint_gt(total, 0);
+    server_start(&kv, "--threads", "4");
+    server_wait_ready(&kv);
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        for (unsigned k = 0; k < w[i].acked; k++) {
+            ck_assert_msg(client_int(c, "EXISTS w%u:%u", i, k) == 1,
+                          "acknowledged w%u:%u of %u is lost", i, k, w[i].acked);
+        }
+        ck_assert_int_eq(client_int(c, "EXISTS w%u:%u", i, w[i].acked + 1), 0); /* never sent */
+    }
+    client_close(c);
+}
+END_TEST
+
+START_TEST(test_blocking_across_connections)
+{
+    struct client *a = server_connect(&kv), *b = server_connect(&kv), *c = server_connect(&kv);
+    client_send(a, "BLPOP q 0");
+    client_expect_nothing(a, 100);
+    client_send(b, "BLPOP other q 0");
+    client_expect_nothing(b, 100);
+    expect(c, "1", "RPUSH q 1");
+    ck_assert_str_eq(client_read_line(a), "[\"q\", \"1\"]"); /* first blocked, first served */
+    client_expect_nothing(b, 50);
+    expect(c, "1", "RPUSH q 2");
+    ck_assert_str_eq(client_read_line(b), "[\"q\", \"2\"]");
+    client_send(a, "BLMOVE src dst LEFT RIGHT 0");
+    client_expect_nothing(a, 100);
+    expect(c, "2", "RPUSH src x y");
+    ck_assert_str_eq(client_read_line(a), "\"x\"");
+    expect(c, "[\"x\"]", "LRANGE dst 0 -1");
+    ck_assert_str_eq(client_line(a, "BLPOP nothing 0.05"), "nil*");
+    client_close(a);
+    client_close(b);
+    client_close(c);
+}
+END_TEST
+
+START_TEST(test_watch)
+{
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    expect(a, "+OK", "SET k 1");
+    expect(a, "+OK", "WATCH k");
+    expect(b, "+OK", "SET k 2");
+    expect(a, "+OK", "MULTI");
+    expect(a, "+QUEUED", "SET k 3");
+    expect(a, "nil*", "EXEC");
+    expect(a, "\"2\"", "GET k");
+    expect(a, "+OK", "WATCH k");
+    expect(a, "+OK", "MULTI");
+    expect(a, "+QUEUED", "SET k 4");
+    expect(a, "[+OK]", "EXEC");
+    expect(a, "+OK", "WATCH k");
+    expect(b, "+OK", "FLUSHALL");
+    expect(a, "+OK", "MULTI");
+    expect(a, "+QUEUED", "PING");
+    expect(a, "nil*", "EXEC");
+    client_close(a);
+    client_close(b);
+}
+END_TEST
+
+START_TEST(test_pubsub)
+{
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    ck_assert_str_eq(client_line(a, "SUBSCRIBE ch"), "[\"subscribe\", \"ch\", 1]");
+    ck_assert_str_eq(client_line(a, "PSUBSCRIBE c*"), "[\"psubscribe\", \"c*\", 2]");
+    ck_assert_int_eq(client_int(b, "PUBLISH ch hello"), 2);
+    ck_assert_str_eq(client_read_line(a), "[\"message\", \"ch\", \"hello\"]");
+    ck_assert_str_eq(client_read_line(a), "[\"pmessage\", \"c*\", \"ch\", \"hello\"]");
+    expect(b, "+OK", "CONFIG SET notify-keyspace-events KEA");
+    ck_assert_str_eq(client_line(a, "PSUBSCRIBE __keyevent@0__:*"),
+                     "[\"psubscribe\", \"__keyevent@0__:*\", 3]");
+    expect(b, "+OK", "SET ev 1 PX 30");
+    ck_assert_str_eq(client_read_line(a),
+                     "[\"pmessage\", \"__keyevent@0__:*\", \"__keyevent@0__:set\", \"ev\"]");
+    ck_assert_str_eq(client_read_line(a),
+                     "[\"pmessage\", \"__keyevent@0__:*\", \"__keyevent@0__:expire\", \"ev\"]");
+    ck_assert_str_eq(client_read_line(a),
+                     "[\"pmessage\", \"__keyevent@0__:*\", \"__keyevent@0__:expired\", \"ev\"]");
+    expect(b, "0", "EXISTS ev");
+    client_close(a);
+    client_close(b);
+}
+END_TEST
+
+START_TEST(test_config)
+{
+    struct client *c = server_connect(&kv);
+    expect(c, "+OK", "CONFIG SET maxmemory 10mb timeout 5");
+    expect(c, "[\"maxmemory\", \"10485760\"]", "CONFIG GET maxmemory");
+    ck_assert(client_line_starts(c,
+                                 "-ERR CONFIG SET failed (possibly related to argument 'timeout')",
+                                 "CONFIG SET maxmemory 1 timeout x"));
+    expect(c, "[\"maxmemory\", \"10485760\"]", "CONFIG GET maxmemory"); /* all or nothing */
+    ck_assert(client_line_starts(c, "-ERR Unknown option", "CONFIG SET nonsense 1"));
+    ck_assert(client_line_starts(c, "-ERR CONFIG SET failed", "CONFIG SET threads 2"));
+    client_close(c);
+}
+END_TEST
+
+START_TEST(test_password)
+{
+    struct client *a = server_connect(&kv);
+    expect(a, "+OK", "CONFIG SET requirepass secret");
+    struct client *b = server_connect(&kv);
+    ck_assert(client_line_starts(b, "-NOAUTH", "GET k"));
+    ck_assert(client_line_starts(b, "-WRONGPASS", "AUTH wrong"));
+    expect(b, "+OK", "AUTH secret");
+    expect(b, "nil", "GET k");
+    expect(a, "+OK", "CONFIG SET requirepass ''");
+    client_close(a);
+    client_close(b);
+}
+END_TEST
+
+START_TEST(test_refusals)
+{
+    struct server second;
+    server_init(&second, SERVER_KV);
+    int status = server_try_start(&second, "--dir", kv.dir);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    ck_assert(server_log_has(&second, "in use by another"));
+    server_init(&second, SERVER_KV);
+    status = server_try_start(&second, "--no-such-directive", "1");
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    ck_assert(server_log_has(&second, "Bad directive"));
+    server_init(&second, SERVER_KV);
+    status = server_try_start(&second, "--cluster-enabled", "yes");
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+END_TEST
+
+START_TEST(test_barrier_failure)
+{
+    struct server s;
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2");
+    server_wait_ready(&s);
+    struct client *c = server_connect(&s);
+    expect(c, "+OK", "SET before 1");
+    client_close(c);
+    server_stop(&s);
+    server_env(&s, "KV_FAULTS", "wal.write=eio:20:1");
+    server_start(&s, "--threads", "2");
+    unsigned acked = 0;
+    c = client_try_connect(s.port);
+    const struct resp *r;
+    while (c != NULL && acked < 100000 && client_try_send(c, "SET n:%u 1", acked) &&
+           client_try_read(c, &r) == 0) {
+        acked++;
+    }
+    client_close(c);
+    int status = server_wait_exit(&s, 20000);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 72);
+    server_env(&s, "KV_FAULTS", "");
+    server_start(&s, "--threads", "2");
+    server_wait_ready(&s);
+    c = server_connect(&s);
+    expect(c, "\"1\"", "GET before");
+    for (unsigned i = 0; i < acked; i++) {
+        ck_assert_int_eq(client_int(c, "EXISTS n:%u", i), 1);
+    }
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
+UNIT_SUITE(server)
+{
+    TCase *tc =
+        unit_case(suite, "server", test_strings_survive_kill, test_lists_and_multi_survive_kill,
+                  test_kill_under_load, test_blocking_across_connections, test_watch, test_pubsub,
+                  test_config, test_password, test_refusals);
+    tcase_add_checked_fixture(tc, start, stop);
+    unit_case(suite, "faults", test_barrier_failure);
+}
