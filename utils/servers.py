@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -28,6 +29,10 @@ ALWAYS = {
 START_SECONDS = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+# A SIGTERM ends the script as Ctrl-C does: servers are stopped, directories removed.
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class ReplyError(Exception):
@@ -107,7 +112,8 @@ class Server:
             raise SystemExit(f"{program} is not there (make, deps/peers.sh)")
         fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir]
         pin = ["taskset", "-c", self.cores] if self.cores else []
-        return pin + [str(program)] + fixed + ALWAYS[self.kind] + list(args)
+        dies_with_us = ["setpriv", "--pdeathsig", "KILL"]
+        return dies_with_us + pin + [str(program)] + fixed + ALWAYS[self.kind] + list(args)
 
     def start(self, *args):
         """Starts it (again) in the same directory; returns the seconds until it answered PING."""

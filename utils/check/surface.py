@@ -13,7 +13,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from servers import Server  # noqa: E402
+from servers import ReplyError, Server  # noqa: E402
 
 # Names that hold a command, client, database or replica number: one counts for all.
 VARIABLE = re.compile(r"^(cmdstat|latency_percentiles_usec|errorstat|io_thread)_.*$|^(db|slave|module|listener)\d+$")
@@ -99,7 +99,11 @@ def allowed(check):
 def main():
     check = sys.argv[1]
     references = [Server("redis"), Server("valkey")]
-    found = dict(CHECKS[check](Server("kv", "--appendonly", "no"), references))
+    try:
+        found = dict(CHECKS[check](Server("kv", "--appendonly", "no"), references))
+    except ReplyError as error:
+        print(f"check-{check}: {error}")
+        return 1
     entries = allowed(check)
 
     def covered(what, entry):
