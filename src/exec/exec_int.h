@@ -365,7 +365,11 @@ void key_expire_now(struct call *c, const struct key *k,
                     struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 
-extern const struct command client_commands[];
+extern const struct command client_commands[], slowlog_commands[], monitor_commands[];
+void slowlog_new(struct exec *x);
+void slowlog_free(struct exec *x);
+void monitors_new(struct exec *x);
+void monitors_free(struct exec *x);
 extern const struct command multi_commands[], connection_commands[], pubsub_commands[];
 
 uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us);

@@ -218,6 +218,8 @@ void parts_new(struct exec *x)
     x->registry = mem_calloc(sizeof *x->registry);
     lock_init(&x->registry->lock, RANK_CLIENTS, 0);
     pubsub_new(x);
+    slowlog_new(x);
+    monitors_new(x);
     x->errors = mem_calloc(sizeof *x->errors);
     lock_init(&x->errors->lock, RANK_STATS, 0);
 }
@@ -228,7 +230,14 @@ void parts_free(struct exec *x)
     mem_free(x->registry);
     mem_free(x->errors);
     pubsub_free(x);
+    slowlog_free(x);
+    monitors_free(x);
 }
 
-const struct command *const exec_own_families[] = { multi_commands, connection_commands,
-                                                    client_commands, pubsub_commands, NULL };
+const struct command *const exec_own_families[] = { multi_commands,
+                                                    connection_commands,
+                                                    client_commands,
+                                                    pubsub_commands,
+                                                    slowlog_commands,
+                                                    monitor_commands,
+                                                    NULL };

@@ -246,6 +246,41 @@ START_TEST(test_refusals)
 }
 END_TEST
 
+START_TEST(test_observers)
+{
+    struct client *a = server_connect(&kv), *m = server_connect(&kv);
+    expect(m, "+OK", "MONITOR");
+    expect(a, "+OK", "CONFIG SET slowlog-log-slower-than 0");
+    expect(a, "+OK", "SET slow 1");
+    ck_assert_ptr_nonnull(strstr(client_read_line(m), "slow"));
+    ck_assert_ptr_nonnull(strstr(client_line(a, "SLOWLOG GET 1"), "[\"SET\", \"slow\", \"1\"]"));
+    expect(a, "+OK", "CONFIG SET slowlog-log-slower-than -1");
+    expect(a, "+OK", "SLOWLOG RESET");
+    expect(a, "0", "SLOWLOG LEN");
+    client_close(a);
+    client_close(m);
+}
+END_TEST
+
+START_TEST(test_eviction)
+{
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; i < 2000; i++) {
+        ck_assert_str_eq(client_line(c, "SET key:%u %0500u", i, i), "+OK");
+    }
+    int64_t before = client_int(c, "DBSIZE");
+    expect(c, "+OK", "CONFIG SET maxmemory 1");
+    ck_assert(client_line_starts(c, "-OOM", "SET more 1"));
+    expect(c, "+OK", "CONFIG SET maxmemory-policy allkeys-lru");
+    for (unsigned i = 0; i < 20; i++) {
+        (void)client_line(c, "SET more 1");
+    }
+    ck_assert_int_lt(client_int(c, "DBSIZE"), before);
+    expect(c, "+OK", "CONFIG SET maxmemory 0");
+    client_close(c);
+}
+END_TEST
+
 START_TEST(test_barrier_failure)
 {
     struct server s;
@@ -286,7 +321,7 @@ UNIT_SUITE(server)
     TCase *tc =
         unit_case(suite, "server", test_strings_survive_kill, test_lists_and_multi_survive_kill,
                   test_kill_under_load, test_blocking_across_connections, test_watch, test_pubsub,
-                  test_config, test_password, test_refusals);
+                  test_config, test_password, test_refusals, test_observers, test_eviction);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case(suite, "faults", test_barrier_failure);
 }

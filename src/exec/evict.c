@@ -1,0 +1,118 @@
+/* evict.c -- maxmemory: keys go by the chosen policy until there is room, or writes are refused.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      Sampling, as Redis: of `maxmemory-samples` entries of a random shard the worst goes.
+ * Shards are slices of a keyed hash, so one of them is as good a sample as any other. THREADS  Any
+ * reactor, before a command, with no lock held. Each eviction is a transaction of its own: DEL in
+ * the log, the event with its gate. BOUND    One call evicts for at most a time that grows with
+ * maxmemory-eviction-tenacity; what is left over goes with the next commands. Big values are freed
+ * by the background thread, so memory may fall a little later than the key goes. */
+#include "exec/exec_int.h"
+#include "base/rng.h"
+
+#define SAMPLES_MAX   64
+#define LIMIT_US_UNIT 50 /* a call's time: 500 us at tenacity 10, as in Redis */
+
+static bool policy_is_volatile(int64_t policy)
+{
+    return policy == POLICY_VOLATILE_LRU || policy == POLICY_VOLATILE_LFU ||
+           policy == POLICY_VOLATILE_RANDOM || policy == POLICY_VOLATILE_TTL;
+}
+
+/* The higher, the sooner it goes. */
+static int64_t score_of(struct worker *w, const struct entry *e, int64_t policy, int64_t now)
+{
+    if (POLICY_IS_LRU(policy)) {
+        return entry_idle_s(w->x, e, now);
+    }
+    if (POLICY_IS_LFU(policy)) {
+        return 255 - (int64_t)entry_lfu(w->x, e, now);
+    }
+    return policy == POLICY_VOLATILE_TTL ? INT64_MAX - entry_expire(e) : 0;
+}
+
+/* Under the shard's lock: deletes the worst of a sample of one database. False: it has no
+ * candidate. */
+static bool evict_from(struct worker *w, struct shard *s, unsigned db, int64_t policy)
+{
+    struct exec *x = w->x;
+    struct entry *sample[SAMPLES_MAX], *worst = NULL;
+    unsigned n = shard_sample(s, db, policy_is_volatile(policy), sample,
+                              (unsigned)option_int(&x->opt.maxmemory_samples));
+    int64_t now = worker_now_ms(w), most = INT64_MIN;
+    for (unsigned i = 0; i < n; i++) {
+        int64_t score = score_of(w, sample[i], policy, now);
+        if (score > most) {
+            most = score;
+            worst = sample[i];
+        }
+    }
+    if (worst == NULL) {
+        return false;
+    }
+    struct call_int in = { .t = &w->txn, .w = w };
+    struct call c = { .db = db, .resp = 2, .now_ms = now, .x = x, .ks = x->ks, .in = &in };
+    w->scratch.n = 0; /* the entry's key goes with it */
+    buf_add_slice(&w->scratch, entry_key(worst));
+    struct key k = keyspace_key(x->ks, buf_slice(&w->scratch));
+    struct slice argv[] = { S("DEL"), k.s };
+    txn_begin(&w->txn, w);
+    shard_delete(s, db, worst);
+    fx_argv(&w->txn, db, argv, 2);
+    key_changed(&c, &k);
+    counter_add(&w->evicted, 1);
+    notify(&c, NOTIFY_EVICTED, "evicted", &k);
+    txn_commit(&w->txn);
+    return true;
+}
+
+/* Deletes one key somewhere. False: no shard has a candidate. */
+static bool evict_one(struct worker *w, int64_t policy)
+{
+    struct exec *x = w->x;
+    unsigned databases = keyspace_databases(x->ks), start = (unsigned)rng_below(x->nshards);
+    for (unsigned i = 0; i < x->nshards; i++) {
+        struct shard *s = keyspace_shard(x->ks, (start + i) & (x->nshards - 1));
+        unsigned first = (unsigned)rng_below(databases);
+        for (unsigned d = 0; d < databases; d++) {
+            unsigned db = (first + d) % databases;
+            if ((policy_is_volatile(policy) ? shard_expires(s, db) : shard_count(s, db)) == 0) {
+                continue;
+            }
+            if (!w->in_section) {
+                shard_lock(s);
+            }
+            bool done = evict_from(w, s, db, policy);
+            if (!w->in_section) {
+                shard_unlock(s);
+            }
+            if (done) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool memory_make_room(struct worker *w)
+{
+    struct exec *x = w->x;
+    int64_t limit = option_int(&x->opt.maxmemory), policy = option_int(&x->opt.maxmemory_policy);
+    if ((int64_t)mem_used() <= limit) {
+        return true;
+    }
+    if (policy == POLICY_NOEVICTION || atomic_load_explicit(&x->loading, memory_order_relaxed)) {
+        return false;
+    }
+    int64_t tenacity = option_int(&x->opt.maxmemory_eviction_tenacity);
+    int64_t until = tenacity >= 100 ? INT64_MAX : clock_mono_us() + tenacity * LIMIT_US_UNIT;
+    do {
+        if (!evict_one(w, policy)) {
+            return false; /* nothing left that may go */
+        }
+        if ((int64_t)mem_used() <= limit) {
+            return true;
+        }
+    } while (clock_mono_us() < until);
+    return true; /* under way: this command is let through, the next one goes on evicting */
+}

@@ -1,0 +1,127 @@
+/* monitor.c -- MONITOR: every command, as it starts, to whoever listens.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * THREADS  Any worker feeds; the list of listeners is under one lock (RANK_MONITOR), looked at only
+ * while monitor_count is not zero. Each listener gets its line by a message to its reactor.
+ * Arguments of AUTH and HELLO are never shown: those commands are skipped. */
+#include "exec/exec_int.h"
+
+struct monitors {
+    struct lock lock;
+    uint64_t *handle;
+    unsigned n, cap;
+};
+struct monitor_line {
+    struct message m;
+    uint64_t handle;
+    size_t n;
+    char text[];
+};
+
+void monitors_new(struct exec *x)
+{
+    x->monitors = mem_calloc(sizeof *x->monitors);
+    lock_init(&x->monitors->lock, RANK_MONITOR, 0);
+}
+
+void monitors_free(struct exec *x)
+{
+    mem_free(x->monitors->handle);
+    mem_free(x->monitors);
+}
+
+static void on_line(struct reactor *r, struct message *m)
+{
+    struct monitor_line *l = container_of(m, struct monitor_line, m);
+    struct conn *conn = conn_by_handle(r, l->handle);
+    struct session *s = conn != NULL ? conn_user(conn) : NULL;
+    if (s != NULL && s->monitor && !conn_closing(conn)) {
+        resp_simple(conn_out(conn), slice_of(l->text, l->n));
+        conn_gate(conn, 0);
+    }
+    mem_free(l);
+}
+
+static bool secret(const struct slice *argv)
+{
+    return slice_is(argv[0], "auth") || slice_is(argv[0], "hello") || slice_is(argv[0], "config");
+}
+
+void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
+                  unsigned argc)
+{
+    if (secret(argv)) {
+        return;
+    }
+    char peer[ADDR_TEXT_MAX];
+    conn_peer(s->conn, peer);
+    int64_t us = clock_wall_us();
+    struct buf line = { 0 };
+    buf_printf(&line, "%lld.%06lld [%u %s]", (long long)(us / 1000000), (long long)(us % 1000000),
+               db, peer);
+    for (unsigned i = 0; i < argc; i++) {
+        buf_add_char(&line, ' ');
+        buf_add_repr(&line, argv[i]);
+    }
+    struct monitors *all = x->monitors;
+    lock_acquire(&all->lock);
+    for (unsigned i = 0; i < all->n; i++) {
+        struct monitor_line *l = mem_alloc(sizeof *l + line.n);
+        l->m.run = on_line;
+        l->handle = all->handle[i];
+        l->n = line.n;
+        memcpy(l->text, line.p, line.n);
+        reactor_post(x->workers[handle_reactor(l->handle)].r, &l->m);
+    }
+    lock_release(&all->lock);
+    buf_free(&line);
+}
+
+void session_unmonitor(struct session *s)
+{
+    if (!s->monitor) {
+        return;
+    }
+    s->monitor = false;
+    struct exec *x = s->w->x;
+    struct monitors *all = x->monitors;
+    lock_acquire(&all->lock);
+    for (unsigned i = 0; i < all->n; i++) {
+        if (all->handle[i] == s->handle) {
+            all->handle[i] = all->handle[--all->n];
+            atomic_fetch_sub_explicit(&x->monitor_count, 1, memory_order_relaxed);
+            break;
+        }
+    }
+    lock_release(&all->lock);
+}
+
+static void cmd_monitor(struct call *c)
+{
+    struct session *s = c->session;
+    reply_ok(c);
+    if (s->monitor) {
+        return;
+    }
+    s->monitor = true;
+    struct monitors *all = c->x->monitors;
+    lock_acquire(&all->lock);
+    if (all->n == all->cap) {
+        all->cap = all->cap == 0 ? 4 : all->cap * 2;
+        all->handle = mem_realloc(all->handle, all->cap * sizeof *all->handle);
+    }
+    all->handle[all->n++] = s->handle;
+    atomic_fetch_add_explicit(&c->x->monitor_count, 1, memory_order_relaxed);
+    lock_release(&all->lock);
+}
+
+const struct command monitor_commands[] = {
+    { .name = "monitor",
+      .proc = cmd_monitor,
+      .arity = 1,
+      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI,
+      .group = "server",
+      .since = "1.0.0",
+      .summary = "Listens for all requests received by the server in real-time." },
+    { .name = NULL },
+};

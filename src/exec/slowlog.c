@@ -1,0 +1,237 @@
+/* slowlog.c -- SLOWLOG: commands whose execution took long, newest first.
+ * SPDX-License-Identifier: BSD-3-Clause
+ * WHAT     Execution time only: neither the wait for the disk nor the network counts.
+ * THREADS  Any worker; one lock (RANK_STATS), taken only for commands above the threshold. */
+#include "exec/exec_int.h"
+#include <stdio.h>
+
+#define ARGS_KEPT  32  /* as Redis: more are counted in the last one */
+#define BYTES_KEPT 128 /* of each */
+
+struct slow_entry {
+    struct slow_entry *next;
+    uint64_t id;
+    int64_t time_s, us;
+    char peer[ADDR_TEXT_MAX];
+    char *name;
+    unsigned argc;
+    struct slice argv[ARGS_KEPT]; /* each mem_dup'ed */
+};
+struct slowlog {
+    struct lock lock;
+    struct slow_entry *newest;
+    unsigned n;
+    uint64_t next_id;
+};
+
+void slowlog_new(struct exec *x)
+{
+    x->slowlog = mem_calloc(sizeof *x->slowlog);
+    lock_init(&x->slowlog->lock, RANK_STATS, 0);
+}
+
+static void entry_drop(struct slow_entry *e)
+{
+    for (unsigned i = 0; i < e->argc; i++) {
+        mem_free((void *)(uintptr_t)e->argv[i].p);
+    }
+    mem_free(e->name);
+    mem_free(e);
+}
+
+/* Keeps the newest `keep`. The lock is held. */
+static void cut(struct slowlog *log, uint64_t keep)
+{
+    struct slow_entry **at = &log->newest;
+    for (uint64_t i = 0; i < keep && *at != NULL; i++) {
+        at = &(*at)->next;
+    }
+    struct slow_entry *e = *at;
+    *at = NULL;
+    while (e != NULL) {
+        struct slow_entry *next = e->next;
+        entry_drop(e);
+        log->n--;
+        e = next;
+    }
+}
+
+void slowlog_free(struct exec *x)
+{
+    cut(x->slowlog, 0);
+    mem_free(x->slowlog);
+}
+
+static struct slice kept(struct slice s)
+{
+    if (s.n <= BYTES_KEPT) {
+        return slice_of(mem_dup(s.p, s.n), s.n);
+    }
+    char tail[48];
+    int len = snprintf(tail, sizeof tail, "... (%zu more bytes)", s.n - BYTES_KEPT);
+    struct buf b = { 0 };
+    buf_add(&b, s.p, BYTES_KEPT);
+    buf_add(&b, tail, (size_t)len);
+    return buf_slice(&b);
+}
+
+void slowlog_note(struct call *c, uint64_t ticks)
+{
+    struct exec *x = c->x;
+    int64_t us = (int64_t)(clock_ticks_to_ns(ticks) / 1000),
+            limit = option_int(&x->opt.slowlog_slower_than);
+    if (limit < 0 || us < limit || (c->cmd->flags & CMD_SKIP_SLOWLOG) ||
+        option_int(&x->opt.slowlog_max_len) == 0) {
+        return;
+    }
+    struct slow_entry *e = mem_calloc(sizeof *e);
+    e->time_s = c->now_ms / 1000;
+    e->us = us;
+    e->argc = c->argc < ARGS_KEPT ? c->argc : ARGS_KEPT;
+    for (unsigned i = 0; i < e->argc; i++) {
+        e->argv[i] = kept(c->argv[i]);
+    }
+    if (c->argc > ARGS_KEPT) {
+        char more[48];
+        int len = snprintf(more, sizeof more, "... (%u more arguments)", c->argc - ARGS_KEPT + 1);
+        mem_free((void *)(uintptr_t)e->argv[ARGS_KEPT - 1].p);
+        e->argv[ARGS_KEPT - 1] = slice_of(mem_dup(more, (size_t)len), (size_t)len);
+    }
+    if (c->session != NULL) {
+        conn_peer(c->session->conn, e->peer);
+        e->name = c->session->name != NULL ? mem_strdup(c->session->name) : NULL;
+    }
+    struct slowlog *log = x->slowlog;
+    lock_acquire(&log->lock);
+    e->id = log->next_id++;
+    e->next = log->newest;
+    log->newest = e;
+    log->n++;
+    cut(log, (uint64_t)option_int(&x->opt.slowlog_max_len));
+    lock_release(&log->lock);
+}
+
+static void reply_entry(struct call *c, const struct slow_entry *e)
+{
+    reply_array(c, 6);
+    reply_int(c, (int64_t)e->id);
+    reply_int(c, e->time_s);
+    reply_int(c, e->us);
+    reply_array(c, e->argc);
+    for (unsigned i = 0; i < e->argc; i++) {
+        reply_bulk(c, e->argv[i]);
+    }
+    reply_bulk_str(c, e->peer);
+    reply_bulk_str(c, e->name != NULL ? e->name : "");
+}
+
+static void cmd_slowlog_get(struct call *c)
+{
+    int64_t count = 10;
+    if (c->argc > 3) {
+        reply_arity(c);
+        return;
+    }
+    if (c->argc == 3 && !arg_i64_range(c, 2, -1, INT64_MAX, &count,
+                                       "ERR count should be greater than or equal to -1")) {
+        return;
+    }
+    struct slowlog *log = c->x->slowlog;
+    struct out_block *hole = reply_array_deferred(c);
+    size_t n = 0;
+    lock_acquire(&log->lock);
+    for (const struct slow_entry *e = log->newest; e != NULL && (count < 0 || (int64_t)n < count);
+         e = e->next) {
+        reply_entry(c, e);
+        n++;
+    }
+    lock_release(&log->lock);
+    reply_array_fill(c, hole, n);
+}
+
+static void cmd_slowlog_len(struct call *c)
+{
+    struct slowlog *log = c->x->slowlog;
+    lock_acquire(&log->lock);
+    unsigned n = log->n;
+    lock_release(&log->lock);
+    reply_int(c, n);
+}
+
+static void cmd_slowlog_reset(struct call *c)
+{
+    struct slowlog *log = c->x->slowlog;
+    lock_acquire(&log->lock);
+    cut(log, 0);
+    lock_release(&log->lock);
+    reply_ok(c);
+}
+
+static void cmd_slowlog_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "GET [<count>]",
+        "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+        "    Entries are made of:",
+        "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+        "    client name",
+        "LEN",
+        "    Return the length of the slowlog.",
+        "RESET",
+        "    Reset the slowlog.",
+        NULL,
+    };
+    reply_help(c, lines);
+}
+
+#define SLOWLOG_FLAGS (CMD_ADMIN | CMD_LOADING | CMD_STALE)
+static const struct command slowlog_sub[] = {
+    { .name = "get",
+      .proc = cmd_slowlog_get,
+      .arity = -2,
+      .flags = SLOWLOG_FLAGS,
+      .group = "server",
+      .since = "2.2.12",
+      .complexity = "O(N) where N is the number of entries returned",
+      .summary = "Returns the slow log's entries.",
+      .syntax = "[count]",
+      .tips = "request_policy:all_nodes,nondeterministic_output",
+      .history = "4.0.0:Added client IP address, port and name to the reply." },
+    { .name = "len",
+      .proc = cmd_slowlog_len,
+      .arity = 2,
+      .flags = SLOWLOG_FLAGS,
+      .group = "server",
+      .since = "2.2.12",
+      .complexity = "O(1)",
+      .summary = "Returns the number of entries in the slow log.",
+      .tips = "request_policy:all_nodes,response_policy:agg_sum,nondeterministic_output" },
+    { .name = "reset",
+      .proc = cmd_slowlog_reset,
+      .arity = 2,
+      .flags = SLOWLOG_FLAGS,
+      .group = "server",
+      .since = "2.2.12",
+      .complexity = "O(N) where N is the number of entries in the slowlog",
+      .summary = "Clears all entries from the slow log.",
+      .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "help",
+      .proc = cmd_slowlog_help,
+      .arity = 2,
+      .flags = CMD_LOADING | CMD_STALE,
+      .group = "server",
+      .since = "6.2.0",
+      .complexity = "O(1)",
+      .summary = "Show helpful text about the different subcommands" },
+    { .name = NULL },
+};
+const struct command slowlog_commands[] = {
+    { .name = "slowlog",
+      .arity = -2,
+      .sub = slowlog_sub,
+      .group = "server",
+      .since = "2.2.12",
+      .complexity = "Depends on subcommand.",
+      .summary = "A container for slow log commands." },
+    { .name = NULL },
+};
