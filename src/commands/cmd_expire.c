@@ -173,8 +173,8 @@ static void cmd_persist(struct call *c)
     {                                                                                              \
         .name = word, .proc = fn, .arity = -3, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_KEYSPACE, \
         .keys = { KEY_AT(1, KEY_RW | KEY_UPDATE) }, .group = "generic", .since = from,             \
-        .complexity = "O(1)", .summary = says, .syntax = "key " args " [NX|XX|GT|LT]",             \
-        .history = OPTIONS_HISTORY                                                                 \
+        .complexity = "O(1)", .summary = says,                                                     \
+        .syntax = "key " args " [condition=<NX|XX|GT|LT>]@7.0.0", .history = OPTIONS_HISTORY       \
     }
 #define TTL_ROW(word, fn, from, says, tip)                                                   \
     {                                                                                        \
@@ -183,13 +183,13 @@ static void cmd_persist(struct call *c)
         .since = from, .complexity = "O(1)", .summary = says, .syntax = "key", .tips = tip   \
     }
 const struct command expire_commands[] = {
-    EXPIRE_ROW("expire", cmd_expire, "1.0.0", "seconds",
+    EXPIRE_ROW("expire", cmd_expire, "1.0.0", "seconds:int",
                "Sets the expiration time of a key in seconds."),
-    EXPIRE_ROW("pexpire", cmd_pexpire, "2.6.0", "milliseconds",
+    EXPIRE_ROW("pexpire", cmd_pexpire, "2.6.0", "milliseconds:int",
                "Sets the expiration time of a key in milliseconds."),
-    EXPIRE_ROW("expireat", cmd_expireat, "1.2.0", "unix-time-seconds",
+    EXPIRE_ROW("expireat", cmd_expireat, "1.2.0", "unix-time-seconds:time",
                "Sets the expiration time of a key to a Unix timestamp."),
-    EXPIRE_ROW("pexpireat", cmd_pexpireat, "2.6.0", "unix-time-milliseconds",
+    EXPIRE_ROW("pexpireat", cmd_pexpireat, "2.6.0", "unix-time-milliseconds:time",
                "Sets the expiration time of a key to a Unix milliseconds timestamp."),
     TTL_ROW("ttl", cmd_ttl, "1.0.0", "Returns the expiration time in seconds of a key.",
             "nondeterministic_output"),

@@ -272,7 +272,7 @@ const struct command keyspace_commands[] = {
       .complexity = "O(N) with N being the number of keys in the database, under the assumption "
                     "that the key names in the database and the given pattern have limited length.",
       .summary = "Returns all key names that match a pattern.",
-      .syntax = "pattern",
+      .syntax = "pattern:pattern",
       .tips = "request_policy:all_shards,nondeterministic_output_order" },
     { .name = "scan",
       .proc = cmd_scan,
@@ -285,7 +285,7 @@ const struct command keyspace_commands[] = {
           "O(1) for every call. O(N) for a complete iteration, including enough command calls for "
           "the cursor to return back to 0. N is the number of elements inside the collection.",
       .summary = "Iterates over the key names in the database.",
-      .syntax = "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+      .syntax = "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type]@6.0.0",
       .tips = "nondeterministic_output,request_policy:special,response_policy:special",
       .history = "6.0.0:Added the `TYPE` subcommand." },
     { .name = "randomkey",
@@ -317,7 +317,7 @@ const struct command keyspace_commands[] = {
       .since = "1.0.0",
       .complexity = "O(N) where N is the number of keys in the selected database",
       .summary = "Remove all keys from the current database.",
-      .syntax = "[ASYNC|SYNC]",
+      .syntax = "[flush-type=<ASYNC@4.0.0|SYNC@6.2.0>]",
       .tips = SHARDS_TIPS "all_succeeded",
       .history = "4.0.0:Added the `ASYNC` flushing mode modifier.|6.2.0:Added the `SYNC` flushing "
                  "mode modifier." },
@@ -330,7 +330,7 @@ const struct command keyspace_commands[] = {
       .since = "1.0.0",
       .complexity = "O(N) where N is the total number of keys in all databases",
       .summary = "Removes all keys from all databases.",
-      .syntax = "[ASYNC|SYNC]",
+      .syntax = "[flush-type=<ASYNC@4.0.0|SYNC@6.2.0>]",
       .tips = SHARDS_TIPS "all_succeeded",
       .history = "4.0.0:Added the `ASYNC` flushing mode modifier.|6.2.0:Added the `SYNC` flushing "
                  "mode modifier." },
@@ -344,6 +344,6 @@ const struct command keyspace_commands[] = {
       .complexity =
           "O(N) where N is the count of clients watching or blocking on keys from both databases.",
       .summary = "Swaps two Redis databases.",
-      .syntax = "index1 index2" },
+      .syntax = "index1:int index2:int" },
     { .name = NULL },
 };

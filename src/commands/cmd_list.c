@@ -493,7 +493,7 @@ const struct command list_commands[] = {
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
       .summary = "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
-      .syntax = "key element [element ...]",
+      .syntax = "key element...",
       .history = "2.4.0:Accepts multiple `element` arguments." },
     { .name = "rpush",
       .proc = cmd_rpush,
@@ -505,7 +505,7 @@ const struct command list_commands[] = {
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
       .summary = "Appends one or more elements to a list. Creates the key if it doesn't exist.",
-      .syntax = "key element [element ...]",
+      .syntax = "key element...",
       .history = "2.4.0:Accepts multiple `element` arguments." },
     { .name = "lpushx",
       .proc = cmd_lpushx,
@@ -517,7 +517,7 @@ const struct command list_commands[] = {
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
       .summary = "Prepends one or more elements to a list only when the list exists.",
-      .syntax = "key element [element ...]",
+      .syntax = "key element...",
       .history = "4.0.0:Accepts multiple `element` arguments." },
     { .name = "rpushx",
       .proc = cmd_rpushx,
@@ -529,7 +529,7 @@ const struct command list_commands[] = {
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
       .summary = "Appends an element to a list only when the list exists.",
-      .syntax = "key element [element ...]",
+      .syntax = "key element...",
       .history = "4.0.0:Accepts multiple `element` arguments." },
     { .name = "lpop",
       .proc = cmd_lpop,
@@ -541,7 +541,7 @@ const struct command list_commands[] = {
       .complexity = "O(N) where N is the number of elements returned",
       .summary = "Returns the first elements in a list after removing it. Deletes the list if the "
                  "last element was popped.",
-      .syntax = "key [count]",
+      .syntax = "key [count:int]@6.2.0",
       .history = "6.2.0:Added the `count` argument." },
     { .name = "rpop",
       .proc = cmd_rpop,
@@ -553,7 +553,7 @@ const struct command list_commands[] = {
       .complexity = "O(N) where N is the number of elements returned",
       .summary = "Returns and removes the last elements of a list. Deletes the list if the last "
                  "element was popped.",
-      .syntax = "key [count]",
+      .syntax = "key [count:int]@6.2.0",
       .history = "6.2.0:Added the `count` argument." },
     { .name = "llen",
       .proc = cmd_llen,
@@ -575,7 +575,7 @@ const struct command list_commands[] = {
       .complexity = "O(N) where N is the number of elements to traverse to get to the element at "
                     "index. This makes asking for the first or the last element of the list O(1).",
       .summary = "Returns an element from a list by its index.",
-      .syntax = "key index" },
+      .syntax = "key index:int" },
     { .name = "lrange",
       .proc = cmd_lrange,
       .arity = 4,
@@ -587,7 +587,7 @@ const struct command list_commands[] = {
                     "from nearest end (HEAD or TAIL) for large lists; and N is the number of "
                     "elements in the specified range.",
       .summary = "Returns a range of elements from a list.",
-      .syntax = "key start stop" },
+      .syntax = "key start:int stop:int" },
     { .name = "lpos",
       .proc = cmd_lpos,
       .arity = -3,
@@ -599,7 +599,7 @@ const struct command list_commands[] = {
                     "When searching for elements near the head or the tail of the list, or when "
                     "the MAXLEN option is provided, the command may run in constant time.",
       .summary = "Returns the index of matching elements in a list.",
-      .syntax = "key element [RANK rank] [COUNT num-matches] [MAXLEN len]" },
+      .syntax = "key element [RANK rank:int] [COUNT num-matches:int] [MAXLEN len:int]" },
     { .name = "lset",
       .proc = cmd_lset,
       .arity = 4,
@@ -610,7 +610,7 @@ const struct command list_commands[] = {
       .complexity = "O(N) where N is the length of the list. Setting either the first or the last "
                     "element of the list is O(1).",
       .summary = "Sets the value of an element in a list by its index.",
-      .syntax = "key index element" },
+      .syntax = "key index:int element" },
     { .name = "linsert",
       .proc = cmd_linsert,
       .arity = 5,
@@ -623,7 +623,7 @@ const struct command list_commands[] = {
           "means that inserting somewhere on the left end on the list (head) can be considered "
           "O(1) and inserting somewhere on the right end (tail) is O(N).",
       .summary = "Inserts an element before or after another element in a list.",
-      .syntax = "key <BEFORE|AFTER> pivot element" },
+      .syntax = "key where=<BEFORE|AFTER> pivot element" },
     { .name = "lrem",
       .proc = cmd_lrem,
       .arity = 4,
@@ -634,7 +634,7 @@ const struct command list_commands[] = {
       .complexity =
           "O(N+M) where N is the length of the list and M is the number of elements removed.",
       .summary = "Removes elements from a list. Deletes the list if the last element was removed.",
-      .syntax = "key count element" },
+      .syntax = "key count:int element" },
     { .name = "ltrim",
       .proc = cmd_ltrim,
       .arity = 4,
@@ -645,6 +645,6 @@ const struct command list_commands[] = {
       .complexity = "O(N) where N is the number of elements to be removed by the operation.",
       .summary =
           "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
-      .syntax = "key start stop" },
+      .syntax = "key start:int stop:int" },
     { .name = NULL },
 };

@@ -259,7 +259,7 @@ const struct command list_block_commands[] = {
       .complexity = "O(1)",
       .summary = "Returns an element after popping it from one list and pushing it to another. "
                  "Deletes the list if the last element was moved.",
-      .syntax = "source destination <LEFT|RIGHT> <LEFT|RIGHT>" },
+      .syntax = "source:key destination:key1 wherefrom=<LEFT|RIGHT> whereto=<LEFT|RIGHT>" },
     { .name = "rpoplpush",
       .proc = cmd_rpoplpush,
       .arity = 3,
@@ -270,7 +270,7 @@ const struct command list_block_commands[] = {
       .complexity = "O(1)",
       .summary = "Returns the last element of a list after removing and pushing it to another "
                  "list. Deletes the list if the last element was popped.",
-      .syntax = "source destination",
+      .syntax = "source:key destination:key1",
       .deprecated_since = "6.2.0",
       .replaced_by = "`LMOVE` with the `RIGHT` and `LEFT` arguments" },
     { .name = "blmove",
@@ -284,7 +284,8 @@ const struct command list_block_commands[] = {
       .summary =
           "Pops an element from a list, pushes it to another list and returns it. Blocks until an "
           "element is available otherwise. Deletes the list if the last element was moved.",
-      .syntax = "source destination <LEFT|RIGHT> <LEFT|RIGHT> timeout" },
+      .syntax = "source:key destination:key1 wherefrom=<LEFT|RIGHT> whereto=<LEFT|RIGHT> "
+                "timeout:double" },
     { .name = "brpoplpush",
       .proc = cmd_brpoplpush,
       .arity = 4,
@@ -296,7 +297,7 @@ const struct command list_block_commands[] = {
       .summary =
           "Pops an element from a list, pushes it to another list and returns it. Block until an "
           "element is available otherwise. Deletes the list if the last element was popped.",
-      .syntax = "source destination timeout",
+      .syntax = "source:key destination:key1 timeout:double",
       .deprecated_since = "6.2.0",
       .replaced_by = "`BLMOVE` with the `RIGHT` and `LEFT` arguments",
       .history = "6.0.0:`timeout` is interpreted as a double instead of an integer." },
@@ -310,7 +311,7 @@ const struct command list_block_commands[] = {
       .complexity = "O(N) where N is the number of provided keys.",
       .summary = "Removes and returns the first element in a list. Blocks until an element is "
                  "available otherwise. Deletes the list if the last element was popped.",
-      .syntax = "key [key ...] timeout",
+      .syntax = "key... timeout:double",
       .history = "6.0.0:`timeout` is interpreted as a double instead of an integer." },
     { .name = "brpop",
       .proc = cmd_brpop,
@@ -322,7 +323,7 @@ const struct command list_block_commands[] = {
       .complexity = "O(N) where N is the number of provided keys.",
       .summary = "Removes and returns the last element in a list. Blocks until an element is "
                  "available otherwise. Deletes the list if the last element was popped.",
-      .syntax = "key [key ...] timeout",
+      .syntax = "key... timeout:double",
       .history = "6.0.0:`timeout` is interpreted as a double instead of an integer." },
     { .name = "lmpop",
       .proc = cmd_lmpop,
@@ -335,7 +336,7 @@ const struct command list_block_commands[] = {
           "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
       .summary = "Returns multiple elements from a list after removing them. Deletes the list if "
                  "the last element was popped.",
-      .syntax = "numkeys key [key ...] <LEFT|RIGHT> [COUNT count]" },
+      .syntax = "numkeys:int key... where=<LEFT|RIGHT> [COUNT count:int]" },
     { .name = "blmpop",
       .proc = cmd_blmpop,
       .arity = -5,
@@ -347,6 +348,6 @@ const struct command list_block_commands[] = {
           "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
       .summary = "Pops the first element from one of multiple lists. Blocks until an element is "
                  "available otherwise. Deletes the list if the last element was popped.",
-      .syntax = "timeout numkeys key [key ...] <LEFT|RIGHT> [COUNT count]" },
+      .syntax = "timeout:double numkeys:int key... where=<LEFT|RIGHT> [COUNT count:int]" },
     { .name = NULL },
 };
