@@ -121,6 +121,7 @@ $(OUT)/crash-tests: $(CRASH_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT
 	$(LINK_TESTS)
 $(OUT)/preload_%.so: tests/crash/preload_%.c $(OUT)/obj/flags | build/.deps-test
 	$(call say,CC)$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -shared -pthread -Isrc $< -ldl -o $@
+$(OUT)/preload_powerloss.so: $(wildcard tests/crash/powerloss_*.[ch])
 build/fuzz/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(OUT)/libkv.a | build/.deps-test
 	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
 $(OUT)/bench/%: $(OUT)/obj/utils/bench/%.o $(OUT)/libkv.a

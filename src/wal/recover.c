@@ -10,6 +10,7 @@
  * FAILURE     Nothing is written here. Without memory nothing is decided. */
 #include "wal/recover.h"
 #include "wal/walk.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -174,6 +175,9 @@ static int add_evidence(struct judge *j, unsigned *in)
     *in &= ~(unsigned)WAL_IN_MISSING;
     *in |= missing ? WAL_IN_MISSING : 0;
     *in |= e->zero ? WAL_IN_ZERO : 0;
+    if (seeded_bug("wal.bug_proofs_ignored")) {
+        return 0;
+    }
     *in |= e->synced >= at.seq ? WAL_IN_SYNCED : 0;
     *in |= e->proven >= at.seq || passed || named ? WAL_IN_PROVEN : 0;
     *in |= e->error ? WAL_IN_ERROR : 0;

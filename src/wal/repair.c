@@ -1,14 +1,15 @@
 /* repair.c -- The only writes of recovery: the accepted tail once more, zeros behind the end, and
- * copies of damaged files. SPDX-License-Identifier: BSD-3-Clause
+ * copies of damaged files.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY         After a failed barrier a batch may be readable and yet be lost by the next power cut.
  *             Nobody was told of it, but everybody will see it now: so it is written and synced
- *             again first. What follows the end goes, so that nothing of it is ever taken for the
- *             continuation of what will be written there.
+ *             again first, as are the names it is found by. What follows the end goes, so that
+ *             nothing of it is ever taken for the continuation of what will be written there.
  * THREADS     One, before the log's own threads run.
  * INVARIANTS  Each step repeats with the same result: the tail is rewritten with the same bytes,
- * the zeros take nothing that was accepted, copies get their name when they are complete. FAILURE
- * -errno; the next start does it all again. */
+ *             the zeros take nothing that was accepted, copies get their name when complete.
+ * FAILURE     -errno; the next start does it all again. */
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/io.h"
@@ -18,8 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
-
-#define COPY_BYTES ((size_t)1 << 20)
 
 static int open_for_writing(const struct wal_history_info *h, uint64_t number)
 {
@@ -71,8 +70,11 @@ static int rewrite_segment(struct wal_walk *w, const struct wal_mark *to)
 static int rewrite_tail(struct wal_recovery *r)
 {
     struct wal_walk w;
-    wal_walk_begin(&w, &r->history[r->last], r->from, r->how, NULL);
     int err = 0;
+    if (seeded_bug("wal.bug_tail_not_rewritten")) {
+        return 0;
+    }
+    wal_walk_begin(&w, &r->history[r->last], r->from, r->how, NULL);
     while (err == 0 && (w.at.segment != r->at.segment || w.at.offset != r->at.offset)) {
         err = rewrite_segment(&w, &r->at);
     }
@@ -198,15 +200,29 @@ static int set_aside(const struct wal_recovery *r, const char *dir)
     return err;
 }
 
+/* The last process may have been killed between a rename and the sync of its directory: CURRENT and
+ * the segments are seen, but not yet there for sure. */
+static int sync_names(const struct wal_recovery *r, const char *dir)
+{
+    if (seeded_bug("wal.bug_names_not_synced")) {
+        return 0;
+    }
+    int err = io_fsync_dir(r->history[r->last].path);
+    return err == 0 ? io_fsync_dir(dir) : err;
+}
+
 int wal_recovery_repair(struct wal_recovery *r, const char *dir, bool fork)
 {
-    int err = rewrite_tail(r);
+    int err = sync_names(r, dir);
+    if (err == 0) {
+        err = rewrite_tail(r);
+    }
     if (err == 0 && r->forced) {
         err = set_aside(r, dir);
     }
     (void)fault("wal.repair");
     /* Behind a fork nothing of this history is read or written any more: what is there stays. */
-    if (err == 0 && !fork) {
+    if (err == 0 && !fork && !seeded_bug("wal.bug_remains_kept")) {
         err = zero_rest(r);
     }
     return err;

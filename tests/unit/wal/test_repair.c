@@ -196,6 +196,7 @@ START_TEST(test_rewriting_fails)
     } faults[] = { { "io.write=enospc", -ENOSPC },
                    { "io.fsync=eio", -EIO },
                    { "io.open=eio", -EIO },
+                   { "io.fsync_dir=eio", -EIO },
                    { "wal.read=eio:0:0", -EIO } };
     for (unsigned i = 0; i < countof(faults); i++) {
         struct wal_recovery *r = open_log(b, &cached);
