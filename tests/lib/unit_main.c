@@ -154,8 +154,13 @@ const char *unit_tmpdir(void)
     static unsigned serial;
     ck_assert_uint_lt(serial, TMPDIRS_MAX);
     char *path = given[serial];
-    snprintf(path, sizeof given[0], "%s/%ld-%u", tmp_root, (long)getpid(), serial);
-    ck_assert_msg(mkdir(path, 0700) == 0, "mkdir %s: %s", path, strerror(errno));
+    int rc;
+    unsigned life = 0; /* the kernel gives a process id again after a while */
+    do {
+        snprintf(path, sizeof given[0], "%s/%ld-%u.%u", tmp_root, (long)getpid(), serial, life++);
+        rc = mkdir(path, 0700);
+    } while (rc != 0 && errno == EEXIST);
+    ck_assert_msg(rc == 0, "mkdir %s: %s", path, strerror(errno));
     serial++;
     return path;
 }
