@@ -232,24 +232,11 @@ struct entry *key_set_string(struct call *c, const struct key *k, struct slice v
     return after_set(c, k, e, is_new);
 }
 
+/* Copies, whatever the size: the bytes are still needed after the handler (the log, the slow log,
+ * MONITOR), and once the entry owned them any other client could free them as soon as the shard is
+ * unlocked. */
 struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi, bool keep_expire)
 {
-    if (unlikely(c->in->req != NULL && c->argv[argi].n >= 32768)) {
-        /* The log needs the bytes too: they are serialized before the buffer changes hands. */
-        struct slice v = c->argv[argi];
-        char *big = c->in->t->w->x->wal == NULL || c->flags & CALL_REPLAY
-                        ? request_take_big(c->in->req, argi)
-                        : NULL;
-        if (big != NULL) {
-            bool is_new = before_set(c, k);
-            struct entry *e =
-                shard_set_string_owned(shard_of(c, k), c->db, k, big, v.n, keep_expire);
-            if (e == NULL) {
-                mem_free(big);
-            }
-            return after_set(c, k, e, is_new);
-        }
-    }
     return key_set_string(c, k, c->argv[argi], STRING_AUTO, keep_expire);
 }
 
