@@ -115,10 +115,12 @@ $(OUT)/kv-wal: $(OUT)/obj/utils/kv-wal.o $(OUT)/libkv.a
 LINK_TESTS = $(call say,LINK)$(CC) $(ALL_LDFLAGS) $(filter %.o,$^) $(OUT)/libkv.a $(CHECK_LIBS) $(LIBS) -o $@
 $(OUT)/unit-tests: $(UNIT_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a
 	$(LINK_TESTS)
-$(OUT)/integration-tests: $(INTEGRATION_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS))
+$(OUT)/integration-tests: $(INTEGRATION_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS)) | build/peers/redis
 	$(LINK_TESTS) -lhiredis
-$(OUT)/crash-tests: $(CRASH_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS)) $(PRELOADS)
+$(OUT)/crash-tests: $(CRASH_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT)/,$(PROGRAMS)) $(PRELOADS) | build/peers/redis
 	$(LINK_TESTS)
+build/peers/redis: | build/.deps-test
+	deps/peers.sh redis
 $(OUT)/preload_%.so: tests/crash/preload_%.c $(OUT)/obj/flags | build/.deps-test
 	$(call say,CC)$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -shared -pthread -Isrc $< -ldl -o $@
 $(OUT)/preload_powerloss.so: $(wildcard tests/crash/powerloss_*.[ch])

@@ -47,7 +47,6 @@ run_compat() {
 }
 
 run_program() { # name
-    [ "$1" != integration ] || deps/peers.sh redis || return 1 # what kv is compared with
     "$make" --no-print-directory V="$variant" "$out/$1-tests" || return 1
     if [ -n "${ONE-}" ]; then
         "$out/$1-tests" --has "$ONE" || return 3
