@@ -12,15 +12,12 @@ listening_inode() {
 
 # The process that has this socket open ("name (pid)"); only root sees those of other users.
 holder() {
-    for fd in /proc/[0-9]*/fd/*; do
-        if [ "$(readlink "$fd" 2>/dev/null)" = "socket:[$1]" ]; then
-            pid=${fd#/proc/}
-            pid=${pid%%/*}
-            echo "$(cat "/proc/$pid/comm") (pid $pid)"
-            return
-        fi
-    done
-    echo "a process of another user"
+    pid=$(find /proc/[0-9]*/fd -maxdepth 1 -lname "socket:\[$1\]" 2>/dev/null | head -n 1 | cut -d / -f 3)
+    if [ -n "$pid" ]; then
+        echo "$(cat "/proc/$pid/comm") (pid $pid)"
+    else
+        echo "a process of another user"
+    fi
 }
 
 case "$port" in
