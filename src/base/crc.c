@@ -110,6 +110,13 @@ __attribute__((target("sse4.2,pclmul"))) static inline uint64_t shifted(uint64_t
     return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
 }
 
+static inline uint32_t load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
 __attribute__((target("sse4.2,pclmul"))) static uint32_t crc32c_sse42(uint32_t crc,
                                                                       const uint8_t *p, size_t n)
 {
@@ -127,7 +134,11 @@ __attribute__((target("sse4.2,pclmul"))) static uint32_t crc32c_sse42(uint32_t c
         a = _mm_crc32_u64(a, load64(p));
     }
     uint32_t last = (uint32_t)a;
-    for (; n > 0; n--) {
+    if ((n & 4) != 0) {
+        last = _mm_crc32_u32(last, load32(p));
+        p += 4;
+    }
+    for (n &= 3; n > 0; n--) {
         last = _mm_crc32_u8(last, *p++);
     }
     return ~last;

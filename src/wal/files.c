@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 #define READY_TARGET 2
-#define ZERO_BYTES   ((size_t)256 * 1024) /* one write; between two of them others get the disk */
-#define PACE_US      2000                 /* pause between them while there is a file in reserve */
+#define ZERO_BYTES   ((size_t)128 * 1024) /* one write; between two of them others get the disk */
+#define PACE_US      4000                 /* pause between them while there is no hurry */
 #define RETRY_US     200000               /* after a failure */
 
 /* ---- Names ---- */
@@ -60,13 +60,15 @@ static int enough_space(const char *dir, uint64_t bytes)
     return (uint64_t)fs.f_bavail * fs.f_frsize >= bytes ? 0 : -ENOSPC;
 }
 
-/* Is the file wanted at once? */
+/* Zeros at full speed delay every barrier. There is no hurry while a file is in reserve or half of
+ * the current one is free: a log that grows faster than zeros at leisure soon gets below that. */
 static bool urgent(struct wal *w)
 {
     lock_acquire(&w->files);
-    bool yes = w->nready == 0 || w->need_bytes != 0;
+    bool waited_for = w->need_bytes != 0, reserve = w->nready > 0;
     lock_release(&w->files);
-    return yes;
+    return waited_for || (!reserve && atomic_load_explicit(&w->room_current, memory_order_relaxed) <
+                                          w->cfg.segment_bytes / 2);
 }
 
 static int write_zeros(struct wal *w, int fd, uint64_t from, uint64_t to)

@@ -54,7 +54,7 @@ static struct wal *open_log(bool buffered, enum wal_sync sync)
         .producers = PRODUCERS_MAX,
         .depth = 2,
         .segment_bytes = 64 << 20,
-        .queue_bytes = 64 << 20,
+        .queue_bytes = 2 << 20,
         .buffered = buffered,
         .wake = on_wake,
         .wake_arg = producers,
