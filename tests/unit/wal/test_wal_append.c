@@ -155,6 +155,7 @@ static void *producer_main(void *arg)
         }
         if (crowd.waiting && !rig_wait_gate(&crowd.r, p, gate, 20)) {
             atomic_fetch_add(&crowd.lost, 1);
+            return NULL;
         }
     }
     wal_announce(crowd.r.w, p);
