@@ -76,7 +76,7 @@ int64_t shard_next_due(const struct shard *s)
     return relaxed_get(s->next_due);
 }
 
-void expire_recompute(struct shard *s)
+static void recompute(struct shard *s)
 {
     int64_t due = INT64_MAX;
     unsigned used = atomic_load_explicit(&s->ks->dbs_used, memory_order_acquire);
@@ -96,13 +96,20 @@ static void top_changed(struct shard *s, int64_t before, int64_t after)
     if (after <= due) {
         relaxed_set(s->next_due, after);
     } else if (before == due) {
-        expire_recompute(s);
+        recompute(s);
     }
 }
 
 static inline int64_t top_of(const struct table *t)
 {
     return table_expires(t) > 0 ? t->expire[0].when : INT64_MAX;
+}
+
+void expire_detached(struct shard *s, const struct table *t)
+{
+    if (table_expires(t) > 0 && t->expire[0].when == shard_next_due(s)) {
+        recompute(s);
+    }
 }
 
 struct entry *shard_first_due(struct shard *s, int64_t now_ms, unsigned *db)

@@ -168,6 +168,9 @@ void keyspace_unlock_many(struct keyspace *ks, const uint32_t *index, unsigned n
 size_t keyspace_count(const struct keyspace *ks, unsigned db)
 {
     size_t n = 0;
+    if (atomic_load_explicit(&ks->dbs[db], memory_order_acquire) == NULL) {
+        return 0;
+    }
     for (unsigned i = 0; i < ks->cfg.shards; i++) {
         n += shard_count(&ks->shards[i], db);
     }
@@ -205,24 +208,30 @@ static void assert_all_held(struct keyspace *ks unused_arg)
     }
 }
 
+/* Takes one database away from all shards; its keys are still there for tables_release(). */
+static struct table *detach(struct keyspace *ks, unsigned db)
+{
+    struct table *all = relaxed_get(ks->dbs[db]);
+    atomic_store_explicit(&ks->dbs[db], NULL, memory_order_release);
+    for (unsigned i = 0; all != NULL && i < ks->cfg.shards; i++) {
+        expire_detached(&ks->shards[i], &all[i]);
+    }
+    return all;
+}
+
 size_t keyspace_flush(struct keyspace *ks, int db, bool async)
 {
     assert_all_held(ks);
-    unsigned first = db < 0 ? 0 : (unsigned)db, last = db < 0 ? ks->cfg.databases : first + 1;
-    must(last <= ks->cfg.databases);
+    unsigned first = db < 0 ? 0 : (unsigned)db, end = db < 0 ? ks->cfg.databases : first + 1;
+    must(end <= ks->cfg.databases);
     size_t total = 0;
-    for (unsigned i = first; i < last; i++) {
-        struct table *all = relaxed_get(ks->dbs[i]);
-        if (all == NULL) {
-            continue;
-        }
+    for (unsigned i = first; i < end; i++) {
         size_t n = keyspace_count(ks, i);
+        struct table *all = detach(ks, i);
+        if (all != NULL) {
+            tables_release(ks, all, n, async);
+        }
         total += n;
-        atomic_store_explicit(&ks->dbs[i], NULL, memory_order_release);
-        tables_release(ks, all, n, async);
-    }
-    for (unsigned i = 0; i < ks->cfg.shards; i++) {
-        expire_recompute(&ks->shards[i]);
     }
     return total;
 }

@@ -5,8 +5,8 @@
  *            entry.
  *
  * THREADS    Any thread. Every function on a shard, its tables or entries needs that shard's lock
- *            (or an exclusive section), except those marked UNLOCKED (they only prefetch or read
- *            relaxed counters).
+ *            (or an exclusive section), except those marked UNLOCKED: they only prefetch or read
+ *            relaxed counters, and are for threads that cfg.retire waits for.
  *
  * LOCKS      Shard lock: RANK_SHARD, ascending shard index, each once: keyspace_lock_many().
  *

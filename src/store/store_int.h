@@ -362,7 +362,7 @@ void expire_add(struct shard *s, struct table *t, struct entry *e); /* e has its
 void expire_remove(struct shard *s, struct table *t, struct entry *e);
 void expire_change(struct shard *s, struct table *t, struct entry *e, int64_t when);
 void expire_moved(struct table *t, struct entry *e); /* e took the place of another address */
-void expire_recompute(struct shard *s);              /* next_due, after a table came or went */
+void expire_detached(struct shard *s, const struct table *t); /* t is no longer in ks->dbs */
 void expire_check(struct shard *s, const struct table *t);
 
 /* ================= Shards and keyspace ================= */
