@@ -220,6 +220,17 @@ START_TEST(test_cuts_heal)
     ck_assert_uint_eq(quicklist_chunks(ql), 2); /* 3 1 joined, 4 */
     sound(ql);
     quicklist_free(ql);
+    /* A cut that leaves something of two chunks: the first of them joins the one before it. */
+    ql = quicklist_new(8);
+    for (int i = 0; i < 24; i++) {
+        ok(quicklist_push(ql, QL_TAIL, S("x")));
+    }
+    ck_assert_uint_eq(quicklist_delete(ql, 1, 7), 7);
+    ck_assert_uint_eq(quicklist_chunks(ql), 3); /* 1 8 8 */
+    ck_assert_uint_eq(quicklist_delete(ql, 3, 10), 10);
+    ck_assert_uint_eq(quicklist_chunks(ql), 2); /* 1 2 joined, 4 */
+    sound(ql);
+    quicklist_free(ql);
     /* What is left of a chunk takes no more memory than it needs. */
     ql = quicklist_new(-2);
     while (quicklist_bytes(ql) < 8192) {
