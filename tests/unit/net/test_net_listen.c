@@ -215,6 +215,26 @@ START_TEST(change_of_port)
 }
 END_TEST
 
+struct applied {
+    struct message m;
+    atomic_uint done;
+};
+
+static void applied_here(struct reactor *r, struct message *m)
+{
+    (void)r;
+    atomic_store(&container_of(m, struct applied, m)->done, 1);
+}
+
+/* What comes to a retired socket between its last accept and its close is reset: a test connects
+ * when reactor 0 has done the change. */
+static void wait_applied(struct fixture *f)
+{
+    struct applied a = { .m.run = applied_here };
+    reactor_post(net_reactor(f->net, 0), &a.m);
+    wait_uint(&a.done, 1);
+}
+
 START_TEST(change_of_addresses_on_one_port)
 {
     static const char *const any[] = { "*" }, *const one[] = { "127.0.0.1" };
@@ -228,6 +248,7 @@ START_TEST(change_of_addresses_on_one_port)
         cfg.nbind = i % 3 == 2 ? 2 : 1;
         ck_assert_msg(net_set_listen(f->net, &cfg, &error) == 0, "%u: %.*s", i, (int)error.n,
                       error.p);
+        wait_applied(f);
         struct client *c = client_connect((uint16_t)f->port);
         client_expect(c, "+PONG", "PING");
         client_close(c);
