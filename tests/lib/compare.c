@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "unit.h"
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@
 #define CONNECTIONS_MAX 16
 #define REPORT_MAX      20 /* differences told in full */
 #define QUIET_MS        100
-#define LINE_SHOWN      400 /* characters of a reply in a report */
+#define BLOCK_MS        2000 /* at most: what is sent to a blocked connection changes nothing */
+#define LINE_SHOWN      400  /* characters of a reply in a report */
 #define EVENT_PATTERN   "__keyevent@*"
 #define NOT_EXPECTED    "not what the line says"
 #define BARRIER         "__keyevent@barrier"
@@ -25,6 +27,7 @@ struct side {
     const char *name;
     const struct server *server;
     struct client *listener;
+    struct client *watcher; /* asks how many clients are blocked */
     struct client *at[CONNECTIONS_MAX];
 };
 
@@ -220,6 +223,7 @@ static void empty_and_listen(struct run *r)
     for (unsigned i = 0; i < 2; i++) {
         client_expect(sides[i]->at[0], "+OK", "FLUSHALL");
         listen_to_events(sides[i]);
+        sides[i]->watcher = server_connect(sides[i]->server);
     }
 }
 
@@ -232,6 +236,8 @@ static void close_run(struct run *r)
     }
     client_close(r->kv.listener);
     client_close(r->redis.listener);
+    client_close(r->kv.watcher);
+    client_close(r->redis.watcher);
 }
 
 /* ---- Events ---- */
@@ -359,6 +365,30 @@ static void send_both(struct run *r, unsigned at, const char *command)
     ck_assert_msg(fine, "line %u: %s: connection lost", r->number, r->line);
 }
 
+static int64_t blocked_clients(const struct side *s)
+{
+    const char *at = strstr(client_ask(s->watcher, "INFO clients")->text, "blocked_clients:");
+    ck_assert_ptr_nonnull(at);
+    return strtoll(at + strlen("blocked_clients:"), NULL, 10);
+}
+
+/* Sends a command that is to block, and waits until it does (or has answered): what the next line
+ * does on another connection then meets a client that waits, on both servers. */
+static void send_blocking(struct run *r, unsigned at, const char *command)
+{
+    const struct side *sides[] = { &r->kv, &r->redis };
+    int64_t before[] = { blocked_clients(sides[0]), blocked_clients(sides[1]) };
+    send_both(r, at, command);
+    for (unsigned i = 0; i < 2; i++) {
+        struct pollfd reply = { .fd = client_fd(sides[i]->at[at]), .events = POLLIN };
+        for (unsigned ms = 0;
+             ms < BLOCK_MS && poll(&reply, 1, 1) == 0 && blocked_clients(sides[i]) == before[i];
+             ms++) {
+        }
+    }
+    r->conn[at].busy = true;
+}
+
 static void run_directive(struct run *r, unsigned at, const char *word)
 {
     if (strcmp(word, "close") == 0) {
@@ -391,8 +421,7 @@ static void run_line(struct run *r)
         return;
     }
     if (*at == '&') {
-        send_both(r, k, at + 1);
-        r->conn[k].busy = true;
+        send_blocking(r, k, at + 1);
         return;
     }
     if (*at == '<') {

@@ -34,7 +34,7 @@
  *   => line    what kv must answer, as resp_line() writes it, whatever redis answers: for what
  *              changed after 7.0.15; events are not compared then
  * or, after @name:
- *   &command   is sent and not read (it blocks)
+ *   &command   is sent and not read: it blocks; the next line waits until it does
  *   <          reads one reply or push and compares it (may follow ~normalisers)
  *   !quiet     nothing may arrive here within 100 ms
  *   !close     closes the connection
