@@ -120,7 +120,7 @@ static void cmd_pexpireat(struct call *c)
 
 static void ttl_call(struct call *c, bool seconds, bool relative)
 {
-    const struct entry *e = key_peek(c, &c->keys[0]);
+    const struct entry *e = key_look(c, &c->keys[0], true);
     if (e == NULL || entry_expire(e) < 0) {
         reply_int(c, e == NULL ? -2 : -1);
         return;

@@ -28,7 +28,7 @@ static void cmd_exists(struct call *c)
 {
     int64_t n = 0;
     for (unsigned i = 0; i < c->nkeys; i++) {
-        n += key_peek(c, &c->keys[i]) != NULL;
+        n += key_look(c, &c->keys[i], true) != NULL;
     }
     reply_int(c, n);
 }
@@ -44,7 +44,7 @@ static void cmd_touch(struct call *c)
 
 static void cmd_type(struct call *c)
 {
-    const struct entry *e = key_peek(c, &c->keys[0]);
+    const struct entry *e = key_look(c, &c->keys[0], true);
     reply_simple(c, e != NULL ? obj_type_name(entry_type(e)) : "none");
 }
 
@@ -156,7 +156,7 @@ static void cmd_copy(struct call *c)
         reply_error(c, "ERR source and destination objects are the same");
         return;
     }
-    if (key_write(c, from) == NULL || (write_in(c, db, to) != NULL && !replace)) {
+    if (key_read(c, from) == NULL || (write_in(c, db, to) != NULL && !replace)) {
         reply_int(c, 0);
         return;
     }
@@ -176,7 +176,7 @@ static void cmd_copy(struct call *c)
 
 static void cmd_object_encoding(struct call *c)
 {
-    const struct entry *e = key_peek(c, &c->keys[0]);
+    const struct entry *e = key_look(c, &c->keys[0], false);
     if (e == NULL) {
         reply_null(c);
     } else {
@@ -186,7 +186,7 @@ static void cmd_object_encoding(struct call *c)
 
 static void cmd_object_refcount(struct call *c)
 {
-    if (key_peek(c, &c->keys[0]) == NULL) {
+    if (key_look(c, &c->keys[0], false) == NULL) {
         reply_null(c);
     } else {
         reply_int(c, 1);
@@ -195,7 +195,7 @@ static void cmd_object_refcount(struct call *c)
 
 static void cmd_object_idletime(struct call *c)
 {
-    const struct entry *e = key_peek(c, &c->keys[0]);
+    const struct entry *e = key_look(c, &c->keys[0], false);
     if (e == NULL) {
         reply_null(c);
     } else if (POLICY_IS_LFU(option_int(&exec_options(c->x)->maxmemory_policy))) {
@@ -209,7 +209,7 @@ static void cmd_object_idletime(struct call *c)
 
 static void cmd_object_freq(struct call *c)
 {
-    const struct entry *e = key_peek(c, &c->keys[0]);
+    const struct entry *e = key_look(c, &c->keys[0], false);
     if (e == NULL) {
         reply_null(c);
     } else if (!POLICY_IS_LFU(option_int(&exec_options(c->x)->maxmemory_policy))) {

@@ -17,6 +17,11 @@ static int list_fill(struct call *c)
     return (int)option_int(&exec_options(c->x)->list_max_listpack_size);
 }
 
+struct quicklist *list_new(struct call *c)
+{
+    return quicklist_new(list_fill(c));
+}
+
 /* A list goes back to "listpack" only when it is well below the limit, so that it does not change
  * its name at each push and pop. */
 #define LISTPACK_AGAIN_BYTES 4096
@@ -39,7 +44,7 @@ static struct entry *list_make(struct call *c, const struct key *k)
     if (!key_is(c, e, OBJ_LIST)) {
         return NULL;
     }
-    return e != NULL ? e : key_add(c, k, OBJ_LIST, ENC_LISTPACK, quicklist_new(list_fill(c)));
+    return e != NULL ? e : key_add(c, k, OBJ_LIST, ENC_LISTPACK, list_new(c));
 }
 
 /* The live list at k for writing. False: replied, or there is none (*e NULL). */

@@ -8,7 +8,8 @@
 #include "ds/quicklist.h"
 
 struct quicklist *list_of(const struct entry *e);
-void list_settle(struct entry *e); /* encoding name after a change */
+struct quicklist *list_new(struct call *c); /* an empty one with chunks as configured */
+void list_settle(struct entry *e);          /* encoding name after a change */
 void list_shrunk(
     struct call *c, const struct key *k,
     struct entry *e); /* elements were taken: deletes an empty list, or tells of the change */

@@ -134,19 +134,32 @@ struct entry *key_peek(struct call *c, const struct key *k)
     return e;
 }
 
-struct entry *key_read(struct call *c, const struct key *k)
+/* Counts what a lookup found. */
+static void key_counted(struct call *c, const struct key *k, const struct entry *e, bool miss_event)
+{
+    if (e != NULL) {
+        counter_add(&c->in->w->hits, 1);
+        return;
+    }
+    counter_add(&c->in->w->misses, 1);
+    if (miss_event) {
+        notify(c, NOTIFY_KEY_MISS, "keymiss", k);
+    }
+}
+
+struct entry *key_look(struct call *c, const struct key *k, bool miss_event)
 {
     struct entry *e = key_peek(c, k);
-    if (unlikely(c->flags & CALL_REPLAY)) {
-        return e;
+    if (likely(!(c->flags & CALL_REPLAY))) {
+        key_counted(c, k, e, miss_event);
     }
-    if (e == NULL) {
-        counter_add(&c->in->w->misses, 1);
-        notify(c, NOTIFY_KEY_MISS, "keymiss", k);
-        return NULL;
-    }
-    counter_add(&c->in->w->hits, 1);
-    if (c->session == NULL || !c->session->no_touch) {
+    return e;
+}
+
+struct entry *key_read(struct call *c, const struct key *k)
+{
+    struct entry *e = key_look(c, k, true);
+    if (e != NULL && !(c->flags & CALL_REPLAY) && (c->session == NULL || !c->session->no_touch)) {
         clock_touch(c, e);
     }
     return e;
@@ -254,6 +267,21 @@ struct entry *key_add(struct call *c, const struct key *k, enum obj_type t, enum
     clock_init_entry(c, e);
     key_changed(c, k);
     created(c, k);
+    return e;
+}
+
+struct entry *key_replace(struct call *c, const struct key *k, enum obj_type t, enum obj_enc enc,
+                          void *ptr)
+{
+    struct entry *e = key_write(c, k);
+    if (e == NULL) {
+        return key_add(c, k, t, enc, ptr);
+    }
+    shard_delete(shard_of(c, k), c->db, e);
+    e = shard_add_object(shard_of(c, k), c->db, k, t, enc, ptr);
+    clock_init_entry(c, e);
+    key_changed(c, k);
+    key_ready(c, k);
     return e;
 }
 

@@ -250,9 +250,11 @@ struct key call_key(struct call *c, struct slice s); /* hash of an undeclared ke
  * NO-TOUCH). An expired entry is NULL; nothing is deleted (except while DEBUG SET-ACTIVE-EXPIRE is
  * 0). */
 struct entry *key_read(struct call *c, const struct key *k);
-struct entry *key_peek(struct call *c,
-                       const struct key *k); /* the same without counting or touching: EXISTS-like,
-                                                OBJECT, TTL, TYPE */
+/* The same without touching the access clock: EXISTS, TYPE, TTL. miss_event false: a miss is
+ * counted but tells nobody (OBJECT). */
+struct entry *key_look(struct call *c, const struct key *k, bool miss_event);
+/* The same without counting or touching: DEBUG, MEMORY, and what a handler looks at again. */
+struct entry *key_peek(struct call *c, const struct key *k);
 /* For a command that may change k: an expired entry is deleted first, with its event and DEL
  * effect. No hit or miss counted. */
 struct entry *key_write(struct call *c, const struct key *k);
@@ -268,6 +270,9 @@ struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi,
 struct entry *key_set_int(struct call *c, const struct key *k, int64_t v, bool keep_expire);
 struct entry *key_add(struct call *c, const struct key *k, enum obj_type t, enum obj_enc enc,
                       void *ptr); /* a new key; wakes blocked clients */
+/* The same whatever k holds: the old value and its expiry go, without an event for them. */
+struct entry *key_replace(struct call *c, const struct key *k, enum obj_type t, enum obj_enc enc,
+                          void *ptr);
 bool key_delete(
     struct call *c,
     const struct key *k); /* live entry deleted? (an expired one too, answering false) */
