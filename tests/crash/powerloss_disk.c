@@ -480,7 +480,7 @@ void disk_synced(struct disk *d, uint64_t ino, disk_op upto)
         while (k > 0 && s->v[k - 1].op > upto) {
             k--;
         }
-        if (k == 0 || settle(s, k - 1)) {
+        if (k == 0 || s->v[k - 1].op <= n->failed || settle(s, k - 1)) {
             n->sector[kept++] = *s;
         }
     }
@@ -494,6 +494,11 @@ void disk_synced(struct disk *d, uint64_t ino, disk_op upto)
         }
     }
     n->size_ops = kept;
+}
+
+void disk_sync_failed(struct disk *d, uint64_t ino, disk_op upto)
+{
+    find_sure(d, ino)->failed = upto;
 }
 
 /* ---- The crash ---- */
@@ -638,6 +643,7 @@ void disk_free(struct disk *d)
 {
     for (size_t i = 0; i < d->nodes; i++) {
         struct node *n = d->node[i];
+        n->failed = 0;
         disk_synced(d, n->ino, d->last);
         for (size_t k = 0; k < n->entries; k++) {
             free(n->entry[k].name);

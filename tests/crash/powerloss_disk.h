@@ -46,6 +46,9 @@ void disk_write_synced(struct disk *d, uint64_t ino, disk_op op);
 /* Everything up to `upto` is durable: fsync, of a directory too. Take disk_now() when it begins. */
 disk_op disk_now(const struct disk *d);
 void disk_synced(struct disk *d, uint64_t ino, disk_op upto);
+/* A sync that failed: what it was for is not durable, and no later sync makes it so (the kernel may
+ * have dropped it and called it clean). */
+void disk_sync_failed(struct disk *d, uint64_t ino, disk_op upto);
 
 /* The power fails. The real tree becomes what the seed leaves of it. */
 void disk_crash(struct disk *d, uint64_t seed);

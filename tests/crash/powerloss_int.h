@@ -42,6 +42,7 @@ struct node {
     size_t entries;
     struct dir_op *dir_op;
     size_t dir_ops;
+    disk_op failed; /* writes up to here that are unsynced stay so */
 };
 struct disk {
     char *root, *attic;

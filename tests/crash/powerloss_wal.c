@@ -238,7 +238,7 @@ __attribute__((constructor)) static void be_a_life(void)
     fault_arm_env();
     log_set_level(LOG_NOTHING_);
     me.life = (unsigned)atoi(life);
-    me.seed = strtoull(getenv("KV_POWERLOSS_SEED"), NULL, 0);
+    me.seed = strtoull(getenv("KV_LIFE_SEED"), NULL, 0);
     int fd = open(getenv("KV_LIFE_SHARED"), O_RDWR | O_CLOEXEC);
     me.shared = mmap(NULL, sizeof *me.shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     ENSURE(me.shared != MAP_FAILED, "shared memory");
@@ -304,10 +304,11 @@ static int run_life(struct run *r, unsigned life, uint64_t after, bool killed, u
         setenv("KV_LIFE_SHARED", r->shared, 1);
         setenv("KV_LIFE_MODE", r->mode, 1);
         put("KV_LIFE", life);
-        put("KV_POWERLOSS_AFTER", after);
-        put("KV_POWERLOSS_SEED", seed);
-        put("KV_POWERLOSS_KILL", killed);
-        put("KV_POWERLOSS_DELAY", 300);
+        put("KV_LIFE_SEED", seed);
+        char plan[200];
+        snprintf(plan, sizeof plan, "after=%llu seed=%llu kill=%d delay=300",
+                 (unsigned long long)after, (unsigned long long)seed, killed);
+        setenv("KV_POWERLOSS_PLAN", plan, 1);
         int fd = open(r->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         dup2(fd, 2);
         execl("/proc/self/exe", "life", (char *)NULL);

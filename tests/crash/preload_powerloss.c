@@ -3,22 +3,28 @@
  *
  * WHY         A kill leaves the page cache; a power loss does not. Everything the process changes
  *             below one directory goes through powerloss_disk.c, which knows what was synced.
- * USE         KV_POWERLOSS_DIR    the directory (must exist); without it the shim does nothing
- *             KV_POWERLOSS_AFTER  the power fails after this many I/O calls; 0 or absent: never
- *             KV_POWERLOSS_KILL   1: the process is killed then, and the power stays: what is
- *                                 unsynced is still there for the next process, and still unsynced
- *             KV_POWERLOSS_SEED   what survives of everything unsynced, and the delays
- *             KV_POWERLOSS_DELAY  upper bound in microseconds of a random delay inside each
- * barrier, so that several are in flight KV_POWERLOSS_COUNT  file that gets the number of I/O calls
- * at a normal exit The process ends with status 99 when the power fails. powerloss_set_hook() names
- * a function that is called just before (what was published by then). COUNTED     Each call that
- * changes the disk; a barrier counts when it begins to be in flight (for an O_DSYNC write: it is
- * written but not durable) and when it is done. COVERED     open creat write pwrite fsync fdatasync
- * ftruncate truncate rename unlink mkdir rmdir dup fcntl close. Any other way to change a file
- * below the directory aborts: shared mappings, vectored writes, sendfile, splice, copy_file_range,
- * fallocate, links, stdio streams, io_uring, direct system calls. THREADS     Any. One lock around
- * model and real call; delays are outside of it. A crash keeps the lock for ever. Real barriers are
- * not issued (the model is the disk), so it is fast. */
+ * USE         KV_POWERLOSS_DIR is the directory (must exist); without it the shim does nothing.
+ *             KV_POWERLOSS_PLAN is "name=number ...", in any order, 0 where a name is absent:
+ *               after  the power fails after this many I/O calls; 0: never. Status 99
+ *               kill   1: the process is killed then, and the power stays: what is unsynced is
+ *                      still there for the next process, and still unsynced. Status 98
+ *               seed   what survives of everything unsynced, and the delays
+ *               delay  upper bound in microseconds of a random delay inside each barrier, so that
+ *                      several are in flight
+ *               fail   this barrier fails, once, with EIO; later ones are done before it
+ *               exit   1: the power fails when the process ends by itself, whatever its status
+ *             KV_POWERLOSS_COUNT is a file that gets, when it ends by itself, the number of I/O
+ *             calls and that of barriers.
+ *             powerloss_set_hook() names a function that is called just before the power fails.
+ * COUNTED     Each call that changes the disk; a barrier counts when it begins to be in flight (for
+ *             an O_DSYNC write: it is written but not durable) and when it is done.
+ * COVERED     open creat write pwrite fsync fdatasync ftruncate truncate rename unlink mkdir rmdir
+ *             dup fcntl close. Any other way to change a file below the directory aborts: shared
+ *             mappings, vectored writes, sendfile, splice, copy_file_range, fallocate, links, stdio
+ *             streams, io_uring, direct system calls.
+ * THREADS     Any. One lock around model and real call; delays are outside of it. A crash keeps the
+ *             lock for ever. Real barriers are not issued (the model is the disk), so it is fast.
+ */
 #include "powerloss_disk.c"
 #include "powerloss_state.c"
 #include <dlfcn.h>
@@ -30,6 +36,7 @@
 #define FDS              65536
 #define STATUS_POWERLOSS 99
 #define STATUS_KILLED    98
+#define FAILS_AFTER_US   5000
 
 struct file {
     uint64_t ino; /* 0: not ours */
@@ -40,9 +47,9 @@ static struct {
     char root[4096];
     size_t root_len;
     struct disk *disk;
-    uint64_t after, calls, seed, random;
+    uint64_t after, calls, barriers, seed, random, fail;
     unsigned delay_us;
-    bool kill;
+    bool kill, loses_at_exit;
     pthread_mutex_t lock;
     struct file file[FDS];
     void (*hook)(void);
@@ -114,8 +121,20 @@ static void count_call(void)
     RAW(SYS_exit_group, shim.kill ? STATUS_KILLED : STATUS_POWERLOSS);
 }
 
-static void barrier_takes_time(void)
+/* A barrier begins; true: it is the one that fails, long after those that began later. */
+static bool barrier_begins(void)
 {
+    bool fails = ++shim.barriers == shim.fail;
+    count_call();
+    return fails;
+}
+
+static void barrier_takes_time(bool fails)
+{
+    if (fails) {
+        usleep(FAILS_AFTER_US);
+        return;
+    }
     if (shim.delay_us != 0) {
         enter();
         shim.random = mix(shim.random, shim.seed);
@@ -358,16 +377,21 @@ static ssize_t write_ours(int fd, struct file f, const void *p, size_t n, off_t 
     disk_op op = disk_before_write(shim.disk, f.ino, (uint64_t)at, n);
     long wrote = offset < 0 ? RAW(SYS_write, fd, p, n) : RAW(SYS_pwrite64, fd, p, n, offset);
     disk_after_write(shim.disk, f.ino, op, (uint64_t)at, wrote);
-    count_call();
-    leave();
-    if (f.dsync && wrote > 0) {
-        barrier_takes_time();
-        enter();
-        disk_write_synced(shim.disk, f.ino, op);
+    if (!f.dsync || wrote <= 0) {
         count_call();
         leave();
+        return result(wrote);
     }
-    return result(wrote);
+    bool fails = barrier_begins();
+    leave();
+    barrier_takes_time(fails);
+    enter();
+    if (!fails) {
+        disk_write_synced(shim.disk, f.ino, op);
+    }
+    count_call();
+    leave();
+    return result(fails ? -EIO : wrote);
 }
 
 EXPORT ssize_t write(int fd, const void *p, size_t n)
@@ -431,14 +455,18 @@ static int sync_fd(int fd, long number)
     uint64_t ino = f->ino;
     enter();
     disk_op upto = disk_now(shim.disk);
-    count_call();
+    bool fails = barrier_begins();
     leave();
-    barrier_takes_time();
+    barrier_takes_time(fails);
     enter();
-    disk_synced(shim.disk, ino, upto);
+    if (fails) {
+        disk_sync_failed(shim.disk, ino, upto);
+    } else {
+        disk_synced(shim.disk, ino, upto);
+    }
     count_call();
     leave();
-    return 0;
+    return fails ? (int)result(-EIO) : 0;
 }
 EXPORT int fsync(int fd)
 {
@@ -690,10 +718,16 @@ EXPORT void powerloss_set_hook(void (*hook)(void))
     shim.hook = hook;
 }
 
-static uint64_t number_in(const char *name)
+static uint64_t planned(const char *name)
 {
-    const char *text = getenv(name);
-    return text != NULL ? strtoull(text, NULL, 0) : 0;
+    const char *plan = getenv("KV_POWERLOSS_PLAN");
+    size_t n = strlen(name);
+    for (const char *p = plan; p != NULL && (p = strstr(p, name)) != NULL; p += n) {
+        if ((p == plan || p[-1] == ' ') && p[n] == '=') {
+            return strtoull(p + n + 1, NULL, 10);
+        }
+    }
+    return 0;
 }
 
 __attribute__((constructor(101))) static void power_on(void)
@@ -706,11 +740,13 @@ __attribute__((constructor(101))) static void power_on(void)
         disk_broken(dir, -errno);
     }
     shim.root_len = strlen(shim.root);
-    shim.after = number_in("KV_POWERLOSS_AFTER");
-    shim.seed = number_in("KV_POWERLOSS_SEED");
-    shim.delay_us = (unsigned)number_in("KV_POWERLOSS_DELAY");
+    shim.after = planned("after");
+    shim.seed = planned("seed");
+    shim.delay_us = (unsigned)planned("delay");
     shim.random = shim.seed;
-    shim.kill = number_in("KV_POWERLOSS_KILL") != 0;
+    shim.kill = planned("kill") != 0;
+    shim.fail = planned("fail");
+    shim.loses_at_exit = planned("exit") != 0;
     char attic[4200];
     snprintf(attic, sizeof attic, "%s.attic", shim.root);
     shim.disk = disk_new(shim.root, attic);
@@ -718,21 +754,42 @@ __attribute__((constructor(101))) static void power_on(void)
     shim.on = true;
 }
 
-__attribute__((destructor)) static void power_stays(void)
+/* The process ends by itself; nobody changes anything from here on. */
+static void power_stays(void)
 {
-    const char *path = getenv("KV_POWERLOSS_COUNT");
-    if (!shim.on) {
-        return;
+    enter();
+    if (shim.loses_at_exit) {
+        disk_crash(shim.disk, shim.seed);
+    } else {
+        disk_save(shim.disk);
     }
-    disk_save(shim.disk);
+    const char *path = getenv("KV_POWERLOSS_COUNT");
     if (path == NULL) {
         return;
     }
-    char text[32];
-    int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)shim.calls);
+    char text[64];
+    int n = snprintf(text, sizeof text, "%llu %llu\n", (unsigned long long)shim.calls,
+                     (unsigned long long)shim.barriers);
     long fd = RAW(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd >= 0) {
         RAW(SYS_write, fd, text, n);
         RAW(SYS_close, fd);
     }
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+    if (shim.on) {
+        power_stays();
+        shim.on = false;
+    }
+}
+
+EXPORT _Noreturn void _exit(int status)
+{
+    if (shim.on) {
+        power_stays();
+    }
+    RAW(SYS_exit_group, status);
+    __builtin_unreachable();
 }
