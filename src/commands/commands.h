@@ -20,6 +20,7 @@ extern const struct command keyspace_commands[];   /* cmd_keyspace.c */
 extern const struct command list_commands[];       /* cmd_list.c */
 extern const struct command list_block_commands[]; /* cmd_list_block.c */
 extern const struct command sort_commands[];       /* cmd_sort.c */
+extern const struct command function_commands[];   /* cmd_function.c */
 
 /* All of the above, closed by NULL. */
 extern const struct command *const command_families[];
