@@ -12,7 +12,7 @@
 #define CRASH_KILL9_H
 
 #include "base/base.h"
-#include "base/rng.h"
+#include "request.h"
 #include "server.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -131,7 +131,6 @@ void *observer_main(void *arg);
 void *subscriber_main(void *arg);
 void *flusher_main(void *arg);
 unsigned writer_db(unsigned w);
-uint64_t random_below(uint64_t *state, uint64_t n);
 
 /* After the restart: everything that was acknowledged or seen is in `d`, and nothing else. */
 void load_verify(struct load *l, struct dump *d);

@@ -27,14 +27,6 @@ void violation(struct load *l, const char *fmt, ...)
     }
 }
 
-uint64_t random_below(uint64_t *state, uint64_t n)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u; /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (z ^ (z >> 31)) % n;
-}
-
 unsigned writer_db(unsigned w)
 {
     static const unsigned db[WRITERS] = { 0, 0, 0, 0, 0, 1, 1, 5 };
@@ -58,34 +50,7 @@ void observed_op(struct load *l, unsigned w, uint64_t n)
     l->observed++;
 }
 
-/* ---- Requests ---- */
-
-struct request {
-    char bytes[16384];
-    size_t n;
-};
-
-/* One command; its words are separated by spaces. */
-static void add(struct request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void add(struct request *r, const char *fmt, ...)
-{
-    char line[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    unsigned words = 1;
-    for (const char *p = line; *p != '\0'; p++) {
-        words += *p == ' ';
-    }
-    r->n += (size_t)snprintf(r->bytes + r->n, sizeof r->bytes - r->n, "*%u\r\n", words);
-    char *rest = NULL;
-    for (char *word = strtok_r(line, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
-        r->n += (size_t)snprintf(r->bytes + r->n, sizeof r->bytes - r->n, "$%zu\r\n%s\r\n",
-                                 strlen(word), word);
-    }
-    must(r->n < sizeof r->bytes);
-}
+/* ---- Asking ---- */
 
 /* False when the connection has ended. */
 static bool next_reply(struct load *l, struct client *c, const struct resp **r)
@@ -109,7 +74,7 @@ static bool ask(struct load *l, struct client *c, const struct resp **r, const c
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     q.n = 0;
-    add(&q, "%s", line);
+    request_add(&q, "%s", line);
     return client_try_send_raw(c, q.bytes, q.n) && next_reply(l, c, r);
 }
 
@@ -117,21 +82,21 @@ static bool ask(struct load *l, struct client *c, const struct resp **r, const c
 
 static void add_multi(struct request *r, unsigned w, uint64_t n)
 {
-    add(r, "MULTI");
-    add(r, "SET m:%u %u:%" PRIu64, w, w, n);
-    add(r, "INCR mc:%u", w);
-    add(r, "RPUSH ml:%u %u:%" PRIu64, w, w, n);
-    add(r, "LTRIM ml:%u -8 -1", w);
-    add(r, "EXEC");
+    request_add(r, "MULTI");
+    request_add(r, "SET m:%u %u:%" PRIu64, w, w, n);
+    request_add(r, "INCR mc:%u", w);
+    request_add(r, "RPUSH ml:%u %u:%" PRIu64, w, w, n);
+    request_add(r, "LTRIM ml:%u -8 -1", w);
+    request_add(r, "EXEC");
 }
 
 static void add_gone(struct request *r, unsigned w, uint64_t i)
 {
     static const char *const way[] = { "DEL", "UNLINK", "GETDEL" };
     if (i >= KEEP_ONCE) {
-        add(r, "%s o:%u:%" PRIu64, way[i % 3], w, i - KEEP_ONCE);
+        request_add(r, "%s o:%u:%" PRIu64, way[i % 3], w, i - KEEP_ONCE);
     } else {
-        add(r, "DEL o:%u:none", w);
+        request_add(r, "DEL o:%u:none", w);
     }
 }
 
@@ -140,30 +105,32 @@ static void add_operation(struct request *r, struct writer *wr, uint64_t n)
     unsigned w = wr->id;
     uint64_t i = n / OPS;
     switch ((enum op)(n % OPS)) {
-    case OP_SET: add(r, "SET s:%u %u:%" PRIu64, w, w, n); break;
-    case OP_INCR: add(r, "INCR c:%u", w); break;
-    case OP_PUSH: add(r, "RPUSH l:%u %u:%" PRIu64, w, w, n); break;
-    case OP_ONCE: add(r, "SET o:%u:%" PRIu64 " %u:%" PRIu64, w, i, w, n); break;
+    case OP_SET: request_add(r, "SET s:%u %u:%" PRIu64, w, w, n); break;
+    case OP_INCR: request_add(r, "INCR c:%u", w); break;
+    case OP_PUSH: request_add(r, "RPUSH l:%u %u:%" PRIu64, w, w, n); break;
+    case OP_ONCE: request_add(r, "SET o:%u:%" PRIu64 " %u:%" PRIu64, w, i, w, n); break;
     case OP_MULTI: add_multi(r, w, n); break;
-    case OP_QUEUE: add(r, "RPUSH q:%u %u:%" PRIu64, w, w, n); break;
-    case OP_PUBLISH: add(r, "PUBLISH said %u:%" PRIu64, w, n); break;
+    case OP_QUEUE: request_add(r, "RPUSH q:%u %u:%" PRIu64, w, w, n); break;
+    case OP_PUBLISH: request_add(r, "PUBLISH said %u:%" PRIu64, w, n); break;
     case OP_SHORT:
         wr->short_ms[i] = clock_wall_ms() + 30 + (int64_t)random_below(&wr->state, 1500);
-        add(r, "SET p:%u:%" PRIu64 " %u:%" PRIu64 " PXAT %lld", w, i % KEEP_SHORT, w, n,
-            (long long)wr->short_ms[i]);
+        request_add(r, "SET p:%u:%" PRIu64 " %u:%" PRIu64 " PXAT %lld", w, i % KEEP_SHORT, w, n,
+                    (long long)wr->short_ms[i]);
         break;
-    case OP_PERSIST: add(r, "PERSIST p:%u:%" PRIu64, w, i % KEEP_SHORT); break;
-    case OP_TTL: add(r, "PEXPIREAT s:%u %lld", w, (long long)(FAR_MS + (int64_t)i)); break;
-    case OP_PAST: add(r, "SET e:%u 100 PXAT 1", w); break;
-    case OP_AFTER: add(r, "INCR e:%u", w); break;
+    case OP_PERSIST: request_add(r, "PERSIST p:%u:%" PRIu64, w, i % KEEP_SHORT); break;
+    case OP_TTL: request_add(r, "PEXPIREAT s:%u %lld", w, (long long)(FAR_MS + (int64_t)i)); break;
+    case OP_PAST: request_add(r, "SET e:%u 100 PXAT 1", w); break;
+    case OP_AFTER: request_add(r, "INCR e:%u", w); break;
     case OP_GONE: add_gone(r, w, i); break;
-    case OP_POP: add(r, i >= KEEP_LIST ? "LPOP l:%u" : "LINDEX l:%u 0", w); break;
-    case OP_MSET: add(r, "MSET x:%u %u:%" PRIu64 " y:%u %u:%" PRIu64, w, w, n, w, w, n); break;
+    case OP_POP: request_add(r, i >= KEEP_LIST ? "LPOP l:%u" : "LINDEX l:%u 0", w); break;
+    case OP_MSET:
+        request_add(r, "MSET x:%u %u:%" PRIu64 " y:%u %u:%" PRIu64, w, w, n, w, w, n);
+        break;
     case OP_RENAME:
         if (i % 3 == 0) {
-            add(r, "RENAME s:%u r:%u", w, w);
+            request_add(r, "RENAME s:%u r:%u", w, w);
         } else {
-            add(r, "SET o:%u:%" PRIu64 " never NX", w, i);
+            request_add(r, "SET o:%u:%" PRIu64 " never NX", w, i);
         }
         break;
     case OPS: must_not_reach();
