@@ -297,17 +297,19 @@ static int start_net(struct server *s, unsigned threads)
     return net_start(s->net);
 }
 
+/* 0 or the exit status. What cannot be replayed is damaged; what cannot be written is not. */
 static int load_log(struct server *s, unsigned threads)
 {
     int64_t start = clock_mono_ms();
-    int rc = exec_replay(s->x, s->wal, threads);
+    int rc = exec_replay(s->x, s->wal, threads), status = EXIT_WAL_DAMAGED;
     if (rc == 0) {
         rc = wal_start(s->wal);
+        status = rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : EXIT_WAL;
     }
     if (rc != 0) {
         log_warning("The log could not be recovered: %s",
                     rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
-        return rc;
+        return status;
     }
     if (!s->report.created) {
         log_notice("DB loaded from the log: %.3f seconds, %llu records up to LSN %llu%s",
@@ -455,8 +457,9 @@ int server_run(struct server *s, bool force_lossy)
     atomic_store(&s->startup_memory, (int64_t)mem_used());
     warn_durability(s);
     if (logged) {
-        if (load_log(s, threads) != 0) {
-            return EXIT_WAL_DAMAGED;
+        int status = load_log(s, threads);
+        if (status != 0) {
+            return status;
         }
         exec_set_loading(s->x, false);
     }
