@@ -317,6 +317,9 @@ static int load_log(struct server *s, unsigned threads)
                    (unsigned long long)s->report.end_lsn,
                    s->report.torn_bytes > 0 ? ", unacknowledged bytes cut" : "");
     }
+    if (s->report.torn_bytes > 0) {
+        log_warning("WAL: %s", s->report.message);
+    }
     exec_set_wal(s->x, s->wal);
     return 0;
 }
