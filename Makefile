@@ -155,8 +155,8 @@ check-layers check-lengths check-docs check-headers check-checks check-commands 
 
 # --- tests (ONE=suite, case or test; SEED=n repeats a run) ------------------------------------------------------------------
 export ONE SEED
-test: ## everything: checks, unit, integration, crash, compat
-	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks $(SUITES) compat
+test: ## everything: checks, surface, unit, integration, crash, compat
+	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks surface $(SUITES) compat
 test-unit test-integration test-crash: test-%: ## one of them (V=asan|ubsan|tsan|debug for another variant)
 	+@MAKE='$(MAKE)' utils/test.sh $(TV) $*
 test-compat: ## upstream suite, differential oracle, real clients (redis-compat/)
@@ -194,8 +194,8 @@ check-headers: | build/.deps-run ## every header compiles alone and every file's
 	@CC='$(CC)' CFLAGS='-std=gnu11 -D_GNU_SOURCE= $(WARN) -Isrc -Itests/lib -Itests' utils/check/headers.py
 check-checks: ## the checks above and the test runner find what they are for
 	@utils/check/selftest.py
-check-commands: all ## the command table against COMMAND INFO of redis-server
-	deps/peers.sh redis valkey
+check-commands: all ## the command table against COMMAND INFO and DOCS of redis-server
+	deps/peers.sh redis
 	KV_SERVER=$(OUT)/kv-server utils/check/surface.py commands
 check-config: all ## directive names against CONFIG GET * of the references
 	deps/peers.sh redis valkey

@@ -252,12 +252,26 @@ static void cmd_bitfield_ro(struct call *c)
 
 /* ================= Rows ================= */
 
+/* With nothing but complete GETs it only reads; what is not understood may write. */
+static uint32_t bitfield_key_flags(const struct slice *argv, unsigned argc)
+{
+    for (unsigned i = 2; i < argc;) {
+        unsigned words = slice_is(argv[i], "get") ? 3 : slice_is(argv[i], "overflow") ? 2 : 0;
+        if (words == 0 || words > argc - i) {
+            return KEY_RW | KEY_ACCESS | KEY_UPDATE;
+        }
+        i += words;
+    }
+    return KEY_RO | KEY_ACCESS;
+}
+
 /* clang-format off */
 const struct command bitfield_commands[] = {
     { .name = "bitfield", .proc = cmd_bitfield, .arity = -2, .flags = CMD_WRITE | CMD_DENYOOM,
       .acl = ACL_BITMAP,
       .keys = { { .flags = KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE, .begin = 1, .step = 1,
                   .notes = "This command allows both access and modification of the key" } },
+      .key_flags = bitfield_key_flags,
       .group = "bitmap", .since = "3.2.0", .complexity = "O(1) for each subcommand specified",
       .summary = "Perform arbitrary bitfield integer operations on strings",
       .syntax = "key [operation=<GET encoding_offset=<encoding offset:int>|write=<[OVERFLOW "

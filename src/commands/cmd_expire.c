@@ -176,29 +176,29 @@ static void cmd_persist(struct call *c)
         .complexity = "O(1)", .summary = says,                                                     \
         .syntax = "key " args " [condition=<NX|XX|GT|LT>]@7.0.0", .history = OPTIONS_HISTORY       \
     }
-#define TTL_ROW(word, fn, from, says, tip)                                                   \
+#define TTL_ROW(word, fn, from, says, tip, past)                                             \
     {                                                                                        \
         .name = word, .proc = fn, .arity = 2, .flags = CMD_READONLY | CMD_FAST,              \
         .acl = ACL_KEYSPACE, .keys = { KEY_AT(1, KEY_RO | KEY_ACCESS) }, .group = "generic", \
-        .since = from, .complexity = "O(1)", .summary = says, .syntax = "key", .tips = tip   \
+        .since = from, .complexity = "O(1)", .summary = says, .syntax = "key", .tips = tip,  \
+        .history = past                                                                      \
     }
 const struct command expire_commands[] = {
-    EXPIRE_ROW("expire", cmd_expire, "1.0.0", "seconds:int",
-               "Sets the expiration time of a key in seconds."),
+    EXPIRE_ROW("expire", cmd_expire, "1.0.0", "seconds:int", "Set a key's time to live in seconds"),
     EXPIRE_ROW("pexpire", cmd_pexpire, "2.6.0", "milliseconds:int",
-               "Sets the expiration time of a key in milliseconds."),
+               "Set a key's time to live in milliseconds"),
     EXPIRE_ROW("expireat", cmd_expireat, "1.2.0", "unix-time-seconds:time",
-               "Sets the expiration time of a key to a Unix timestamp."),
+               "Set the expiration for a key as a UNIX timestamp"),
     EXPIRE_ROW("pexpireat", cmd_pexpireat, "2.6.0", "unix-time-milliseconds:time",
-               "Sets the expiration time of a key to a Unix milliseconds timestamp."),
-    TTL_ROW("ttl", cmd_ttl, "1.0.0", "Returns the expiration time in seconds of a key.",
-            "nondeterministic_output"),
-    TTL_ROW("pttl", cmd_pttl, "2.6.0", "Returns the expiration time in milliseconds of a key.",
-            "nondeterministic_output"),
-    TTL_ROW("expiretime", cmd_expiretime, "7.0.0",
-            "Returns the expiration time of a key as a Unix timestamp.", NULL),
+               "Set the expiration for a key as a UNIX timestamp specified in milliseconds"),
+    TTL_ROW("ttl", cmd_ttl, "1.0.0", "Get the time to live for a key in seconds",
+            "nondeterministic_output", "2.8.0:Added the -2 reply."),
+    TTL_ROW("pttl", cmd_pttl, "2.6.0", "Get the time to live for a key in milliseconds",
+            "nondeterministic_output", "2.8.0:Added the -2 reply."),
+    TTL_ROW("expiretime", cmd_expiretime, "7.0.0", "Get the expiration Unix timestamp for a key",
+            NULL, NULL),
     TTL_ROW("pexpiretime", cmd_pexpiretime, "7.0.0",
-            "Returns the expiration time of a key as a Unix milliseconds timestamp.", NULL),
+            "Get the expiration Unix timestamp for a key in milliseconds", NULL, NULL),
     { .name = "persist",
       .proc = cmd_persist,
       .arity = 2,
@@ -208,7 +208,7 @@ const struct command expire_commands[] = {
       .group = "generic",
       .since = "2.2.0",
       .complexity = "O(1)",
-      .summary = "Removes the expiration time of a key.",
+      .summary = "Remove the expiration from a key",
       .syntax = "key" },
     { .name = NULL },
 };

@@ -241,19 +241,21 @@ static void cmd_object_help(struct call *c)
     reply_help(c, lines);
 }
 
-#define OBJECT_ROW(word, fn, says)                                                                 \
-    {                                                                                              \
-        .name = word, .proc = fn, .arity = 3, .flags = CMD_READONLY, .acl = ACL_KEYSPACE,          \
-        .keys = { KEY_AT(2, KEY_RO) }, .group = "generic", .since = "2.2.3", .complexity = "O(1)", \
-        .summary = says, .syntax = "key", .tips = "nondeterministic_output"                        \
+#define OBJECT_ROW(word, fn, from, says)                                                        \
+    {                                                                                           \
+        .name = word, .proc = fn, .arity = 3, .flags = CMD_READONLY, .acl = ACL_KEYSPACE,       \
+        .keys = { KEY_AT(2, KEY_RO) }, .group = "generic", .since = from, .complexity = "O(1)", \
+        .summary = says, .syntax = "key", .tips = "nondeterministic_output"                     \
     }
 static const struct command object_sub[] = {
-    OBJECT_ROW("encoding", cmd_object_encoding, "Returns the internal encoding of a Redis object."),
-    OBJECT_ROW("freq", cmd_object_freq,
-               "Returns the logarithmic access frequency counter of a Redis object."),
-    OBJECT_ROW("idletime", cmd_object_idletime,
-               "Returns the time since the last access to a Redis object."),
-    OBJECT_ROW("refcount", cmd_object_refcount, "Returns the reference count of a value of a key."),
+    OBJECT_ROW("encoding", cmd_object_encoding, "2.2.3",
+               "Inspect the internal encoding of a Redis object"),
+    OBJECT_ROW("freq", cmd_object_freq, "4.0.0",
+               "Get the logarithmic access frequency counter of a Redis object"),
+    OBJECT_ROW("idletime", cmd_object_idletime, "2.2.3",
+               "Get the time since a Redis object was last accessed"),
+    OBJECT_ROW("refcount", cmd_object_refcount, "2.2.3",
+               "Get the number of references to the value of the key"),
     { .name = "help",
       .proc = cmd_object_help,
       .arity = 2,
@@ -262,7 +264,7 @@ static const struct command object_sub[] = {
       .group = "generic",
       .since = "6.2.0",
       .complexity = "O(1)",
-      .summary = "Returns helpful text about the different subcommands." },
+      .summary = "Show helpful text about the different subcommands" },
     { .name = NULL },
 };
 
@@ -276,8 +278,11 @@ const struct command generic_commands[] = {
       .keys = { KEYS_FROM(1, -1, 1, KEY_RM | KEY_DELETE) },
       .group = "generic",
       .since = "1.0.0",
-      .complexity = EACH_KEY " that will be removed.",
-      .summary = "Deletes one or more keys.",
+      .complexity = "O(N) where N is the number of keys that will be removed. When a key to remove "
+                    "holds a value other than a string, the individual complexity for this key is "
+                    "O(M) where M is the number of elements in the list, set, sorted set or hash. "
+                    "Removing a single key that holds a string value is O(1).",
+      .summary = "Delete a key",
       .syntax = "key...",
       .tips = "request_policy:multi_shard,response_policy:agg_sum" },
     { .name = "unlink",
@@ -288,8 +293,11 @@ const struct command generic_commands[] = {
       .keys = { KEYS_FROM(1, -1, 1, KEY_RM | KEY_DELETE) },
       .group = "generic",
       .since = "4.0.0",
-      .complexity = "O(1) for each key removed.",
-      .summary = "Asynchronously deletes one or more keys.",
+      .complexity = "O(1) for each key removed regardless of its size. Then the command does O(N) "
+                    "work in a different thread in order to reclaim memory, where N is the number "
+                    "of allocations the deleted objects where composed of.",
+      .summary = "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but "
+                 "non blocking.",
       .syntax = "key...",
       .tips = "request_policy:multi_shard,response_policy:agg_sum" },
     { .name = "exists",
@@ -301,7 +309,7 @@ const struct command generic_commands[] = {
       .group = "generic",
       .since = "1.0.0",
       .complexity = EACH_KEY " to check.",
-      .summary = "Determines whether one or more keys exist.",
+      .summary = "Determine if a key exists",
       .syntax = "key...",
       .tips = "request_policy:multi_shard,response_policy:agg_sum",
       .history = "3.0.3:Accepts multiple `key` arguments." },
@@ -314,8 +322,8 @@ const struct command generic_commands[] = {
       .group = "generic",
       .since = "3.2.1",
       .complexity = EACH_KEY " that will be touched.",
-      .summary = "Returns the number of existing keys out of those specified after updating the "
-                 "time they were last accessed.",
+      .summary =
+          "Alters the last access time of a key(s). Returns the number of existing keys specified.",
       .syntax = "key...",
       .tips = "request_policy:multi_shard,response_policy:agg_sum" },
     { .name = "type",
@@ -327,7 +335,7 @@ const struct command generic_commands[] = {
       .group = "generic",
       .since = "1.0.0",
       .complexity = "O(1)",
-      .summary = "Determines the type of value stored at a key.",
+      .summary = "Determine the type stored at key",
       .syntax = "key" },
     { .name = "rename",
       .proc = cmd_rename,
@@ -338,7 +346,7 @@ const struct command generic_commands[] = {
       .group = "generic",
       .since = "1.0.0",
       .complexity = "O(1)",
-      .summary = "Renames a key and overwrites the destination.",
+      .summary = "Rename a key",
       .syntax = "key newkey:key1" },
     { .name = "renamenx",
       .proc = cmd_renamenx,
@@ -349,8 +357,10 @@ const struct command generic_commands[] = {
       .group = "generic",
       .since = "1.0.0",
       .complexity = "O(1)",
-      .summary = "Renames a key only when the target key name doesn't exist.",
-      .syntax = "key newkey:key1" },
+      .summary = "Rename a key, only if the new key does not exist",
+      .syntax = "key newkey:key1",
+      .history = "3.2.0:The command no longer returns an error when source and destination names "
+                 "are the same." },
     { .name = "copy",
       .proc = cmd_copy,
       .arity = -3,
@@ -361,18 +371,18 @@ const struct command generic_commands[] = {
       .since = "6.2.0",
       .complexity = "O(N) worst case for collections, where N is the number of nested items. O(1) "
                     "for string values.",
-      .summary = "Copies the value of a key to a new key.",
+      .summary = "Copy a key",
       .syntax = "source:key destination:key1 [DB destination-db:int] [REPLACE]" },
     { .name = "move",
       .proc = cmd_move,
       .arity = 3,
       .flags = CMD_WRITE | CMD_FAST,
       .acl = ACL_KEYSPACE,
-      .keys = { KEY_AT(1, KEY_RW | KEY_ACCESS | KEY_DELETE) },
+      .keys = { KEY_AT(1, KEY_RW | KEY_ACCESS | KEY_UPDATE) },
       .group = "generic",
       .since = "1.0.0",
       .complexity = "O(1)",
-      .summary = "Moves a key to another database.",
+      .summary = "Move a key to another database",
       .syntax = "key db:int" },
     { .name = "object",
       .arity = -2,
@@ -380,6 +390,6 @@ const struct command generic_commands[] = {
       .group = "generic",
       .since = "2.2.3",
       .complexity = "Depends on subcommand.",
-      .summary = "A container for object introspection commands." },
+      .summary = "A container for object introspection commands" },
     { .name = NULL },
 };

@@ -271,7 +271,7 @@ const struct command keyspace_commands[] = {
       .since = "1.0.0",
       .complexity = "O(N) with N being the number of keys in the database, under the assumption "
                     "that the key names in the database and the given pattern have limited length.",
-      .summary = "Returns all key names that match a pattern.",
+      .summary = "Find all keys matching the given pattern",
       .syntax = "pattern:pattern",
       .tips = "request_policy:all_shards,nondeterministic_output_order" },
     { .name = "scan",
@@ -284,7 +284,7 @@ const struct command keyspace_commands[] = {
       .complexity =
           "O(1) for every call. O(N) for a complete iteration, including enough command calls for "
           "the cursor to return back to 0. N is the number of elements inside the collection.",
-      .summary = "Iterates over the key names in the database.",
+      .summary = "Incrementally iterate the keys space",
       .syntax = "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type]@6.0.0",
       .tips = "nondeterministic_output,request_policy:special,response_policy:special",
       .history = "6.0.0:Added the `TYPE` subcommand." },
@@ -296,7 +296,7 @@ const struct command keyspace_commands[] = {
       .group = "generic",
       .since = "1.0.0",
       .complexity = "O(1)",
-      .summary = "Returns a random key name from the database.",
+      .summary = "Return a random key from the keyspace",
       .tips = SHARDS_TIPS "special,nondeterministic_output" },
     { .name = "dbsize",
       .proc = cmd_dbsize,
@@ -306,7 +306,7 @@ const struct command keyspace_commands[] = {
       .group = "server",
       .since = "1.0.0",
       .complexity = "O(1)",
-      .summary = "Returns the number of keys in the database.",
+      .summary = "Return the number of keys in the selected database",
       .tips = SHARDS_TIPS "agg_sum" },
     { .name = "flushdb",
       .proc = cmd_flushdb,
@@ -316,8 +316,8 @@ const struct command keyspace_commands[] = {
       .group = "server",
       .since = "1.0.0",
       .complexity = "O(N) where N is the number of keys in the selected database",
-      .summary = "Remove all keys from the current database.",
-      .syntax = "[flush-type=<ASYNC@4.0.0|SYNC@6.2.0>]",
+      .summary = "Remove all keys from the current database",
+      .syntax = "[async=<ASYNC@4.0.0|SYNC@6.2.0>]",
       .tips = SHARDS_TIPS "all_succeeded",
       .history = "4.0.0:Added the `ASYNC` flushing mode modifier.|6.2.0:Added the `SYNC` flushing "
                  "mode modifier." },
@@ -329,8 +329,8 @@ const struct command keyspace_commands[] = {
       .group = "server",
       .since = "1.0.0",
       .complexity = "O(N) where N is the total number of keys in all databases",
-      .summary = "Removes all keys from all databases.",
-      .syntax = "[flush-type=<ASYNC@4.0.0|SYNC@6.2.0>]",
+      .summary = "Remove all keys from all databases",
+      .syntax = "[async=<ASYNC@4.0.0|SYNC@6.2.0>]",
       .tips = SHARDS_TIPS "all_succeeded",
       .history = "4.0.0:Added the `ASYNC` flushing mode modifier.|6.2.0:Added the `SYNC` flushing "
                  "mode modifier." },
@@ -343,7 +343,7 @@ const struct command keyspace_commands[] = {
       .since = "4.0.0",
       .complexity =
           "O(N) where N is the count of clients watching or blocking on keys from both databases.",
-      .summary = "Swaps two Redis databases.",
+      .summary = "Swaps two Redis databases",
       .syntax = "index1:int index2:int" },
     { .name = NULL },
 };

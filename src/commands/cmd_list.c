@@ -497,7 +497,7 @@ const struct command list_commands[] = {
       .since = "1.0.0",
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
-      .summary = "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
+      .summary = "Prepend one or multiple elements to a list",
       .syntax = "key element...",
       .history = "2.4.0:Accepts multiple `element` arguments." },
     { .name = "rpush",
@@ -509,7 +509,7 @@ const struct command list_commands[] = {
       .since = "1.0.0",
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
-      .summary = "Appends one or more elements to a list. Creates the key if it doesn't exist.",
+      .summary = "Append one or multiple elements to a list",
       .syntax = "key element...",
       .history = "2.4.0:Accepts multiple `element` arguments." },
     { .name = "lpushx",
@@ -521,7 +521,7 @@ const struct command list_commands[] = {
       .since = "2.2.0",
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
-      .summary = "Prepends one or more elements to a list only when the list exists.",
+      .summary = "Prepend an element to a list, only if the list exists",
       .syntax = "key element...",
       .history = "4.0.0:Accepts multiple `element` arguments." },
     { .name = "rpushx",
@@ -533,7 +533,7 @@ const struct command list_commands[] = {
       .since = "2.2.0",
       .complexity = "O(1) for each element added, so O(N) to add N elements when the command is "
                     "called with multiple arguments.",
-      .summary = "Appends an element to a list only when the list exists.",
+      .summary = "Append an element to a list, only if the list exists",
       .syntax = "key element...",
       .history = "4.0.0:Accepts multiple `element` arguments." },
     { .name = "lpop",
@@ -544,8 +544,7 @@ const struct command list_commands[] = {
       LIST_KEY(KEY_RW | KEY_ACCESS | KEY_DELETE),
       .since = "1.0.0",
       .complexity = "O(N) where N is the number of elements returned",
-      .summary = "Returns the first elements in a list after removing it. Deletes the list if the "
-                 "last element was popped.",
+      .summary = "Remove and get the first elements in a list",
       .syntax = "key [count:int]@6.2.0",
       .history = "6.2.0:Added the `count` argument." },
     { .name = "rpop",
@@ -556,8 +555,7 @@ const struct command list_commands[] = {
       LIST_KEY(KEY_RW | KEY_ACCESS | KEY_DELETE),
       .since = "1.0.0",
       .complexity = "O(N) where N is the number of elements returned",
-      .summary = "Returns and removes the last elements of a list. Deletes the list if the last "
-                 "element was popped.",
+      .summary = "Remove and get the last elements in a list",
       .syntax = "key [count:int]@6.2.0",
       .history = "6.2.0:Added the `count` argument." },
     { .name = "llen",
@@ -568,7 +566,7 @@ const struct command list_commands[] = {
       LIST_KEY(KEY_RO),
       .since = "1.0.0",
       .complexity = "O(1)",
-      .summary = "Returns the length of a list.",
+      .summary = "Get the length of a list",
       .syntax = "key" },
     { .name = "lindex",
       .proc = cmd_lindex,
@@ -579,7 +577,7 @@ const struct command list_commands[] = {
       .since = "1.0.0",
       .complexity = "O(N) where N is the number of elements to traverse to get to the element at "
                     "index. This makes asking for the first or the last element of the list O(1).",
-      .summary = "Returns an element from a list by its index.",
+      .summary = "Get an element from a list by its index",
       .syntax = "key index:int" },
     { .name = "lrange",
       .proc = cmd_lrange,
@@ -591,7 +589,7 @@ const struct command list_commands[] = {
       .complexity = "O(S+N) where S is the distance of start offset from HEAD for small lists, "
                     "from nearest end (HEAD or TAIL) for large lists; and N is the number of "
                     "elements in the specified range.",
-      .summary = "Returns a range of elements from a list.",
+      .summary = "Get a range of elements from a list",
       .syntax = "key start:int stop:int" },
     { .name = "lpos",
       .proc = cmd_lpos,
@@ -603,7 +601,7 @@ const struct command list_commands[] = {
       .complexity = "O(N) where N is the number of elements in the list, for the average case. "
                     "When searching for elements near the head or the tail of the list, or when "
                     "the MAXLEN option is provided, the command may run in constant time.",
-      .summary = "Returns the index of matching elements in a list.",
+      .summary = "Return the index of matching elements on a list",
       .syntax = "key element [RANK rank:int] [COUNT num-matches:int] [MAXLEN len:int]" },
     { .name = "lset",
       .proc = cmd_lset,
@@ -614,7 +612,7 @@ const struct command list_commands[] = {
       .since = "1.0.0",
       .complexity = "O(N) where N is the length of the list. Setting either the first or the last "
                     "element of the list is O(1).",
-      .summary = "Sets the value of an element in a list by its index.",
+      .summary = "Set the value of an element in a list by its index",
       .syntax = "key index:int element" },
     { .name = "linsert",
       .proc = cmd_linsert,
@@ -627,7 +625,7 @@ const struct command list_commands[] = {
           "O(N) where N is the number of elements to traverse before seeing the value pivot. This "
           "means that inserting somewhere on the left end on the list (head) can be considered "
           "O(1) and inserting somewhere on the right end (tail) is O(N).",
-      .summary = "Inserts an element before or after another element in a list.",
+      .summary = "Insert an element before or after another element in a list",
       .syntax = "key where=<BEFORE|AFTER> pivot element" },
     { .name = "lrem",
       .proc = cmd_lrem,
@@ -638,7 +636,7 @@ const struct command list_commands[] = {
       .since = "1.0.0",
       .complexity =
           "O(N+M) where N is the length of the list and M is the number of elements removed.",
-      .summary = "Removes elements from a list. Deletes the list if the last element was removed.",
+      .summary = "Remove elements from a list",
       .syntax = "key count:int element" },
     { .name = "ltrim",
       .proc = cmd_ltrim,
@@ -648,8 +646,7 @@ const struct command list_commands[] = {
       LIST_KEY(KEY_RW | KEY_DELETE),
       .since = "1.0.0",
       .complexity = "O(N) where N is the number of elements to be removed by the operation.",
-      .summary =
-          "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
+      .summary = "Trim a list to the specified range",
       .syntax = "key start:int stop:int" },
     { .name = NULL },
 };

@@ -257,8 +257,7 @@ const struct command list_block_commands[] = {
       TWO_KEYS,
       .since = "6.2.0",
       .complexity = "O(1)",
-      .summary = "Returns an element after popping it from one list and pushing it to another. "
-                 "Deletes the list if the last element was moved.",
+      .summary = "Pop an element from a list, push it to another list and return it",
       .syntax = "source:key destination:key1 wherefrom=<LEFT|RIGHT> whereto=<LEFT|RIGHT>" },
     { .name = "rpoplpush",
       .proc = cmd_rpoplpush,
@@ -268,8 +267,7 @@ const struct command list_block_commands[] = {
       TWO_KEYS,
       .since = "1.2.0",
       .complexity = "O(1)",
-      .summary = "Returns the last element of a list after removing and pushing it to another "
-                 "list. Deletes the list if the last element was popped.",
+      .summary = "Remove the last element in a list, prepend it to another list and return it",
       .syntax = "source:key destination:key1",
       .deprecated_since = "6.2.0",
       .replaced_by = "`LMOVE` with the `RIGHT` and `LEFT` arguments" },
@@ -281,9 +279,8 @@ const struct command list_block_commands[] = {
       TWO_KEYS,
       .since = "6.2.0",
       .complexity = "O(1)",
-      .summary =
-          "Pops an element from a list, pushes it to another list and returns it. Blocks until an "
-          "element is available otherwise. Deletes the list if the last element was moved.",
+      .summary = "Pop an element from a list, push it to another list and return it; or block "
+                 "until one is available",
       .syntax = "source:key destination:key1 wherefrom=<LEFT|RIGHT> whereto=<LEFT|RIGHT> "
                 "timeout:double" },
     { .name = "brpoplpush",
@@ -294,9 +291,8 @@ const struct command list_block_commands[] = {
       TWO_KEYS,
       .since = "2.2.0",
       .complexity = "O(1)",
-      .summary =
-          "Pops an element from a list, pushes it to another list and returns it. Block until an "
-          "element is available otherwise. Deletes the list if the last element was popped.",
+      .summary = "Pop an element from a list, push it to another list and return it; or block "
+                 "until one is available",
       .syntax = "source:key destination:key1 timeout:double",
       .deprecated_since = "6.2.0",
       .replaced_by = "`BLMOVE` with the `RIGHT` and `LEFT` arguments",
@@ -309,8 +305,7 @@ const struct command list_block_commands[] = {
       .keys = { KEYS_FROM(1, -2, 1, KEY_RW | KEY_ACCESS | KEY_DELETE) },
       .since = "2.0.0",
       .complexity = "O(N) where N is the number of provided keys.",
-      .summary = "Removes and returns the first element in a list. Blocks until an element is "
-                 "available otherwise. Deletes the list if the last element was popped.",
+      .summary = "Remove and get the first element in a list, or block until one is available",
       .syntax = "key... timeout:double",
       .history = "6.0.0:`timeout` is interpreted as a double instead of an integer." },
     { .name = "brpop",
@@ -321,8 +316,7 @@ const struct command list_block_commands[] = {
       .keys = { KEYS_FROM(1, -2, 1, KEY_RW | KEY_ACCESS | KEY_DELETE) },
       .since = "2.0.0",
       .complexity = "O(N) where N is the number of provided keys.",
-      .summary = "Removes and returns the last element in a list. Blocks until an element is "
-                 "available otherwise. Deletes the list if the last element was popped.",
+      .summary = "Remove and get the last element in a list, or block until one is available",
       .syntax = "key... timeout:double",
       .history = "6.0.0:`timeout` is interpreted as a double instead of an integer." },
     { .name = "lmpop",
@@ -334,8 +328,7 @@ const struct command list_block_commands[] = {
       .since = "7.0.0",
       .complexity =
           "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
-      .summary = "Returns multiple elements from a list after removing them. Deletes the list if "
-                 "the last element was popped.",
+      .summary = "Pop elements from a list",
       .syntax = "numkeys:int key... where=<LEFT|RIGHT> [COUNT count:int]" },
     { .name = "blmpop",
       .proc = cmd_blmpop,
@@ -346,8 +339,7 @@ const struct command list_block_commands[] = {
       .since = "7.0.0",
       .complexity =
           "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
-      .summary = "Pops the first element from one of multiple lists. Blocks until an element is "
-                 "available otherwise. Deletes the list if the last element was popped.",
+      .summary = "Pop elements from a list, or block until one is available",
       .syntax = "timeout:double numkeys:int key... where=<LEFT|RIGHT> [COUNT count:int]" },
     { .name = NULL },
 };

@@ -558,6 +558,17 @@ static void cmd_incrbyfloat(struct call *c)
 
 /* ================= Rows ================= */
 
+/* SET reads the key when it is asked for the old value; any GET behind the value counts. */
+static uint32_t set_key_flags(const struct slice *argv, unsigned argc)
+{
+    for (unsigned i = 3; i < argc; i++) {
+        if (slice_is(argv[i], "get")) {
+            return KEY_RW | KEY_ACCESS | KEY_UPDATE;
+        }
+    }
+    return KEY_OW | KEY_UPDATE;
+}
+
 /* clang-format off */
 const struct command string_commands[] = {
     { .name = "append", .proc = cmd_append, .arity = 3,
@@ -648,6 +659,7 @@ const struct command string_commands[] = {
       .acl = ACL_STRING,
       .keys = { { .flags = KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE, .begin = 1, .step = 1,
                   .notes = "RW and ACCESS due to the optional `GET` argument" } },
+      .key_flags = set_key_flags,
       .group = "string", .since = "1.0.0", .complexity = "O(1)",
       .summary = "Set the string value of a key",
       .syntax = "key value [condition=<NX|XX>]@2.6.12 [GET]@6.2.0 [expiration=<EX "

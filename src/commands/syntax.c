@@ -6,7 +6,7 @@
  *     argument = "[" argument "]" suffix | core suffix
  *     core     = TOKEN [ " " item ] | name "=" TOKEN | item
  *     item     = name [ ":" type ] | name "=<" argument { (" " | "|") argument } ">"
- *     suffix   = [ "@" version ] [ "..." ]
+ *     suffix   = [ "@" version ] [ "!" version ] [ "..." ]
  * where a TOKEN starts with anything but a lower-case letter, "[" and "<". */
 #include "base/mem.h"
 #include "commands/syntax.h"
@@ -35,13 +35,13 @@ static struct slice read_name(const char **at)
 
 static bool token_starts(const char *at)
 {
-    return *at != '\0' && !is_lower(*at) && strchr(" []<>|@.", *at) == NULL;
+    return *at != '\0' && !is_lower(*at) && strchr(" []<>|@!.", *at) == NULL;
 }
 
 static struct slice read_token(const char **at)
 {
     const char *p = *at;
-    *at += strcspn(*at, " []<>|@");
+    *at += strcspn(*at, " []<>|@!");
     return slice_of(p, (size_t)(*at - p));
 }
 
@@ -166,6 +166,13 @@ static bool parse_suffix(const char **at, struct command_arg *a, bool bracketed)
             return false;
         }
     }
+    if (**at == '!') {
+        ++*at;
+        a->deprecated = read_version(at);
+        if (a->deprecated.n == 0) {
+            return false;
+        }
+    }
     if (strncmp(*at, "...", 3) == 0) {
         *at += 3;
         a->flags |= ARG_MULTIPLE;
@@ -260,16 +267,20 @@ static void reply_arg(struct call *c, const struct command_arg *a)
     } flags[] = { { ARG_OPTIONAL, "optional" },
                   { ARG_MULTIPLE, "multiple" },
                   { ARG_MULTIPLE_TOKEN, "multiple_token" } };
-    reply_map(c, 2u + (a->type == ARG_KEY) + (a->token.n > 0) + (a->since.n > 0) + (a->flags != 0) +
-                     (a->sub != NULL));
+    reply_map(c, 2u + (a->sub == NULL) + (a->type == ARG_KEY) + (a->token.n > 0) +
+                     (a->since.n > 0) + (a->deprecated.n > 0) + (a->flags != 0) + (a->sub != NULL));
     reply_field(c, "name", a->name);
     reply_field(c, "type", slice_str(arg_type_name(a->type)));
+    if (a->sub == NULL) {
+        reply_field(c, "display_text", a->name);
+    }
     if (a->type == ARG_KEY) {
         reply_bulk_str(c, "key_spec_index");
         reply_int(c, a->key_spec);
     }
     reply_field(c, "token", a->token);
     reply_field(c, "since", a->since);
+    reply_field(c, "deprecated_since", a->deprecated);
     if (a->flags != 0) {
         reply_bulk_str(c, "flags");
         reply_set(c, (unsigned)__builtin_popcount(a->flags));

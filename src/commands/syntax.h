@@ -25,7 +25,7 @@ struct command_arg {
     unsigned flags;
     unsigned key_spec; /* of ARG_KEY */
     struct slice name;
-    struct slice token, since; /* empty: none */
+    struct slice token, since, deprecated; /* empty: none */
     char *own_name;
 };
 

@@ -45,7 +45,7 @@ static bool name_eq(struct slice name, struct slice lower)
 }
 
 /* Categories that follow from the flags, as Redis derives them. */
-static uint32_t acl_of(const struct command *row)
+uint32_t command_acl(const struct command *row)
 {
     uint32_t acl = row->acl, f = row->flags;
     if (f & CMD_WRITE) {
@@ -89,7 +89,7 @@ static void ref_fill(struct command_table *t, struct cmd_ref *ref, const struct 
     must(t->count < TABLE_SLOTS);
     ref->id = t->count;
     t->by_id[t->count++] = ref;
-    ref->acl = acl_of(row);
+    ref->acl = command_acl(row);
     ref->one_key = one_key_at_1(row);
     for (const struct command *s = row->sub; s != NULL && s->name != NULL; s++) {
         ref->nsub++;
@@ -148,6 +148,18 @@ const struct command *const *exec_families(struct exec *x, unsigned *n)
 {
     *n = x->commands->nfamilies;
     return x->commands->families;
+}
+
+void exec_each_command(struct exec *x, void (*visit)(void *arg, const struct command *row),
+                       void *arg)
+{
+    struct command_table *t = x->commands;
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct cmd_ref *ref = t->by_id[i];
+        if (ref->parent == NULL && command_lookup_top(x, ref->name) == ref) {
+            visit(arg, ref->row);
+        }
+    }
 }
 
 unsigned commands_count(const struct exec *x)
@@ -249,20 +261,21 @@ static unsigned spec_begin(const struct keyspec *k, const struct slice *argv, un
     return 0;
 }
 
+/* Appends to index[n..) (and flags[]); returns the new count, beyond room nothing is written. */
 static int spec_keys(const struct keyspec *k, const struct slice *argv, unsigned argc,
-                     uint32_t *index, unsigned room)
+                     uint32_t *index, uint32_t *flags, unsigned n, unsigned room)
 {
     unsigned first = spec_begin(k, argv, argc);
     if (first == 0) {
-        return 0;
+        return (int)n;
     }
     int64_t last;
     if (k->numkeys) {
-        int64_t n;
-        if (!parse_i64(argv[first], &n) || n < 0 || n > (int64_t)argc - 1 - first) {
+        int64_t count;
+        if (!parse_i64(argv[first], &count) || count < 0 || count > (int64_t)argc - 1 - first) {
             return -1;
         }
-        last = (int64_t)first + n * k->step;
+        last = (int64_t)first + count * k->step;
         first++;
     } else if (k->last >= 0) {
         last = (int64_t)first + k->last;
@@ -274,33 +287,61 @@ static int spec_keys(const struct keyspec *k, const struct slice *argv, unsigned
     if (last >= (int64_t)argc) {
         return -1;
     }
-    unsigned n = 0;
     for (int64_t i = first; i <= last; i += k->step) {
         if (n < room) {
             index[n] = (uint32_t)i;
+            if (flags != NULL) {
+                flags[n] = k->flags;
+            }
         }
         n++;
     }
     return (int)n;
 }
 
+/* An odd layout's first specification is its first key's; its last one is that of all others. */
+static void getkeys_flags(const struct command *cmd, uint32_t *flags, unsigned n)
+{
+    unsigned specs = 0;
+    while (specs < KEYSPEC_MAX && cmd->keys[specs].step != 0) {
+        specs++;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        flags[i] = specs > 0 ? cmd->keys[i == 0 ? 0 : specs - 1].flags : 0;
+    }
+}
+
+int command_keys_flags(const struct command *cmd, const struct slice *argv, unsigned argc,
+                       uint32_t *index, uint32_t *flags, unsigned room)
+{
+    int total = 0;
+    if (cmd->getkeys != NULL) {
+        total = cmd->getkeys(argv, argc, index, room);
+        if (flags != NULL && total > 0 && (unsigned)total <= room) {
+            getkeys_flags(cmd, flags, (unsigned)total);
+        }
+    } else {
+        for (unsigned i = 0; i < KEYSPEC_MAX && cmd->keys[i].step != 0 && total >= 0; i++) {
+            const struct keyspec *k = &cmd->keys[i];
+            int before = total;
+            if (!(k->flags & KEY_NOT_KEY)) {
+                total = spec_keys(k, argv, argc, index, flags, (unsigned)total, room);
+                bool none = k->numkeys && total == before;
+                total = none && !(cmd->flags & CMD_NO_MANDATORY_KEYS) ? -1 : total;
+            }
+        }
+    }
+    if (flags != NULL && cmd->key_flags != NULL) {
+        uint32_t of_all = cmd->key_flags(argv, argc);
+        for (unsigned i = 0; i < room && (int)i < total; i++) {
+            flags[i] = of_all;
+        }
+    }
+    return total;
+}
+
 int command_keys(const struct command *cmd, const struct slice *argv, unsigned argc,
                  uint32_t *index, unsigned room)
 {
-    if (cmd->getkeys != NULL) {
-        return cmd->getkeys(argv, argc, index, room);
-    }
-    int total = 0;
-    for (unsigned i = 0; i < KEYSPEC_MAX && cmd->keys[i].step != 0; i++) {
-        if (cmd->keys[i].flags & KEY_NOT_KEY) {
-            continue;
-        }
-        unsigned left = (unsigned)total < room ? room - (unsigned)total : 0;
-        int n = spec_keys(&cmd->keys[i], argv, argc, left > 0 ? index + total : NULL, left);
-        if (n < 0) {
-            return -1;
-        }
-        total += n;
-    }
-    return total;
+    return command_keys_flags(cmd, argv, argc, index, NULL, room);
 }

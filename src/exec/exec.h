@@ -60,6 +60,8 @@ enum command_flags {
     CMD_OWN_TXN = 1 << 28,   /* its handler makes the transaction itself: EXEC, EVAL */
     CMD_NO_QUEUE = 1 << 27,  /* acts at once inside MULTI: EXEC, DISCARD, WATCH, QUIT, RESET, MULTI,
                                 UNWATCH is queued */
+    CMD_OWN_MONITOR = 1 << 30, /* its handler feeds MONITOR itself: EXEC */
+    CMD_SYSCMD = 1 << 29,      /* COMMAND DOCS says "syscmd": not meant for users */
 };
 enum command_acl { /* ACL categories set by hand;
                       write/read/fast/slow/admin+dangerous/blocking/pubsub follow from the flags as
@@ -115,6 +117,11 @@ struct keyspec {
     const char *notes;
 };
 #define KEYSPEC_MAX 3
+/* Keys that no rule finds, for COMMAND INFO only: the row has getkeys. */
+#define KEYS_UNKNOWN(fl, why)                                \
+    {                                                        \
+        .flags = (fl), .begin = 0, .step = 1, .notes = (why) \
+    }
 #define KEY_AT(i, fl)                                     \
     {                                                     \
         .flags = (fl), .begin = (i), .last = 0, .step = 1 \
@@ -148,6 +155,9 @@ struct command {
     struct keyspec keys[KEYSPEC_MAX]; /* step 0: unused */
     keys_fn
         getkeys; /* overrides keys[] for finding keys; keys[] is still what COMMAND INFO shows */
+    uint32_t (*key_flags)(const struct slice *argv,
+                          unsigned argc); /* of all its keys when keys[0] is KEY_VARIABLE; valid
+                                             arity */
     bool (*exclusive)(
         const struct slice *argv,
         unsigned argc); /* these arguments need an exclusive section (SORT BY/GET patterns) */
@@ -391,6 +401,15 @@ const struct command *exec_find_command(struct exec *x, const struct slice *argv
 /* Declared keys of a request: argv indexes; -1 when the arguments are invalid for it. */
 int command_keys(const struct command *cmd, const struct slice *argv, unsigned argc,
                  uint32_t *index, unsigned room);
+/* The same with each key's enum key_flags, if `flags` is given (its size is room, too). */
+int command_keys_flags(const struct command *cmd, const struct slice *argv, unsigned argc,
+                       uint32_t *index, uint32_t *flags, unsigned room);
+/* All ACL categories of a row: its own and those that follow from its flags. */
+uint32_t command_acl(const struct command *row);
+/* Top-level commands clients can call (rename-command may have removed some), in the order of the
+ * tables. */
+void exec_each_command(struct exec *x, void (*visit)(void *arg, const struct command *row),
+                       void *arg);
 
 /* ================= Composition: called by server/ only ================= */
 

@@ -253,7 +253,7 @@ static bool admitted(struct session *s, struct call *c)
         return false;
     }
     const struct command *row = ref->row;
-    if (row->proc == NULL &&
+    if (row->sub != NULL &&
         c->argc >= 2) { /* a container: command_lookup() found no such subcommand */
         counter_add(&s->w->stats[ref->id].rejected, 1);
         if (s->multi != NULL) {
@@ -272,6 +272,10 @@ static bool admitted(struct session *s, struct call *c)
     }
     if (unlikely(!s->authenticated) && !(row->flags & CMD_NO_AUTH)) {
         refuse(s, c, "NOAUTH Authentication required.");
+        return false;
+    }
+    if (unlikely(s->multi != NULL) && (row->flags & CMD_NO_MULTI)) {
+        refuse(s, c, "ERR Command not allowed inside a transaction");
         return false;
     }
     if (unlikely(atomic_load_explicit(&x->loading, memory_order_relaxed)) &&
@@ -392,7 +396,7 @@ void exec_request(struct session *s, struct pending *p)
             }
         } else {
             if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
-                !(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
+                !(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_OWN_MONITOR | CMD_ADMIN))) {
                 monitor_feed(w->x, s, c.db, c.argv, c.argc);
             }
             if (p->keyed) {

@@ -99,6 +99,10 @@ void session_unmonitor(struct session *s)
 static void cmd_monitor(struct call *c)
 {
     struct session *s = c->session;
+    if (c->flags & (CALL_MULTI | CALL_SCRIPT)) {
+        reply_error(c, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
     reply_ok(c);
     if (s->monitor) {
         return;
@@ -119,9 +123,9 @@ const struct command monitor_commands[] = {
     { .name = "monitor",
       .proc = cmd_monitor,
       .arity = 1,
-      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI,
+      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
       .group = "server",
       .since = "1.0.0",
-      .summary = "Listens for all requests received by the server in real-time." },
+      .summary = "Listen for all requests received by the server in real time" },
     { .name = NULL },
 };

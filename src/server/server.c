@@ -26,6 +26,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
+const struct command *const server_families[] = { server_commands, config_commands,
+                                                  command_commands, NULL };
+
 static struct server *the_server; /* set once in server_new(), before any thread */
 
 struct server *server_of(const struct call *c)
@@ -177,8 +180,9 @@ static int start_store(struct server *s, unsigned threads)
     for (const struct command *const *f = command_families; *f != NULL; f++) {
         exec_register(s->x, *f);
     }
-    exec_register(s->x, server_commands);
-    exec_register(s->x, config_commands);
+    for (const struct command *const *f = server_families; *f != NULL; f++) {
+        exec_register(s->x, *f);
+    }
     for (unsigned i = 0; i + 1 < s->opt.nrenames; i += 2) {
         if (!exec_rename_command(s->x, s->opt.renames[i], s->opt.renames[i + 1])) {
             log_warning("No such command in rename-command, or the new name exists: %.*s",

@@ -70,7 +70,8 @@ void exec_retire_of_server(void *arg, void *p, void (*free_fn)(void *p));
 struct server *server_of(const struct call *c);
 struct server *server_of_exec(struct exec *x);
 
-extern const struct command server_commands[], config_commands[];
+extern const struct command server_commands[], config_commands[], command_commands[];
+extern const struct command *const server_families[]; /* all of them; terminated by NULL */
 void info_write(struct server *s, const struct slice *sections, unsigned n,
                 struct buf *out);             /* INFO's text; any thread */
 void server_counters_reset(struct server *s); /* CONFIG RESETSTAT */

@@ -2,7 +2,8 @@
 # surface.py -- What kv says about itself against what the reference servers say: `surface.py commands|config|info`
 # SPDX-License-Identifier: BSD-3-Clause
 #
-#   commands  each command kv has is in redis-server 7.0.15 (else valkey 8.0.1) with the same arity, flags, key positions, ACL categories
+#   commands  COMMAND INFO and COMMAND DOCS of each command kv has are those of redis-server 7.0.15, word for word (display_text, which
+#             7.2 added, aside); commands kv does not have are only listed
 #   config    the names of CONFIG GET * of both references are a subset of kv's
 #   info      the fields of INFO everything of both references are a subset of kv's
 # Every difference is printed. surface.allow lists accepted ones, one per line, "<check> <what> <reason ...>", where <what> is a name, or
@@ -23,40 +24,77 @@ def text(value):
     return value.decode() if isinstance(value, bytes) else value
 
 
+def pairs(flat):
+    """A RESP2 map."""
+    return {text(name): value for name, value in zip(flat[::2], flat[1::2])}
+
+
+def plain(value):
+    """Anything in a reply as text."""
+    return "[" + ", ".join(map(plain, value)) + "]" if isinstance(value, list) else str(text(value))
+
+
+def add_info(table, row):
+    """COMMAND INFO of a command and of its subcommands; the order within a list counts."""
+    name, arity, flags, first, last, step, categories, tips, specs, subcommands = row
+    table[text(name)] = {
+        "arity": str(arity),
+        "flags": plain(flags),
+        "keys": f"{first} {last} {step}",
+        "acl": plain(categories),
+        "tips": plain(tips),
+        "specs": plain(specs),
+    }
+    for sub in subcommands:
+        add_info(table, sub)
+
+
+def argument(flat):
+    """An argument of COMMAND DOCS in one line, its sub-arguments in braces."""
+    fields = pairs(flat)
+    below = fields.pop("arguments", None)
+    # 7.2 added display_text; before, it was the name.
+    fields.setdefault("display_text", fields["name"])
+    words = [f"{name}={plain(value)}" for name, value in fields.items() if name not in ("name", "display_text")]
+    shown = "" if below or fields["display_text"] == fields["name"] else f" shown as {text(fields['display_text'])}"
+    inner = " {" + ", ".join(map(argument, below)) + "}" if below else ""
+    return f"{text(fields['name'])}({' '.join(words)}{shown}){inner}"
+
+
+def add_docs(table, name, flat):
+    fields = pairs(flat)
+    table[name]["docs"] = " ".join(key for key in fields if key != "arguments")
+    for key, value in fields.items():
+        if key == "arguments":
+            table[name][key] = ", ".join(map(argument, value))
+        elif key != "subcommands":
+            table[name][key] = plain(value)
+    for sub, below in pairs(fields.get("subcommands", [])).items():
+        add_docs(table, sub, below)
+
+
 def command_table(server):
-    """{name: {property: value}} of all commands and subcommands."""
+    """{name: {property: text}} of all commands and subcommands."""
     table = {}
-
-    def add(row):
-        name, arity, flags, first, last, step, categories = row[:7]
-        table[text(name)] = {
-            "arity": arity,
-            "flags": " ".join(sorted(map(text, flags))),
-            "keys": f"{first} {last} {step}",
-            "acl": " ".join(sorted(map(text, categories))),
-        }
-        for sub in row[9] if len(row) > 9 else []:
-            add(sub)
-
-    for row in server.client()("COMMAND"):
-        add(row)
+    client = server.client()
+    for row in client("COMMAND"):
+        add_info(table, row)
+    for name, flat in pairs(client("COMMAND", "DOCS")).items():
+        add_docs(table, name, flat)
     return table
 
 
 def commands(kv, references):
-    ours = command_table(kv)
-    tables = [(server.kind, command_table(server)) for server in references]
-    for name, row in sorted(ours.items()):
-        known = [(kind, table[name]) for kind, table in tables if name in table]
-        if not known:
-            yield name, "no reference has it"
-            continue
-        for key, value in row.items():
-            kind, theirs = known[0]
-            if all(value != other[key] for _, other in known):
-                yield f"{name}:{key}", f"kv {value!r}, {kind} {theirs[key]!r}"
-    everything = set().union(*(table for _, table in tables))
-    print(f"check-commands: {len(ours)} commands and subcommands, {len(everything - set(ours))} of the references are not there")
+    ours, theirs = command_table(kv), command_table(references[0])
+    for name in sorted(set(ours) - set(theirs)):
+        yield name, "no reference has it"
+    for name in sorted(set(ours) & set(theirs)):
+        for key in sorted(set(ours[name]) | set(theirs[name])):
+            mine, reference = ours[name].get(key, "-"), theirs[name].get(key, "-")
+            if mine != reference:
+                yield f"{name}:{key}", f"\n    kv    {mine}\n    {references[0].kind} {reference}"
+    missing = sorted(set(theirs) - set(ours))
+    print(f"check-commands: {len(ours)} commands and subcommands; {len(missing)} of {references[0].kind} are not there: {' '.join(missing)}")
 
 
 def config_names(server):
@@ -84,7 +122,11 @@ def subset(names):
     return check
 
 
-CHECKS = {"commands": commands, "config": subset(config_names), "info": subset(info_names)}
+CHECKS = {
+    "commands": (commands, ["redis"]),
+    "config": (subset(config_names), ["redis", "valkey"]),
+    "info": (subset(info_names), ["redis", "valkey"]),
+}
 
 
 def allowed(check):
@@ -98,9 +140,10 @@ def allowed(check):
 
 def main():
     check = sys.argv[1]
-    references = [Server("redis"), Server("valkey")]
+    run, kinds = CHECKS[check]
+    references = [Server(kind) for kind in kinds]
     try:
-        found = dict(CHECKS[check](Server("kv", "--appendonly", "no"), references))
+        found = dict(run(Server("kv", "--appendonly", "no"), references))
     except ReplyError as error:
         print(f"check-{check}: {error}")
         return 1

@@ -3,9 +3,10 @@
 #include "base/base.h"
 #include "commands/commands.h"
 #include "commands/syntax.h"
+#include "server/server_int.h"
 #include "unit.h"
 
-/* name:type, then #spec, =TOKEN, @since, flags o m t, {arguments}. */
+/* name:type, then #spec, =TOKEN, @since, !deprecated, flags o m t, {arguments}. */
 static void print(struct buf *b, const struct command_arg *a)
 {
     for (; a != NULL; a = a->next) {
@@ -21,6 +22,10 @@ static void print(struct buf *b, const struct command_arg *a)
         if (a->since.n > 0) {
             buf_add_str(b, "@");
             buf_add_slice(b, a->since);
+        }
+        if (a->deprecated.n > 0) {
+            buf_add_str(b, "!");
+            buf_add_slice(b, a->deprecated);
         }
         buf_printf(b, "%s%s%s", a->flags & ARG_OPTIONAL ? " o" : "",
                    a->flags & ARG_MULTIPLE ? " m" : "", a->flags & ARG_MULTIPLE_TOKEN ? " t" : "");
@@ -45,6 +50,8 @@ static const struct {
     { "[key...]", "key:key#0 o m" },
     { "[NX]", "nx:pure-token=NX o" },
     { "[GET]@6.2.0", "get:pure-token=GET@6.2.0 o" },
+    { "filter=<old!2.8.12|new>", "filter:oneof {old:string!2.8.12, new:string}" },
+    { "[OLD]@2.4.0!2.8.12...", "old:pure-token=OLD@2.4.0!2.8.12 o m t" },
     { "[condition=<NX|XX@6.0.0>]@2.6.12",
       "condition:oneof@2.6.12 o {nx:pure-token=NX, xx:pure-token=XX@6.0.0}" },
     { "key_value=<key value>...", "key_value:block m {key:key#0, value:string}" },
@@ -79,10 +86,10 @@ static const struct {
     const char *syntax;
     size_t at;
 } bad[] = {
-    { " ", 0 },        { "key ", 4 },      { "key  value", 4 }, { "a:b", 3 },
-    { "key:key9", 8 }, { "[key", 4 },      { "key]", 3 },       { "g=<a", 4 },
-    { "g=<a>", 5 },    { "g=<a|b c>", 6 }, { "key@", 4 },       { "<a|b>", 0 },
-    { "a=b", 1 },      { "g=<>", 3 },      { "key.", 3 },       { "[]", 1 },
+    { " ", 0 },    { "key ", 4 },  { "key  value", 4 }, { "a:b", 3 },   { "key:key9", 8 },
+    { "[key", 4 }, { "key]", 3 },  { "g=<a", 4 },       { "g=<a>", 5 }, { "g=<a|b c>", 6 },
+    { "key@", 4 }, { "<a|b>", 0 }, { "a=b", 1 },        { "g=<>", 3 },  { "key.", 3 },
+    { "[]", 1 },   { "key!", 4 },
 };
 
 START_TEST(test_syntax_bad)
@@ -94,6 +101,33 @@ START_TEST(test_syntax_bad)
 }
 END_TEST
 
+/* "version:text|version:text" */
+static void check_history(const struct command *row)
+{
+    for (const char *at = row->history; at != NULL && *at != '\0';) {
+        size_t digits = strspn(at, "0123456789.");
+        ck_assert_msg(digits >= 5 && at[digits] == ':', "%s: %s", row->name, at);
+        do {
+            at = strchr(at + 1, '|');
+        } while (at != NULL && !(at[1] >= '0' && at[1] <= '9'));
+        at += at != NULL;
+    }
+}
+
+/* What COMMAND GETKEYSANDFLAGS needs of key specifications. */
+static void check_keys(const struct command *row)
+{
+    for (unsigned i = 0; i < KEYSPEC_MAX && row->keys[i].step != 0; i++) {
+        const struct keyspec *k = &row->keys[i];
+        ck_assert_msg(k->begin != 0 || row->getkeys != NULL, "%s: keys that nothing finds",
+                      row->name);
+        ck_assert_msg(!(k->flags & KEY_VARIABLE) || row->key_flags != NULL, "%s: no key_flags",
+                      row->name);
+        ck_assert_msg(__builtin_popcount(k->flags & (KEY_RO | KEY_RW | KEY_OW | KEY_RM)) <= 1, "%s",
+                      row->name);
+    }
+}
+
 static void check_rows(const struct command *row)
 {
     for (; row->name != NULL; row++) {
@@ -103,16 +137,23 @@ static void check_rows(const struct command *row)
         ck_assert_msg(row->proc != NULL || row->sub != NULL, "%s", row->name);
         ck_assert_msg(row->group != NULL && row->since != NULL && row->summary != NULL, "%s",
                       row->name);
+        check_history(row);
+        check_keys(row);
         if (row->sub != NULL) {
             check_rows(row->sub);
         }
     }
 }
 
+/* Of all families: of commands/, of exec/, of server/. */
 START_TEST(test_syntax_rows)
 {
-    for (const struct command *const *f = command_families; *f != NULL; f++) {
-        check_rows(*f);
+    const struct command *const *const all[] = { command_families, exec_own_families,
+                                                 server_families };
+    for (unsigned i = 0; i < countof(all); i++) {
+        for (const struct command *const *f = all[i]; *f != NULL; f++) {
+            check_rows(*f);
+        }
     }
 }
 END_TEST
