@@ -27,15 +27,16 @@ unsigned script_commands(const struct script *s);
 /* What was said and heard, over all lives of a server. */
 struct script_run {
     unsigned sent[SCRIPT_CONNECTIONS], told[SCRIPT_CONNECTIONS]; /* steps; told: at least these */
-    unsigned refused;                                            /* replies -MISCONF */
-    bool served;                                                 /* somebody has seen this state: */
+    unsigned refused;                                            /* replies -MISCONF, -OOM */
+    bool holes[SCRIPT_CONNECTIONS]; /* got -OOM, perhaps inside a transaction: is not judged */
+    bool served;                    /* somebody has seen this state: */
     uint64_t seen[SCRIPT_CONNECTIONS];
     char problem[256]; /* a reply nobody should get, or none at all */
 };
 
 enum script_pace {
     SCRIPT_FAST,   /* chunks of up to six steps, two under way */
-    SCRIPT_CAREFUL /* one step at a time; a refused one is repeated, for at most five seconds */
+    SCRIPT_CAREFUL /* one step at a time; a refused one is repeated, for at most a second */
 };
 /* Plays it from the beginning until its end (true) or until the server is gone or refuses for good.
  */
