@@ -19,6 +19,9 @@ struct key call_key(struct call *c, struct slice s)
 bool entry_expired(const struct call *c, const struct entry *e)
 {
     int64_t at = entry_expire(e);
+    if (seeded_bug("exec.bug_replay_expires") && (c->flags & CALL_REPLAY)) {
+        return at >= 0 && at <= clock_wall_ms();
+    }
     return at >= 0 && at <= c->now_ms && !(c->flags & CALL_REPLAY);
 }
 
@@ -106,7 +109,9 @@ void key_expire_now(struct call *c, const struct key *k, struct entry *e)
 {
     shard_delete(shard_of(c, k), c->db, e);
     struct slice argv[] = { S("DEL"), k->s };
-    fx_argv(c->in->t, c->db, argv, 2);
+    if (!seeded_bug("exec.bug_expired_not_logged")) {
+        fx_argv(c->in->t, c->db, argv, 2);
+    }
     fx_slot(c->in->t, k);
     txn_touch(c->in->t, k, true);
     watch_touch(c->x, c->db, k);
@@ -130,6 +135,9 @@ struct entry *key_peek(struct call *c, const struct key *k)
     struct entry *e = shard_find(shard_of(c, k), c->db, k);
     if (e != NULL && unlikely(entry_expired(c, e))) {
         e = expired_read(c, k, e);
+    }
+    if (e == NULL && seeded_bug("exec.bug_ungated_nil")) {
+        c->in->t->gate = 0;
     }
     return e;
 }
@@ -168,7 +176,8 @@ struct entry *key_read(struct call *c, const struct key *k)
 struct entry *key_write(struct call *c, const struct key *k)
 {
     struct entry *e = shard_find(shard_of(c, k), c->db, k);
-    if (e == NULL || unlikely(c->flags & CALL_REPLAY)) {
+    bool replay = (c->flags & CALL_REPLAY) != 0 && !seeded_bug("exec.bug_replay_expires");
+    if (e == NULL || unlikely(replay)) {
         return e;
     }
     if (unlikely(entry_expired(c, e))) {
@@ -201,13 +210,17 @@ void key_changed(struct call *c, const struct key *k)
         fx_slot(t, k);
         txn_touch(t, k, true);
     }
-    watch_touch(c->x, c->db, k);
+    if (!seeded_bug("exec.bug_watch_missed")) {
+        watch_touch(c->x, c->db, k);
+    }
 }
 
 static void created(struct call *c, const struct key *k)
 {
     notify(c, NOTIFY_NEW, "new", k);
-    key_ready(c, k);
+    if (!seeded_bug("exec.bug_ready_missed")) {
+        key_ready(c, k);
+    }
 }
 
 /* Before a value replaces whatever k holds: true when k is new. A SET does not look the key up
@@ -308,6 +321,9 @@ void key_rename(struct call *c, const struct key *from, const struct key *to)
     struct entry *e = shard_find(shard_of(c, from), c->db, from);
     must(e != NULL);
     int64_t expire = entry_expire(e);
+    if (seeded_bug("exec.bug_rename_ttl") && (c->flags & CALL_REPLAY)) {
+        expire = -1;
+    }
     struct entry *taken = shard_take(shard_of(c, from), c->db, e);
     shard_insert_as(shard_of(c, to), c->db, to, taken, expire);
     key_changed(c, from);

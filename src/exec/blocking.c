@@ -440,10 +440,11 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     counter_add(&st->calls, 1);
     counter_add(&st->ticks, clock_ticks() - start);
     counter_add(&st->failed, in.error ? 1 : 0);
-    d->gate = own->gate;
+    d->gate = seeded_bug("exec.bug_ungated_handover") ? 0 : own->gate;
     d->lsn = own->lsn;
     d->m.run = on_served;
-    must(move_state(w, WAIT_CLAIMED, WAIT_DONE));
+    must(move_state(w, WAIT_CLAIMED,
+                    seeded_bug("exec.bug_served_twice") ? WAIT_WAITING : WAIT_DONE));
     reactor_post(w->home->r, &d->m);
     return true;
 }
@@ -451,6 +452,9 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
 static struct wait_node *first_waiting(struct keynode *at, struct wait_node *from)
 {
     struct wait_node *n = from != NULL ? from->next : (at != NULL ? at->head : NULL);
+    if (seeded_bug("exec.bug_blocked_lifo") && from == NULL && at != NULL) {
+        n = at->tail;
+    }
     while (n != NULL &&
            atomic_load_explicit(&n->owner->state, memory_order_relaxed) != WAIT_WAITING) {
         n = n->next;

@@ -29,6 +29,9 @@ static void put_select(struct buf *b, unsigned db)
 {
     char text[I64_TEXT_MAX];
     size_t n = format_u64(text, db);
+    if (seeded_bug("exec.bug_no_select")) {
+        return;
+    }
     put_header(b, '*', 2);
     put_bulk(b, S("SELECT"));
     put_bulk(b, slice_of(text, n));
@@ -162,6 +165,9 @@ void fx_reset(struct txn *t)
 
 void effect(struct call *c, const struct slice *argv, unsigned argc)
 {
+    if (seeded_bug("exec.bug_effects_verbatim")) {
+        return;
+    }
     c->in->explicit_fx = true;
     fx_argv(c->in->t, c->db, argv, argc);
 }

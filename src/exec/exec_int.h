@@ -7,6 +7,7 @@
 #ifndef EXEC_EXEC_INT_H
 #define EXEC_EXEC_INT_H
 
+#include "base/fault.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"

@@ -7,6 +7,7 @@
  * blocked clients -> unlock -> gate the reply. GATE     of a reply = max(its own record, recent LSN
  * of every key group it looked at, the floor). Errors and nil too: they depend on what was seen. */
 #include "exec/exec_int.h"
+#include <sched.h>
 #include <stdio.h>
 
 /* ---- Transactions ---- */
@@ -46,7 +47,7 @@ static unsigned lock_set_build(struct worker *w, uint32_t *set, const struct key
 static inline void gate_of_key(struct txn *t, const struct key *k)
 {
     uint64_t recent = t->w->x->shards[k->shard].recent[key_group(k)];
-    if (recent > t->gate) {
+    if (recent > t->gate && !seeded_bug("exec.bug_ungated_read")) {
         t->gate = recent;
     }
 }
@@ -97,8 +98,9 @@ void txn_commit(struct txn *t)
         for (unsigned i = 0; i < t->ntouched; i++) {
             x->shards[t->touched[i].shard].recent[t->touched[i].group] = t->lsn;
         }
-        if (t->slot == WAL_SLOT_ALL &&
-            t->exclusive) { /* a whole-keyspace change: everything seen from now on depends on it */
+        if (t->slot == WAL_SLOT_ALL && t->exclusive &&
+            !seeded_bug("exec.bug_flush_no_floor")) { /* a whole-keyspace change: everything seen
+                                                         from now on depends on it */
             atomic_store_explicit(&x->floor, t->lsn, memory_order_release);
         }
         uint64_t seen = option_int(&x->opt.durable_reads) ? t->gate : 0;
@@ -109,7 +111,7 @@ void txn_commit(struct txn *t)
     fx_reset(t);
     t->ntouched = 0;
     if (unlikely(t->nevents > 0)) {
-        events_publish(t, t->gate);
+        events_publish(t, seeded_bug("exec.bug_ungated_event") ? 0 : t->gate);
     }
     if (unlikely(t->nready > 0)) {
         waits_serve(t);
@@ -352,6 +354,10 @@ static void run(struct worker *w, struct call *c)
         c->flags |= CALL_EXCLUSIVE;
     }
     call_invoke(c);
+    if (seeded_bug("exec.bug_append_after_unlock") && t->nready == 0) {
+        txn_unlock(t);
+        sched_yield();
+    }
     txn_commit(t);
     txn_unlock(t);
     if (section) {
@@ -411,9 +417,11 @@ void exec_request(struct session *s, struct pending *p)
             } else {
                 run(w, &c);
             }
-            gate = w->txn.gate;
+            gate = in.error && seeded_bug("exec.bug_ungated_error") ? 0 : w->txn.gate;
             s->last_lsn = w->txn.lsn != 0 ? w->txn.lsn : s->last_lsn;
-            s->last_gate = u64_max(s->last_gate, gate);
+            if (!seeded_bug("exec.bug_ungated_message")) {
+                s->last_gate = u64_max(s->last_gate, gate);
+            }
             call_account(s, &c);
         }
     }

@@ -291,6 +291,10 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
     }
     s->last_cmd = q->ref;
     call_invoke(&c);
+    if (seeded_bug("exec.bug_multi_split")) {
+        w->txn.lsn = fx_append(&w->txn);
+        fx_reset(&w->txn);
+    }
     call_account(s, &c);
 }
 

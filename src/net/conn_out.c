@@ -127,6 +127,7 @@ void conn_gate(struct conn *c, uint64_t gate)
     c->gated = end;
     struct gate_mark *last = c->nmarks > 0 ? mark_at(c, c->nmarks - 1U) : NULL;
     if (last != NULL && last->gate >= gate) {
+        last->gate = seeded_bug("net.bug_gate_falls") ? gate : last->gate;
         last->end = end;
     } else if (c->nmarks == GATE_MARKS) { /* waiting for a later gate is always right */
         *last = (struct gate_mark){ end, gate };
@@ -142,7 +143,8 @@ void conn_gate(struct conn *c, uint64_t gate)
 
 static void release_marks(struct conn *c, uint64_t release)
 {
-    while (c->nmarks > 0 && c->marks[c->mark_first].gate <= release) {
+    uint64_t early = seeded_bug("net.bug_gate_off_by_one") ? 1 : 0;
+    while (c->nmarks > 0 && c->marks[c->mark_first].gate - early <= release) {
         c->released = c->marks[c->mark_first].end;
         c->mark_first = (uint8_t)((c->mark_first + 1) % GATE_MARKS);
         c->nmarks--;
@@ -205,7 +207,9 @@ static void write_released(struct conn *c)
         counter_add(&r->stats.writes, 1);
         counter_add(&r->stats.out_bytes, (uint64_t)sent);
         c->last_output_ms = r->now_ms;
-        c->head_sent = out_drop(&c->out, c->head_sent, (size_t)sent, &c->out_base);
+        c->head_sent =
+            out_drop(&c->out, c->head_sent,
+                     seeded_bug("net.bug_short_write_lost") ? offered : (size_t)sent, &c->out_base);
         if ((size_t)sent < offered && c->tls == NULL) {
             c->write_full = true;
             return;

@@ -14,6 +14,7 @@
  *             X4  next_due is the earliest expiry in any database of the shard
  *             Checked by expire_check(), X4 by shard_check(). */
 #include "store/store_int.h"
+#include "base/fault.h"
 
 #define CHILDREN  4u
 #define FIRST_CAP 8u
@@ -209,6 +210,9 @@ void expire_change(struct shard *s, struct table *t, struct entry *e, int64_t wh
 
 void expire_moved(struct table *t, struct entry *e)
 {
+    if (seeded_bug("store.bug_expire_moved")) {
+        return;
+    }
     t->expire[entry_place(e)].e = e;
 }
 

@@ -17,6 +17,7 @@
  *
  * FAILURE     None: what a table allocates for itself is small (mem_aligned never fails). */
 #include "store/store_int.h"
+#include "base/fault.h"
 #include "base/rng.h"
 
 /* Entries per primary bucket, times four, above which a bucket is split: 5.25 of 7 slots. The
@@ -194,6 +195,9 @@ static void split_one(struct keyspace *ks, struct table *t)
         CHAIN_EACH(at, low)
         {
             uint64_t w = word_get(at.b, at.i);
+            if (seeded_bug("store.bug_split_loses") && at.i == BUCKET_SLOTS - 1) {
+                continue;
+            }
             chain_put(t, entry_hash(slot_entry(w)) & top ? &go : &stay, w);
         }
         /* `stay` never overtakes the reader, so the chain has all its buckets; what lies behind it

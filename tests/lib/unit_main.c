@@ -12,6 +12,7 @@
 #include "unit.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include <errno.h>
@@ -388,6 +389,13 @@ int main(int argc, char **argv)
     seed = given != NULL && *given != '\0' ? strtoull(given, NULL, 0) : (uint64_t)clock_wall_us();
     rng_seed_all(seed);
     hash_seed((const uint8_t *)"unit-test-hash-k");
+
+#ifdef KV_SEEDED_BUGS
+    /* A bug of a part that this program does not contain is for the servers it starts. */
+    char bug[128];
+    snprintf(bug, sizeof bug, "%s=bug", getenv("KV_BUG") != NULL ? getenv("KV_BUG") : "");
+    (void)!fault_arm(bug);
+#endif
 
     bool has = argc == 3 && strcmp(argv[1], "--has") == 0;
     pick.list = argc == 2 && strcmp(argv[1], "--list") == 0;
