@@ -95,6 +95,7 @@ enum { NX_TRIED = 1, NX_SEEN = 2 };
 
 struct load {
     const struct server *kv;
+    bool lasting;      /* OP_SHORT gives a time that does not come */
     _Atomic bool stop; /* writers end after the replies they wait for */
     _Atomic unsigned violations;
     _Atomic uint64_t observed; /* replies and messages whose truth is checked */

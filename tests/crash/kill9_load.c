@@ -114,6 +114,7 @@ static void add_operation(struct request *r, struct writer *wr, uint64_t n)
     case OP_PUBLISH: request_add(r, "PUBLISH said %u:%" PRIu64, w, n); break;
     case OP_SHORT:
         wr->short_ms[i] = clock_wall_ms() + 30 + (int64_t)random_below(&wr->state, 1500);
+        wr->short_ms[i] = wr->load->lasting ? FAR_MS : wr->short_ms[i];
         request_add(r, "SET p:%u:%" PRIu64 " %u:%" PRIu64 " PXAT %lld", w, i % KEEP_SHORT, w, n,
                     (long long)wr->short_ms[i]);
         break;

@@ -1,0 +1,281 @@
+/* export.c -- What the log says to a real Redis: `kv-wal export | redis-cli --pipe` after random
+ * concurrent load gives the same content; one transaction is one record.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "kill9.h"
+#include "unit.h"
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHORT_RUNS 2
+#define LONG_RUNS  20
+#define MIXERS     4
+#define MIXED_KEYS 24
+
+/* ---- Random commands of all kinds on common keys; what they answer does not matter ---- */
+
+struct mixer {
+    struct load *load;
+    pthread_t thread;
+    uint64_t state;
+};
+
+/* K, J: keys; N: a number; E: an element; P: a time in the far future. */
+static const char *const templates[] = {
+    "SET K N",
+    "SET K E GET",
+    "SET K E EX 1000",
+    "SET K E PXAT 1",
+    "SET K E KEEPTTL",
+    "SETEX K 5000 E",
+    "PSETEX K 7000000 E",
+    "SETNX K E",
+    "GETSET K E",
+    "GETDEL K",
+    "GETEX K EX 3000",
+    "GETEX K PERSIST",
+    "GETEX K PXAT P",
+    "INCR K",
+    "DECRBY K N",
+    "INCRBYFLOAT K 0.1",
+    "APPEND K E",
+    "SETRANGE K 3 E",
+    "SETBIT K 9 1",
+    "BITOP OR K J J",
+    "MSET K E J N",
+    "MSETNX K E J N",
+    "LPUSH K E E",
+    "RPUSH K E E E",
+    "RPUSHX K E",
+    "LPOP K",
+    "RPOP K 2",
+    "LINSERT K BEFORE E E",
+    "LSET K 1 E",
+    "LREM K 0 E",
+    "LTRIM K 0 20",
+    "LMOVE K J RIGHT LEFT",
+    "RPOPLPUSH K J",
+    "LMPOP 2 K J RIGHT COUNT 2",
+    "BLPOP K J 0.01",
+    "BLMOVE K J LEFT RIGHT 0.01",
+    "EXPIRE K 2000",
+    "PEXPIREAT K 1",
+    "EXPIREAT K 4000000000",
+    "PEXPIREAT K P NX",
+    "EXPIRE K -1",
+    "PERSIST K",
+    "DEL K J",
+    "UNLINK K",
+    "RENAME K J",
+    "RENAMENX K J",
+    "COPY K J REPLACE",
+    "COPY K J DB 3",
+    "MOVE K 2",
+    "SORT K STORE J ALPHA",
+    "SWAPDB 3 4",
+    "SELECT 3",
+    "SELECT 4",
+    "SELECT 2",
+    "MULTI",
+    "EXEC",
+};
+
+static void fill_in(struct mixer *m, const char *template, char *out)
+{
+    for (const char *at = template; *at != '\0'; at++) {
+        bool word = (at == template || at[-1] == ' ') && (at[1] == ' ' || at[1] == '\0');
+        unsigned r = (unsigned)random_below(&m->state, 1000);
+        switch (word ? *at : ' ') {
+        case 'K':
+        case 'J': out += sprintf(out, "mixed:%u", r % MIXED_KEYS); break;
+        case 'N': out += sprintf(out, "%u", r); break;
+        case 'E': out += sprintf(out, "e%u", r % 10); break;
+        case 'P': out += sprintf(out, "%lld", (long long)FAR_MS + r); break;
+        default: *out++ = *at;
+        }
+    }
+    *out = '\0';
+}
+
+static void *mixer_main(void *arg)
+{
+    struct mixer *m = arg;
+    const struct resp *r = NULL;
+    struct client *c = client_try_connect(m->load->kv->port);
+    must(c != NULL);
+    client_expect(c, "+OK", "SELECT 2"); /* not where the writers are */
+    while (!m->load->stop) {
+        char line[256];
+        fill_in(m, templates[random_below(&m->state, countof(templates))], line);
+        if (!client_try_send(c, "%s", line) || client_try_read(c, &r) != RESP_OK) {
+            violation(m->load, "%s: %s", line, client_problem(c));
+            break;
+        }
+    }
+    client_close(c);
+    return NULL;
+}
+
+/* All kinds of clients for a while. Times to live are over at once or last: Redis runs its clock
+ * while it reads the export, so what was PERSISTed or renamed in time could be gone there. */
+static void load_for(const struct server *kv, unsigned ms, uint64_t seed)
+{
+    struct load *l = load_new(kv, seed);
+    struct mixer m[MIXERS];
+    l->lasting = true;
+    load_start(l);
+    for (unsigned i = 0; i < MIXERS; i++) {
+        m[i].load = l;
+        m[i].state = seed + 100 + i;
+        must(pthread_create(&m[i].thread, NULL, mixer_main, &m[i]) == 0);
+    }
+    usleep(ms * 1000);
+    l->stop = true;
+    for (unsigned i = 0; i < MIXERS; i++) {
+        pthread_join(m[i].thread, NULL);
+    }
+    load_join(l, true);
+    ck_assert_uint_eq(l->violations, 0);
+    load_free(l);
+}
+
+/* ---- Export ---- */
+
+/* Output of kv-wal with these arguments, to be closed with pclose(); `then` goes behind it. */
+static FILE *kv_wal(const struct server *kv, const char *what, const char *then)
+{
+    char self[PATH_MAX], line[PATH_MAX + 600];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    ck_assert_int_gt(n, 0);
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(line, sizeof line, "'%s/kv-wal' %s '%s' %s", self, what, kv->dir, then);
+    FILE *f = popen(line, "r");
+    must(f != NULL);
+    return f;
+}
+
+static void export_to(const struct server *kv, const struct server *redis)
+{
+    char then[128], text[1024] = "";
+    snprintf(then, sizeof then, "| redis-cli -p %u --pipe 2>&1", redis->port);
+    FILE *f = kv_wal(kv, "export", then);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    int status = pclose(f);
+    ck_assert_msg(status == 0 && strstr(text, "errors: 0") != NULL, "%#x: %s", (unsigned)status,
+                  text);
+}
+
+/* Empty where DEBUG DIGEST does not exist. */
+static void digest(struct client *c, char *out, size_t size)
+{
+    const struct resp *r = client_ask(c, "DEBUG DIGEST");
+    snprintf(out, size, "%s", r->type == RESP_ERROR ? "" : r->text);
+}
+
+START_TEST(test_same_content)
+{
+    struct server kv, redis;
+    struct dump ours, theirs;
+    char our_digest[64], their_digest[64], why[1024];
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "4");
+    load_for(&kv, unit_torture() ? 5000 : 1000, unit_seed() + (unsigned)_i);
+    struct client *c = server_connect(&kv);
+    dump_read(&ours, c);
+    digest(c, our_digest, sizeof our_digest);
+    client_close(c);
+    server_stop(&kv);
+
+    server_init(&redis, SERVER_REDIS);
+    server_start(&redis);
+    export_to(&kv, &redis);
+    c = server_connect(&redis);
+    dump_read(&theirs, c);
+    digest(c, their_digest, sizeof their_digest);
+    client_close(c);
+    server_stop(&redis);
+
+    ck_assert_msg(dump_equal(&ours, &theirs, why, sizeof why), "SEED=%llu: %s",
+                  (unsigned long long)unit_seed(), why);
+    ck_assert_uint_gt(ours.n, 100);
+    if (our_digest[0] != '\0') {
+        ck_assert_str_eq(our_digest, their_digest);
+    }
+    printf("run %d: %zu keys, digest %s\n", _i, ours.n, their_digest);
+    dump_free(&ours);
+    dump_free(&theirs);
+}
+END_TEST
+
+/* ---- Records ---- */
+
+/* The commands of each record, as kv-wal dump prints them. */
+static void expect_records(const struct server *kv, const char *const *want, unsigned n)
+{
+    char *line = NULL;
+    size_t size = 0;
+    unsigned got = 0;
+    FILE *f = kv_wal(kv, "dump", "");
+    while (getline(&line, &size, f) > 0) {
+        char *commands = strchr(line, '"');
+        if (commands == NULL) {
+            continue; /* a batch without records */
+        }
+        commands[strcspn(commands, "\n")] = '\0';
+        ck_assert_msg(got < n, "one record too many: %s", commands);
+        ck_assert_str_eq(commands, want[got]);
+        got++;
+    }
+    free(line);
+    ck_assert_int_eq(pclose(f), 0);
+    ck_assert_uint_eq(got, n);
+}
+
+START_TEST(test_one_record)
+{
+    static const char *const want[] = {
+        "\"SET\" \"a\" \"1\"",
+        "\"MULTI\" ; \"SET\" \"a\" \"2\" ; \"RPUSH\" \"l\" \"x\" ; \"EXEC\"",
+        "\"SELECT\" \"3\" ; \"SET\" \"b\" \"1\" ; \"SELECT\" \"0\"",
+        "\"MULTI\" ; \"SELECT\" \"3\" ; \"INCR\" \"b\" ; \"SELECT\" \"0\" ; \"SET\" \"a\" \"3\" ; "
+        "\"EXEC\"",
+        "\"MULTI\" ; \"SET\" \"e\" \"1\" \"PXAT\" \"1\" ; \"DEL\" \"e\" ; \"RPUSH\" \"e\" \"y\" ; "
+        "\"EXEC\"",
+    };
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "4");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "SET a 1");
+    client_expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "SET a 2");
+    client_expect(c, "+QUEUED", "RPUSH l x");
+    client_expect(c, "+QUEUED", "GET a");
+    client_expect(c, "[+OK, 1, \"2\"]", "EXEC");
+    client_expect(c, "+OK", "SELECT 3");
+    client_expect(c, "+OK", "SET b 1");
+    client_expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "INCR b");
+    client_expect(c, "+QUEUED", "SELECT 0");
+    client_expect(c, "+QUEUED", "SET a 3");
+    client_expect(c, "[2, +OK, +OK]", "EXEC");
+    client_expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "SET e 1 PXAT 1");
+    client_expect(c, "+QUEUED", "RPUSH e y");
+    client_expect(c, "[+OK, 1]", "EXEC");
+    client_close(c);
+    server_stop(&kv);
+    expect_records(&kv, want, countof(want));
+}
+END_TEST
+
+UNIT_SUITE(export)
+{
+    unit_case_loop(suite, "to redis-server", 120, test_same_content,
+                   unit_torture() ? LONG_RUNS : SHORT_RUNS);
+    unit_case(suite, "records", test_one_record);
+}
