@@ -63,7 +63,13 @@ void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys, uint32_t *l
     } else if (!t->exclusive && nkeys > 0) {
         t->nlocked = lock_set_build(t->w, lock_set, keys, nkeys);
         t->locked = lock_set;
-        keyspace_lock_many(x->ks, lock_set, t->nlocked);
+        if (seeded_bug("exec.bug_lock_order")) {
+            for (unsigned i = t->nlocked; i > 0; i--) {
+                shard_lock(keyspace_shard(x->ks, lock_set[i - 1]));
+            }
+        } else {
+            keyspace_lock_many(x->ks, lock_set, t->nlocked);
+        }
     }
     txn_gates(t, keys, nkeys);
 }

@@ -7,7 +7,6 @@
  * THREADS  keyspace_key, keyspace_prefetch_*, keyspace_count and its kin: any, without a lock.
  *          keyspace_flush and keyspace_swapdb: under all shard locks. */
 #include "store/store_int.h"
-#include "base/fault.h"
 #include <errno.h>
 
 static const struct keyspace_config defaults = { .shards = 1024,
@@ -153,8 +152,7 @@ void keyspace_lock_many(struct keyspace *ks, const uint32_t *index, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
         must(index[i] < ks->cfg.shards && (i == 0 || index[i - 1] < index[i]));
-        unsigned at = seeded_bug("store.bug_lock_order") ? n - 1 - i : i;
-        lock_acquire(&ks->shards[index[at]].lock);
+        lock_acquire(&ks->shards[index[i]].lock);
     }
 }
 

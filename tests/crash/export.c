@@ -125,6 +125,7 @@ static void load_for(const struct server *kv, unsigned ms, uint64_t seed)
     struct load *l = load_new(kv, seed);
     struct mixer m[MIXERS];
     l->lasting = true;
+    l->flushes = true;
     load_start(l);
     for (unsigned i = 0; i < MIXERS; i++) {
         m[i].load = l;

@@ -162,6 +162,7 @@ static void one_round(struct server *kv, unsigned round, uint64_t *state)
     server_kill(kv);
     start_with(kv, &p, p.faults);
     struct load *l = load_new(kv, seed);
+    l->flushes = round % 2 == 0;
     load_start(l);
     end_by_kill(kv, p.ms);
     load_join(l, false);

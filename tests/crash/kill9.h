@@ -40,7 +40,7 @@ enum op {
 
 #define WRITERS     8
 #define CONSUMERS   4
-#define OBSERVERS   4
+#define OBSERVERS   6
 #define KEEP_ONCE   4
 #define KEEP_LIST   16
 #define KEEP_SHORT  4
@@ -95,6 +95,7 @@ enum { NX_TRIED = 1, NX_SEEN = 2 };
 
 struct load {
     const struct server *kv;
+    bool flushes;      /* FLUSHDB all the time: its floor also gates everything else */
     bool lasting;      /* OP_SHORT gives a time that does not come */
     _Atomic bool stop; /* writers end after the replies they wait for */
     _Atomic unsigned violations;

@@ -304,6 +304,9 @@ static bool observe_once(struct load *l, struct client *c, struct writer *wr, ui
     const struct resp *r = NULL;
     uint64_t made = wr->sent / OPS;
     uint64_t back = random_below(state, KEEP_ONCE + 3), i = made > back ? made - back : 0;
+    if (random_below(state, 2) == 0 && made > KEEP_ONCE + 1) { /* the one that is going just now */
+        i = (wr->sent + OPS - OP_GONE - 1) / OPS - 1 - KEEP_ONCE;
+    }
     bool was = wr->acked > op_number(i, OP_ONCE);
     bool alive = false, exists = false;
     switch (random_below(state, 4)) {
@@ -413,7 +416,7 @@ static bool observe(struct load *l, struct client *c, struct actor *me)
     const struct resp *r = NULL;
     static const char *const kinds[] = { "s", "m", "r", "y", "q" };
     struct writer *wr = &l->writer[random_below(&me->state, WRITERS)];
-    uint64_t what = random_below(&me->state, 16);
+    uint64_t what = me->id < 4 ? random_below(&me->state, 16) : 15; /* two look for nils only */
     if (what == 0) {
         return observe_nx(l, c, me);
     }
@@ -559,7 +562,9 @@ void load_start(struct load *l)
     for (unsigned i = 0; i < OBSERVERS; i++) {
         start_actor(l, observer_main, i);
     }
-    start(l, flusher_main, l);
+    if (l->flushes) {
+        start(l, flusher_main, l);
+    }
     for (unsigned w = 0; w < WRITERS; w++) {
         start(l, writer_main, &l->writer[w]);
     }

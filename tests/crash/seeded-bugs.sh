@@ -18,6 +18,7 @@ exec.bug_blocked_lifo           integration:test_blocking_across_connections
 exec.bug_effects_verbatim       crash:export
 exec.bug_expired_not_logged     crash:kill9
 exec.bug_flush_no_floor         crash:kill9
+exec.bug_lock_order             integration:test_strings_survive_kill
 exec.bug_multi_split            crash:export
 exec.bug_no_select              crash:kill9
 exec.bug_ready_missed           integration:test_blocking_across_connections
@@ -35,7 +36,6 @@ net.bug_gate_falls              unit:net_turn unit:net crash:kill9
 net.bug_gate_off_by_one         unit:net_turn unit:net
 net.bug_short_write_lost        unit:net unit:net_turn
 store.bug_expire_moved          unit:store_expire unit:store_keyspace
-store.bug_lock_order            unit:store_keyspace integration:test_strings_survive_kill
 store.bug_split_loses           unit:store_table
 wal.bug_body_unchecked          unit:wal_recover unit:wal_torn
 wal.bug_history_goes_on         unit:wal_restart unit:wal_lineage
