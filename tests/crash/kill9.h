@@ -100,7 +100,7 @@ struct load {
     _Atomic bool stop; /* writers end after the replies they wait for */
     _Atomic unsigned violations;
     _Atomic uint64_t observed; /* replies and messages whose truth is checked */
-    pthread_t thread[WRITERS + CONSUMERS + OBSERVERS + 2];
+    pthread_t thread[WRITERS + CONSUMERS + OBSERVERS + 3];
     unsigned threads;
     struct writer writer[WRITERS];
     _Atomic unsigned nx_next;
@@ -130,7 +130,8 @@ struct actor { /* a consumer or an observer */
 };
 void *consumer_main(void *arg);
 void *observer_main(void *arg);
-void *subscriber_main(void *arg);
+void *listener_main(void *arg);
+void *watcher_main(void *arg);
 void *flusher_main(void *arg);
 unsigned writer_db(unsigned w);
 

@@ -17,7 +17,7 @@ exec.bug_append_after_unlock    crash:order
 exec.bug_blocked_lifo           integration:test_blocking_across_connections
 exec.bug_effects_verbatim       crash:export
 exec.bug_expired_not_logged     crash:kill9
-exec.bug_flush_no_floor         crash:kill9
+exec.bug_flush_no_floor        crash:kill9
 exec.bug_lock_order             integration:test_strings_survive_kill
 exec.bug_multi_split            crash:export
 exec.bug_no_select              crash:kill9
