@@ -128,11 +128,8 @@ static void ttl_call(struct call *c, bool seconds, bool relative)
     int64_t v = entry_expire(e);
     if (relative) {
         v = v > c->now_ms ? v - c->now_ms : 0;
-        v = seconds ? (v + 500) / 1000 : v;
-    } else if (seconds) {
-        v = (v + 500) / 1000;
     }
-    reply_int(c, v);
+    reply_int(c, seconds ? v / 1000 + (v % 1000 >= 500) : v);
 }
 
 static void cmd_ttl(struct call *c)

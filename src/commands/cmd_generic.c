@@ -184,12 +184,26 @@ static void cmd_object_encoding(struct call *c)
     }
 }
 
+/* COMPAT: nothing is shared here, but small integers, which Redis shares for ever, say so too: it
+ * is how users and tests tell that they cost nothing besides the entry. */
+#define SHARED_INTEGERS 10000
+#define SHARED_REFCOUNT INT32_MAX
+
+static bool counts_as_shared(struct call *c, const struct entry *e)
+{
+    struct exec_options *o = exec_options(c->x);
+    int64_t v, policy = option_int(&o->maxmemory_policy);
+    return entry_type(e) == OBJ_STRING && entry_int(e, &v) && v >= 0 && v < SHARED_INTEGERS &&
+           (option_int(&o->maxmemory) == 0 || !(POLICY_IS_LFU(policy) || POLICY_IS_LRU(policy)));
+}
+
 static void cmd_object_refcount(struct call *c)
 {
-    if (key_look(c, &c->keys[0], false) == NULL) {
+    const struct entry *e = key_look(c, &c->keys[0], false);
+    if (e == NULL) {
         reply_null(c);
     } else {
-        reply_int(c, 1);
+        reply_int(c, counts_as_shared(c, e) ? SHARED_REFCOUNT : 1);
     }
 }
 

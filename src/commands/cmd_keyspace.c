@@ -119,6 +119,22 @@ static bool scan_options(struct call *c, struct walk *w, int64_t *count)
     return true;
 }
 
+/* As strtoull() reads it: sign and leading zeros are fine, no digits at all are 0. */
+static bool parse_cursor(struct slice s, uint64_t *out)
+{
+    bool negative = s.n > 0 && s.p[0] == '-';
+    uint64_t v = 0;
+    for (size_t i = s.n > 0 && (negative || s.p[0] == '+'); i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
+            __builtin_add_overflow(v, digit, &v)) {
+            return false;
+        }
+    }
+    *out = negative ? -v : v;
+    return s.n != 1 || (s.p[0] != '-' && s.p[0] != '+');
+}
+
 static uint64_t scan_walk(struct call *c, struct walk *w, uint64_t cursor, size_t count)
 {
     unsigned shards = keyspace_shards(c->ks);
@@ -147,7 +163,7 @@ static void cmd_scan(struct call *c)
     uint64_t cursor;
     int64_t count = 10;
     struct walk w = { .c = c, .type = -1 };
-    if (!parse_u64(c->argv[1], &cursor)) {
+    if (!parse_cursor(c->argv[1], &cursor)) {
         reply_error(c, "ERR invalid cursor");
         return;
     }

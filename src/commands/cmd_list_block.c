@@ -57,9 +57,10 @@ static void move_one(struct call *c, struct entry *src, enum ql_end from, enum q
     buf_free(&copy);
 }
 
-static void null_reply(struct call *c)
+/* Whatever a blocked client waited for: it is told of the timeout by a null array. */
+static void null_array_reply(struct call *c)
 {
-    reply_null(c);
+    reply_null_array(c);
 }
 
 static void move_call(struct call *c, enum ql_end from, enum ql_end to, bool blocks,
@@ -72,7 +73,7 @@ static void move_call(struct call *c, enum ql_end from, enum ql_end to, bool blo
     if (src != NULL) {
         move_one(c, src, from, to);
     } else if (blocks && call_may_block(c)) {
-        call_block(c, BLOCK_LIST, 0, 1, deadline, null_reply);
+        call_block(c, BLOCK_LIST, 0, 1, deadline, null_array_reply);
     } else {
         reply_null(c);
     }
@@ -109,11 +110,6 @@ static void cmd_brpoplpush(struct call *c)
 }
 
 /* ---- BLPOP, BRPOP ---- */
-
-static void null_array_reply(struct call *c)
-{
-    reply_null_array(c);
-}
 
 static void pop_effect(struct call *c, const struct key *k, enum ql_end end, uint64_t n)
 {
@@ -185,14 +181,14 @@ struct mpop_args {
 static bool mpop_parse(struct call *c, unsigned at, struct mpop_args *a)
 {
     int64_t n;
-    if (!arg_i64_range(c, at, 1, INT32_MAX, &n, "ERR numkeys should be greater than 0")) {
+    if (!arg_i64_range(c, at, 1, INT64_MAX, &n, "ERR numkeys should be greater than 0")) {
         return false;
     }
-    unsigned i = at + 1 + (unsigned)n;
-    if (i >= c->argc) {
+    if (n >= c->argc - at - 1) {
         reply_syntax(c);
         return false;
     }
+    unsigned i = at + 1 + (unsigned)n;
     if (!arg_end(c, i, &a->end)) {
         return false;
     }
@@ -208,12 +204,16 @@ static bool mpop_parse(struct call *c, unsigned at, struct mpop_args *a)
     return arg_i64_range(c, i + 1, 1, INT64_MAX, &a->count, "ERR count should be greater than 0");
 }
 
-static void mpop_call(struct call *c, unsigned at, bool blocks, int64_t deadline)
+/* The number of keys is argv[at]; a blocking form has its timeout before it, which is looked at
+ * last. */
+static void mpop_call(struct call *c, unsigned at, bool blocks)
 {
     struct mpop_args a;
     unsigned i;
     struct entry *e;
-    if (!mpop_parse(c, at, &a) || !first_list(c, &i, &e)) {
+    int64_t deadline = 0;
+    if (!mpop_parse(c, at, &a) || (blocks && !arg_timeout_ms(c, at - 1, true, &deadline)) ||
+        !first_list(c, &i, &e)) {
         return;
     }
     if (e != NULL) {
@@ -233,15 +233,12 @@ static void mpop_call(struct call *c, unsigned at, bool blocks, int64_t deadline
 
 static void cmd_lmpop(struct call *c)
 {
-    mpop_call(c, 1, false, 0);
+    mpop_call(c, 1, false);
 }
 
 static void cmd_blmpop(struct call *c)
 {
-    int64_t deadline;
-    if (arg_timeout_ms(c, 1, true, &deadline)) {
-        mpop_call(c, 2, true, deadline);
-    }
+    mpop_call(c, 2, true);
 }
 
 #define LIST_ROW .acl = ACL_LIST, .group = "list"

@@ -328,7 +328,7 @@ void key_rename(struct call *c, const struct key *from, const struct key *to)
     shard_insert_as(shard_of(c, to), c->db, to, taken, expire);
     key_changed(c, from);
     key_changed(c, to);
-    key_ready(c, to);
+    created(c, to);
 }
 
 void key_move_db(struct call *c, const struct key *k, unsigned to_db)
@@ -343,7 +343,7 @@ void key_move_db(struct call *c, const struct key *k, unsigned to_db)
     unsigned db = c->db;
     c->db = to_db;
     key_changed(c, k);
-    key_ready(c, k);
+    created(c, k);
     c->db = db;
 }
 
@@ -360,7 +360,7 @@ bool key_copy(struct call *c, const struct key *from, unsigned to_db, const stru
     unsigned db = c->db;
     c->db = to_db;
     key_changed(c, to);
-    key_ready(c, to);
+    created(c, to);
     c->db = db;
     return true;
 }

@@ -245,7 +245,7 @@ void reply_no_key(struct call *c); /* ERR no such key */
 /* Argument parsing: false after having replied the error. */
 must_check bool arg_i64(struct call *c, unsigned i, int64_t *out);
 must_check bool arg_i64_range(struct call *c, unsigned i, int64_t min, int64_t max, int64_t *out,
-                              const char *error); /* error NULL: not_int */
+                              const char *error); /* error NULL: not_int, or the range in words */
 must_check bool arg_f64(struct call *c, unsigned i, double *out);
 must_check bool arg_ld(struct call *c, unsigned i, long double *out);
 must_check bool arg_timeout_ms(struct call *c, unsigned i, bool seconds,
@@ -296,7 +296,7 @@ void key_changed(struct call *c, const struct key *k);
 void key_ready(struct call *c, const struct key *k);
 /* Whole entries between keys (both declared, or the same key in two databases: set c->db around
  * key_* calls to work in another database). The destination must be free (key_delete it first).
- * Events are the handler's. */
+ * Events are the handler's, except "new". */
 void key_rename(struct call *c, const struct key *from,
                 const struct key *to); /* keeps the expiry */
 void key_move_db(struct call *c, const struct key *k, unsigned to_db);

@@ -255,12 +255,16 @@ bool arg_i64_range(struct call *c, unsigned i, int64_t min, int64_t max, int64_t
                    const char *error)
 {
     int64_t v;
-    if (parse_i64(c->argv[i], &v) && v >= min && v <= max) {
+    bool is_int = parse_i64(c->argv[i], &v);
+    if (is_int && v >= min && v <= max) {
         *out = v;
         return true;
     }
     if (error != NULL) {
         reply_error(c, error);
+    } else if (is_int) {
+        reply_errorf(c, "ERR value is out of range, value must between %lld and %lld",
+                     (long long)min, (long long)max);
     } else {
         reply_not_int(c);
     }

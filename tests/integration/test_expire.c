@@ -1,0 +1,123 @@
+/* test_expire.c -- EXPIRE, TTL and their kin beside redis-server.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "base/base.h"
+#include "compare.h"
+#include "unit.h"
+
+static const char *const forms[] = { "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT" };
+
+START_TEST(test_expire_times)
+{
+    static const char *const times[] = {
+        "0",
+        "1000",
+        "-1",
+        "-1000000",
+        "4000000000",
+        "4000000000000",
+        "2147483647",
+        "2147483648",
+        "4294967295",
+        "4294967296",
+        "-2147483649",
+        "-4294967297",
+        "9223372036854775",
+        "9223372036854776",
+        "9223370000000000000",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775",
+        "-9223372036854776",
+        "-9223372036854775807",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "x",
+        "''",
+        "1.5",
+        "' 1'",
+        "+1",
+        "01",
+    };
+    struct compare_script s = { NULL, 0 };
+    for (unsigned i = 0; i < countof(times) * countof(forms); i++) {
+        const char *form = forms[i % countof(forms)], *t = times[i / countof(forms)];
+        compare_add(&s, "SET k v");
+        compare_add(&s, "%s k %s", form, t);
+        compare_add(&s, "~near=500 PTTL k");
+        compare_add(&s, "~near=500 PEXPIRETIME k");
+        compare_add(&s, "~near=1 TTL k");
+        compare_add(&s, "~near=1 EXPIRETIME k");
+        compare_add(&s, "EXISTS k");
+        compare_add(&s, "%s nokey %s", form, t);
+        compare_add(&s, "%s nokey %s FOO", form, t);
+        compare_add(&s, "RPUSH l a");
+        compare_add(&s, "%s l %s LT", form, t);
+        compare_add(&s, "DEL k l");
+    }
+    compare_script(&s);
+}
+END_TEST
+
+START_TEST(test_expire_conditions)
+{
+    static const char *const words[] = { "", "NX", "XX", "GT", "LT", "nx", "FOO", "''" };
+    static const char *const now[] = { "PERSIST k", "PEXPIREAT k 4000000000000",
+                                       "PEXPIREAT k 5000000000000", "PEXPIREAT k 6000000000000" };
+    struct compare_script s = { NULL, 0 };
+    for (unsigned i = 0; i < countof(words) * countof(words) * countof(now); i++) {
+        const char *a = words[i % 8], *b = words[i / 8 % 8];
+        compare_add(&s, "SET k v");
+        compare_add(&s, "%s", now[i / 64]);
+        compare_add(&s, "PEXPIREAT k 5000000000000 %s %s", a, b);
+        compare_add(&s, "PEXPIRETIME k");
+        compare_add(&s, "EXPIREAT k 5000000000 %s %s %s", b, a, words[(i * 5 + 1) % 5]);
+        compare_add(&s, "EXPIRETIME k");
+        compare_add(&s, "EXPIRE k -1 %s %s", b, a);
+        compare_add(&s, "EXISTS k");
+        compare_add(&s, "EXPIRE nokey 10 %s %s", a, b);
+        compare_add(&s, "EXPIRE nokey x %s %s", a, b);
+    }
+    compare_script(&s);
+}
+END_TEST
+
+START_TEST(test_expire_misc)
+{
+    compare("TTL nokey", "PTTL nokey", "EXPIRETIME nokey", "PEXPIRETIME nokey", "PERSIST nokey",
+            "SET k v", "TTL k", "PTTL k", "EXPIRETIME k", "PEXPIRETIME k", "PERSIST k",
+            "EXPIRE k 100", "PERSIST k", "PERSIST k", "TTL k", "EXPIRE", "EXPIRE k", "TTL",
+            "TTL k x", "PERSIST", "PERSIST k x", "PEXPIRETIME", "EXPIRE k 10 NX XX",
+            "PEXPIREAT k 4000000000499", "EXPIRETIME k", "PEXPIREAT k 4000000000500",
+            "EXPIRETIME k", "PEXPIREAT k 4000000000999", "EXPIRETIME k", "EXPIRE k 0", "EXISTS k",
+            "SET k v", "EXPIREAT k 1", "EXISTS k", "SET k v PX 1", "@b !quiet", "TTL k", "PTTL k",
+            "EXPIRETIME k", "PERSIST k", "EXPIRE k 100", "EXISTS k", "SET k v", "PEXPIRE k 1",
+            "@b !quiet", "GET k", "STRLEN k", "RPUSH l a", "PEXPIRE l 1", "@b !quiet", "LLEN l",
+            "RPUSH l b", "LRANGE l 0 -1", "TTL l", "WATCH l", "@c EXPIRE l 1000", "MULTI", "PING",
+            "EXEC", "SET w v PX 50", "WATCH w", "@b !quiet", "MULTI", "PING", "EXEC",
+            "SET w v PX 1", "@b !quiet", "WATCH w", "MULTI", "PING", "EXEC", "MULTI", "SET m v",
+            "EXPIRE m 100", "~near=1 TTL m", "PEXPIRE m -1", "EXISTS m", "EXEC", "SET big v",
+            "PEXPIRE big 9223372036854775807", "TTL big");
+}
+END_TEST
+
+/* Relative times stand in the log as the moments they meant. */
+START_TEST(test_expire_recovered)
+{
+    compare_recovered("SET a v", "EXPIRE a 1000", "SET b v", "PEXPIRE b 1000000", "SET c v",
+                      "EXPIREAT c 4000000000", "SET d v", "PEXPIREAT d 4000000000000", "SET e v",
+                      "EXPIRE e -1", "SET f v EX 1000", "PERSIST f", "SET g v EX 1000",
+                      "EXPIRE g 2000 GT", "EXPIRE g 500 GT", "EXPIRE g 1500 LT", "EXPIRE g 9 NX",
+                      "SET h v", "EXPIRE h 1000 XX", "EXPIRE h 1000 NX", "RPUSH l a b",
+                      "EXPIRE l 1000", "SELECT 2", "SET a v", "EXPIRE a 1000", "SELECT 0", "MULTI",
+                      "SET m v", "EXPIRE m 1000", "PERSIST b", "EXEC", "SET past v",
+                      "PEXPIREAT past 1", "SET i v", "PEXPIREAT i 9223372036854775807");
+}
+END_TEST
+
+UNIT_SUITE(expire_commands)
+{
+    TCase *tc = unit_case_slow(suite, "expire_commands", 300, test_expire_times,
+                               test_expire_conditions, test_expire_misc);
+    tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
+    unit_case(suite, "expire_commands_log", test_expire_recovered);
+}
