@@ -372,6 +372,15 @@ static int64_t blocked_clients(const struct side *s)
     return strtoll(at + strlen("blocked_clients:"), NULL, 10);
 }
 
+/* Waits until another number of clients is blocked, or fd (-1: none) can be read. */
+static void await_blocked_other(const struct side *s, int64_t before, int fd)
+{
+    struct pollfd reply = { .fd = fd, .events = POLLIN };
+    for (unsigned ms = 0; ms < BLOCK_MS && poll(&reply, 1, 1) == 0 && blocked_clients(s) == before;
+         ms++) {
+    }
+}
+
 /* Sends a command that is to block, and waits until it does (or has answered): what the next line
  * does on another connection then meets a client that waits, on both servers. */
 static void send_blocking(struct run *r, unsigned at, const char *command)
@@ -380,19 +389,29 @@ static void send_blocking(struct run *r, unsigned at, const char *command)
     int64_t before[] = { blocked_clients(sides[0]), blocked_clients(sides[1]) };
     send_both(r, at, command);
     for (unsigned i = 0; i < 2; i++) {
-        struct pollfd reply = { .fd = client_fd(sides[i]->at[at]), .events = POLLIN };
-        for (unsigned ms = 0;
-             ms < BLOCK_MS && poll(&reply, 1, 1) == 0 && blocked_clients(sides[i]) == before[i];
-             ms++) {
-        }
+        await_blocked_other(sides[i], before[i], client_fd(sides[i]->at[at]));
     }
     r->conn[at].busy = true;
+}
+
+/* A blocked one has gone when no server counts it any more. */
+static void close_line(struct run *r, unsigned at)
+{
+    const struct side *sides[] = { &r->kv, &r->redis };
+    int64_t before[] = { blocked_clients(sides[0]), blocked_clients(sides[1]) };
+    bool busy = r->conn[at].busy;
+    disconnect(r, at);
+    for (unsigned i = 0; i < 2 && busy; i++) {
+        if (before[i] > 0) {
+            await_blocked_other(sides[i], before[i], -1);
+        }
+    }
 }
 
 static void run_directive(struct run *r, unsigned at, const char *word)
 {
     if (strcmp(word, "close") == 0) {
-        disconnect(r, at);
+        close_line(r, at);
     } else if (strcmp(word, "quiet") == 0) {
         client_expect_nothing(r->kv.at[at], QUIET_MS);
         client_expect_nothing(r->redis.at[at], QUIET_MS);
