@@ -78,6 +78,15 @@ static int sort_keys(const struct slice *argv, unsigned argc, uint32_t *index, u
     return (int)n;
 }
 
+static int sort_ro_keys(const struct slice *argv unused_arg, unsigned argc unused_arg,
+                        uint32_t *index, unsigned room)
+{
+    if (room > 0) {
+        index[0] = 1;
+    }
+    return 1;
+}
+
 static bool sort_exclusive(const struct slice *argv, unsigned argc)
 {
     for (unsigned i = 2; i < argc; i++) {
@@ -488,6 +497,7 @@ const struct command sort_commands[] = {
       .flags = CMD_READONLY | CMD_MOVABLEKEYS,
       .acl = ACL_SET | ACL_SORTEDSET | ACL_LIST | ACL_DANGEROUS,
       .keys = { KEY_AT(1, KEY_RO | KEY_ACCESS), PATTERN_KEYS },
+      .getkeys = sort_ro_keys,
       .exclusive = sort_exclusive,
       .group = "generic",
       .since = "7.0.0",
