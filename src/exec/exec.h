@@ -359,6 +359,10 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
  * looked at now. */
 bool call_serves(const struct call *c, unsigned i);
 
+/* The reply of this call comes later, by exec_deferred_reply(): the handler writes none. The client
+ * is parked meanwhile. 0: not possible here (MULTI, scripts); nothing happened. */
+must_check uint64_t call_defer(struct call *c);
+
 /* ================= Options and state commands may read ================= */
 
 struct exec_options { /* bound to the option tables of exec; read with option_int() */
@@ -438,6 +442,19 @@ void exec_prepare(struct exec *x); /* after the last exec_register(), before thr
 void exec_adopt_options(struct exec *x, struct exec_options *loaded); /* takes the values over */
 void exec_set_net(struct exec *x, struct net *n);
 void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
+/* A log that begins or ends while clients are served. One thread of server/, which calls
+ * exec_log_image() outside of exclusive sections and the others inside.
+ * begin: from here on every change goes to w, after the content of the shard it touches. image:
+ * writes the rest of the content; false: go_on() said so, or the log has no room. imaged: all of it
+ * is in w. close: nothing is appended from here on, but replies wait for what was; then, all of it
+ * durable, end: there is no log. Ends a begun one, too. */
+void exec_log_begin(struct exec *x, struct wal *w);
+must_check bool exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg);
+void exec_log_imaged(struct exec *x);
+void exec_log_close(struct exec *x);
+void exec_log_end(struct exec *x);
+/* Any thread: the reply that call_defer() promised; error "": OK. Nothing if the client is gone. */
+void exec_deferred_reply(struct exec *x, uint64_t ticket, const char *error);
 void exec_net_upcalls(struct exec *x, struct net_upcalls *up);
 void exec_wal_wake(void *exec, unsigned producer);               /* wal_config.wake */
 void exec_set_loading(struct exec *x, bool on);                  /* -LOADING */

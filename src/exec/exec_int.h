@@ -185,7 +185,8 @@ struct session {
     bool paused; /* CLIENT PAUSE holds it */
     bool monitor;
     bool no_touch, no_evict;
-    bool is_stopped; /* in w->stopped */
+    bool deferred, deferred_silent; /* its reply comes later; with CLIENT REPLY OFF: none */
+    bool is_stopped;                /* in w->stopped */
     struct session *next_stopped;
     bool in_input; /* inside session_input(): no re-entry */
     enum reply_mode reply_mode;
@@ -224,6 +225,11 @@ struct exec {
     _Atomic uint64_t load_done, load_total; /* bytes of the log replayed, and all */
     _Atomic int64_t load_start_ms;
     int64_t load_logged_ms; /* dispatcher of the replay */
+
+    /* a log that begins or ends while clients are served (image.c) */
+    _Atomic bool imaging; /* changes in exclusive sections */
+    bool *imaged;         /* per shard, under its lock */
+    bool log_closing;     /* nothing is appended any more, gates still hold */
 
     /* exclusive section (section.c) */
     struct lock section_lock;
@@ -273,6 +279,17 @@ void call_account(struct session *s, struct call *c);   /* statistics of a call 
 unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struct slice *argv,
                         unsigned argc); /* into w->keys */
 int64_t worker_now_ms(struct worker *w);
+
+/* image.c: before anything changes in a shard whose content is not in the log yet, with its lock or
+ * in an exclusive section */
+void image_before_change_slow(struct worker *w, const uint32_t *shards, unsigned n);
+void image_all_before_change(struct worker *w);
+static inline void image_before_change(struct worker *w, const uint32_t *shards, unsigned n)
+{
+    if (unlikely(atomic_load_explicit(&w->x->imaging, memory_order_relaxed))) {
+        image_before_change_slow(w, shards, n);
+    }
+}
 
 /* session.c, dispatch.c */
 struct session *session_open(struct worker *w, struct conn *conn);

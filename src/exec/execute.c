@@ -22,6 +22,10 @@ void txn_begin(struct txn *t, struct worker *w)
     t->exclusive = w->in_section;
     t->in_multi = false;
     t->ntouched = 0;
+    if (unlikely(t->exclusive && !t->replay &&
+                 atomic_load_explicit(&w->x->imaging, memory_order_relaxed))) {
+        image_all_before_change(w);
+    }
 }
 
 /* Ascending, each once, by one bit per shard. */
@@ -71,6 +75,7 @@ void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys, uint32_t *l
             keyspace_lock_many(x->ks, lock_set, t->nlocked);
         }
     }
+    image_before_change(t->w, t->locked, t->nlocked);
     txn_gates(t, keys, nkeys);
 }
 

@@ -120,6 +120,71 @@ static void cmd_config_get(struct call *c)
     reply_map_fill(c, hole, g.pairs);
 }
 
+static bool names_log(const struct call *c)
+{
+    for (unsigned i = 2; i < c->argc; i += 2) {
+        if (slice_is(c->argv[i], "appendonly") || slice_is(c->argv[i], "appendfsync")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The values are set; the log follows them in its own time, and the reply with it. `saved` belongs
+ * to the change. False: not possible here, and nothing happened. */
+static bool change_log(struct call *c, struct config_saved *saved, const char **why)
+{
+    struct server *s = server_of(c);
+    struct load_progress loading;
+    exec_load_progress(c->x, &loading);
+    if (loading.loading) {
+        *why = "the log is being loaded";
+        return false;
+    }
+    /* COMPAT: Redis changes appendonly and appendfsync inside MULTI, too. Here they wait for the
+     * disk, and a transaction does not. */
+    uint64_t ticket = call_defer(c);
+    if (ticket == 0) {
+        *why = "it waits for the disk, which a transaction or script can't";
+        return false;
+    }
+    if (!log_change_start(s, ticket, saved)) {
+        struct buf error = { 0 };
+        bool back = config_restore(s->config, saved, &error);
+        config_saved_free(saved);
+        exec_deferred_reply(
+            c->x, ticket,
+            back ? "ERR CONFIG SET failed - no thread could be started"
+                 : "ERR CONFIG SET failed, and the old values could not be restored");
+        buf_free(&error);
+    }
+    return true;
+}
+
+/* CONFIG SET of directives that the log follows: all of them act, or none. */
+static void config_set_log(struct call *c, bool may, struct buf *error)
+{
+    struct server *s = server_of(c);
+    unsigned npairs = (c->argc - 2) / 2;
+    if (log_change_busy(s)) {
+        buf_add_str(error, "ERR CONFIG SET failed - an earlier change of appendonly or appendfsync "
+                           "is not complete yet");
+        return;
+    }
+    struct config_saved *saved = config_save(s->config, c->argv + 2, npairs);
+    const char *why = NULL;
+    bool set = config_set_many(s->config, c->argv + 2, npairs, may, error);
+    if (set && !log_change_needed(s)) {
+        reply_ok(c);
+    } else if (set && change_log(c, saved, &why)) {
+        return;
+    } else if (set) {
+        must(config_restore(s->config, saved, error));
+        buf_printf(error, "ERR CONFIG SET failed - %s", why);
+    }
+    config_saved_free(saved);
+}
+
 static void cmd_config_set(struct call *c)
 {
     if (c->argc % 2 != 0) {
@@ -130,9 +195,12 @@ static void cmd_config_set(struct call *c)
     struct buf error = { 0 };
     int64_t who = option_int(&s->opt.enable_protected_configs);
     bool may = who == PROTECT_YES || (who == PROTECT_LOCAL && session_is_local(c->session));
-    if (config_set_many(s->config, c->argv + 2, (c->argc - 2) / 2, may, &error)) {
+    if (names_log(c)) {
+        config_set_log(c, may, &error);
+    } else if (config_set_many(s->config, c->argv + 2, (c->argc - 2) / 2, may, &error)) {
         reply_ok(c);
-    } else {
+    }
+    if (error.n > 0) {
         buf_add_char(&error, '\0');
         reply_error(c, error.p);
     }

@@ -436,3 +436,43 @@ bool config_set_many(struct config *c, const struct slice *pairs, unsigned npair
     mem_free(ch);
     return ok;
 }
+
+/* ---- Going back ---- */
+
+struct config_saved {
+    unsigned n;
+    struct slice pair[]; /* mem_dup'ed: name, value, ... */
+};
+
+struct config_saved *config_save(struct config *c, const struct slice *pairs, unsigned npairs)
+{
+    struct config_saved *saved = mem_alloc(sizeof *saved + 2 * npairs * sizeof saved->pair[0]);
+    struct buf value = { 0 };
+    saved->n = 0;
+    for (unsigned i = 0; i < npairs; i++) {
+        const struct bound *b = config_find(c, pairs[2 * i]);
+        if (b == NULL) {
+            continue;
+        }
+        value.n = 0;
+        bound_get(b, &value);
+        struct slice *to = &saved->pair[2 * saved->n++];
+        to[0] = slice_of(mem_strdup(b->o->name), strlen(b->o->name));
+        to[1] = slice_of(mem_dup(value.n > 0 ? value.p : "", value.n), value.n);
+    }
+    buf_free(&value);
+    return saved;
+}
+
+bool config_restore(struct config *c, const struct config_saved *saved, struct buf *error)
+{
+    return config_set_many(c, saved->pair, saved->n, true, error);
+}
+
+void config_saved_free(struct config_saved *saved)
+{
+    for (unsigned i = 0; i < 2 * saved->n; i++) {
+        mem_free((void *)(uintptr_t)saved->pair[i].p);
+    }
+    mem_free(saved);
+}

@@ -39,6 +39,13 @@ bool config_value(struct config *c, const char *name, struct buf *out);
  * the caller may change protected ones. */
 must_check bool config_set_many(struct config *c, const struct slice *pairs, unsigned npairs,
                                 bool protected_ok, struct buf *error);
+/* The values of the directives named in pairs, to go back to; unknown names are left out.
+ * config_restore is CONFIG SET of them. */
+struct config_saved;
+struct config_saved *config_save(struct config *c, const struct slice *pairs, unsigned npairs);
+must_check bool config_restore(struct config *c, const struct config_saved *saved,
+                               struct buf *error);
+void config_saved_free(struct config_saved *saved);
 /* CONFIG REWRITE: keeps comments and order of the file it was started with. 0, -ENOENT (no file),
  * or -errno. */
 must_check int config_rewrite(struct config *c);

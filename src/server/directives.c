@@ -125,6 +125,21 @@ static void empty_get(void *base, struct buf *out)
     (void)out;
 }
 
+static struct server *server_from(void *base)
+{
+    return container_of((struct server_options *)base, struct server, opt);
+}
+
+static bool apply_dir(void *base, const char **error)
+{
+    struct server *s = server_from(base);
+    if (s->wal != NULL || log_change_busy(s)) {
+        *error = "the log is in the present one, and stays there while it is on";
+        return false;
+    }
+    return server_enter_dir(s, error);
+}
+
 static bool apply_loglevel(void *base, const char **error)
 {
     (void)error;
@@ -230,16 +245,15 @@ const struct option server_option_table[] = {
       .flags = OPTF_PROTECTED,
       AT(dir),
       .def = ".",
+      .apply = apply_dir,
       .doc = "Data directory: the log lives in dir/wal." },
     { .name = "appendonly",
       .kind = OPT_BOOL,
-      .flags = OPTF_IMMUTABLE,
       AT(appendonly),
       .def = "yes",
       .doc = "Keep the log. no: everything is lost when the process ends." },
     { .name = "appendfsync",
       .kind = OPT_ENUM,
-      .flags = OPTF_IMMUTABLE,
       AT(appendfsync),
       .names = syncs,
       .def = "always",

@@ -177,7 +177,7 @@ static void section_persistence(struct server *s, struct buf *b)
     line_u(b, "rdb_last_load_keys_expired", 0);
     line_u(b, "rdb_last_load_keys_loaded", 0);
     line_u(b, "aof_enabled", (uint64_t)option_int(&s->opt.appendonly));
-    line_u(b, "aof_rewrite_in_progress", 0);
+    line_u(b, "aof_rewrite_in_progress", s->wal != NULL && log_change_busy(s));
     line_u(b, "aof_rewrite_scheduled", 0);
     line_s(b, "aof_last_rewrite_time_sec", "-1");
     line_s(b, "aof_current_rewrite_time_sec", "-1");
@@ -204,7 +204,7 @@ static void section_persistence(struct server *s, struct buf *b)
 static void section_durability(struct server *s, struct buf *b)
 {
     static const char *const names[] = { "always", "everysec", "no" };
-    if (s->wal == NULL || !option_int(&s->opt.appendonly)) {
+    if (s->wal == NULL) {
         line_s(b, "durability", "none");
         return;
     }

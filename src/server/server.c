@@ -205,45 +205,6 @@ void exec_retire_of_server(void *arg, void *p, void (*free_fn)(void *p))
     exec_retire(the_server->x, p, free_fn);
 }
 
-static int open_log(struct server *s, unsigned threads, bool force_lossy)
-{
-    struct wal_config wc = { .dir = ".",
-                             .sync = (enum wal_sync)option_int(&s->opt.appendfsync),
-                             .producers = threads + EXEC_EXTRA_WORKERS,
-                             .depth = (unsigned)option_int(&s->opt.wal_depth),
-                             .segment_bytes =
-                                 (uint64_t)option_int(&s->opt.wal_segment_size) & ~(uint64_t)4095,
-                             .queue_bytes = (size_t)option_int(&s->opt.wal_queue),
-                             .buffered = !option_int(&s->opt.wal_direct_io),
-                             .force_lossy_recovery = force_lossy,
-                             .wake = exec_wal_wake,
-                             .wake_arg = s->x };
-    int rc = wal_open(&s->wal, &wc, &s->report);
-    switch (rc) {
-    case 0: return 0;
-    case WAL_E_LOCKED:
-        log_warning("The data directory is in use by another kv-server. Exiting.");
-        break;
-    case WAL_E_DAMAGED:
-        log_warning(
-            "The log is damaged below what was acknowledged: %s. Nothing was changed. Exiting.",
-            s->report.message);
-        break;
-    case WAL_E_VERSION:
-        log_warning("The log was written by a newer kv: %s. Nothing was changed. Exiting.",
-                    s->report.message);
-        break;
-    case WAL_E_FOREIGN:
-        log_warning("The log's files belong to another history: %s. Nothing was changed. Exiting.",
-                    s->report.message);
-        break;
-    default:
-        log_warning("Can't open the log in the data directory: %s. Exiting.",
-                    rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
-    }
-    return rc;
-}
-
 static void fill_tls(struct server *s, struct tls_config *t)
 {
     struct server_options *o = &s->opt;
@@ -301,46 +262,6 @@ static int start_net(struct server *s, unsigned threads)
     return net_start(s->net);
 }
 
-/* 0 or the exit status. What cannot be replayed is damaged; what cannot be written is not. */
-static int load_log(struct server *s, unsigned threads)
-{
-    int64_t start = clock_mono_ms();
-    int rc = exec_replay(s->x, s->wal, threads), status = EXIT_WAL_DAMAGED;
-    if (rc == 0) {
-        rc = wal_start(s->wal);
-        status = rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : EXIT_WAL;
-    }
-    if (rc != 0) {
-        log_warning("The log could not be recovered: %s",
-                    rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
-        return status;
-    }
-    if (!s->report.created) {
-        log_notice("DB loaded from the log: %.3f seconds, %llu records up to LSN %llu%s",
-                   (double)(clock_mono_ms() - start) / 1000, (unsigned long long)s->report.records,
-                   (unsigned long long)s->report.end_lsn,
-                   s->report.torn_bytes > 0 ? ", unacknowledged bytes cut" : "");
-    }
-    if (s->report.torn_bytes > 0) {
-        log_warning("WAL: %s", s->report.message);
-    }
-    exec_set_wal(s->x, s->wal);
-    return 0;
-}
-
-static void warn_durability(const struct server *s)
-{
-    if (!option_int(&s->opt.appendonly)) {
-        log_warning("WARNING appendonly no: everything is lost when this process ends.");
-    } else if (option_int(&s->opt.appendfsync) == WAL_SYNC_EVERYSEC) {
-        log_warning("WARNING appendfsync everysec: a crash of the machine may take back about one "
-                    "second of acknowledged writes.");
-    } else if (option_int(&s->opt.appendfsync) == WAL_SYNC_NO) {
-        log_warning("WARNING appendfsync no: a crash of the machine may take back whatever the "
-                    "kernel had not written.");
-    }
-}
-
 /* ---- Signals ---- */
 
 static void block_signals(sigset_t *set)
@@ -391,9 +312,11 @@ static int stop(struct server *s, sigset_t *set)
         pthread_detach(watcher);
     }
     tell_supervisor(s, "STOPPING=1\n");
+    atomic_store(&s->stopping, true);
+    log_change_join(s);
     net_stop(s->net);
     int rc = 0;
-    if (option_int(&s->opt.appendonly)) {
+    if (s->wal != NULL) {
         log_notice("Finishing the log before exiting.");
         rc = wal_stop(s->wal);
         if (rc != 0) {
@@ -405,6 +328,18 @@ static int stop(struct server *s, sigset_t *set)
     }
     log_warning("kv is now ready to exit, bye bye...");
     return rc == 0 ? 0 : EXIT_WAL;
+}
+
+bool server_enter_dir(struct server *s, const char **error)
+{
+    char full[PATH_MAX];
+    if (chdir(s->opt.dir) != 0 || getcwd(full, sizeof full) == NULL) {
+        *error = strerror(errno);
+        return false;
+    }
+    mem_free(s->opt.dir);
+    s->opt.dir = mem_strdup(full);
+    return true;
 }
 
 static int prepare_process(struct server *s)
@@ -430,9 +365,10 @@ static int prepare_process(struct server *s)
     } else {
         log_notice("Configuration loaded");
     }
-    if (chdir(s->opt.dir) != 0) {
-        log_warning("Can't chdir to '%s': %s", s->opt.dir, strerror(errno));
-        return -errno;
+    const char *error;
+    if (!server_enter_dir(s, &error)) {
+        log_warning("Can't chdir to '%s': %s", s->opt.dir, error);
+        return -ENOENT;
     }
     write_pidfile(s);
     raise_limits(s);
@@ -448,9 +384,9 @@ int server_run(struct server *s, bool force_lossy)
     if (prepare_process(s) != 0 || start_store(s, threads) != 0) {
         return 1;
     }
-    bool logged = option_int(&s->opt.appendonly) != 0;
+    bool logged = log_wanted_at_start(s);
     if (logged) {
-        int rc = open_log(s, threads, force_lossy);
+        int rc = log_open_at_start(s, force_lossy);
         if (rc != 0) {
             return rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : 1;
         }
@@ -462,9 +398,9 @@ int server_run(struct server *s, bool force_lossy)
     log_notice("Running mode=standalone, port=%lld.", (long long)option_int(&s->opt.port));
     log_notice("Server initialized");
     atomic_store(&s->startup_memory, (int64_t)mem_used());
-    warn_durability(s);
+    log_durability(s);
     if (logged) {
-        int status = load_log(s, threads);
+        int status = log_load(s, threads);
         if (status != 0) {
             return status;
         }

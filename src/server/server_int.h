@@ -7,6 +7,7 @@
 #include "net/net.h"
 #include "server/config.h"
 #include "wal/wal.h"
+#include <pthread.h>
 
 #define KV_VERSION    "0.1.0"
 #define REDIS_VERSION EXEC_REDIS_VERSION
@@ -49,8 +50,16 @@ struct server {
     struct config *config;
     struct keyspace *ks;
     struct exec *x;
-    struct wal *wal;
+    struct wal *wal;      /* NULL: no log; changes in exclusive sections */
+    struct wal *next_wal; /* of the thread that changes the log */
     struct net *net;
+    struct {
+        pthread_t thread;
+        bool started; /* to be joined */
+        _Atomic bool busy;
+        uint64_t ticket; /* of the client that waits */
+        struct config_saved *undo;
+    } change;                 /* CONFIG SET appendonly or appendfsync; durability.c */
     struct wal_report report; /* of the log this start found */
     int64_t start_ms;         /* unix */
     char run_id[41];
@@ -62,6 +71,20 @@ struct server {
 struct server *server_new(void);
 int server_run(struct server *s,
                bool force_lossy); /* serves until it is told to stop; the exit status */
+/* durability.c. At start: is there a log to open? Open it, load it (and end it under `appendonly
+ * no`). While serving: do the directives differ from what the log does? Then the change is made by
+ * a thread, which replies to the client of `ticket`; `saved` (its own from then on) is what the
+ * directives go back to on failure. False: no thread, nothing happened. */
+bool log_wanted_at_start(const struct server *s);
+must_check int log_open_at_start(struct server *s, bool force_lossy);
+must_check int log_load(struct server *s, unsigned threads); /* 0 or the exit status */
+void log_durability(const struct server *s); /* one line of warning where it is not `always` */
+bool log_change_needed(struct server *s);
+bool log_change_busy(const struct server *s);
+must_check bool log_change_start(struct server *s, uint64_t ticket, struct config_saved *saved);
+void log_change_join(struct server *s); /* before stopping; s->stopping is set */
+/* chdir to the directive `dir`, which becomes the absolute path. False: *error says why. */
+must_check bool server_enter_dir(struct server *s, const char **error);
 void crash_handlers_install(struct server *s);
 void exec_retire_of_server(void *arg, void *p, void (*free_fn)(void *p));
 /* The one server of the process: command handlers reach it through here (their struct call has no

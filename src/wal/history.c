@@ -6,7 +6,8 @@
  * keyspace written anew. Its first segment, whose header tells where it comes from, is durable
  * before CURRENT names it; so after a crash CURRENT names either the old one or a complete start of
  * the new one. What a crash leaves behind is a history that nobody names and that holds no record.
- * THREADS     The main thread, while no writer runs; wal_make_current: an administration thread. */
+ * THREADS     The main thread, while no writer runs; wal_make_current and wal_history_remove: an
+ * administration thread. */
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -229,4 +230,35 @@ int wal_history_start(struct wal *w)
         }
     }
     return err == 0 && w->cfg.whole ? begin(w, WAL_SEGMENT_WHOLE) : err;
+}
+
+static bool is_current(const struct wal *w)
+{
+    char path[WAL_PATH_MAX];
+    struct buf text = { NULL, 0, 0 };
+    uint8_t named[WAL_HISTORY_BYTES];
+    current_path(w, path);
+    /* What cannot be read might name it. */
+    bool read = io_read_file(path, &text, 4096) == 0 && text.n >= HEX_DIGITS &&
+                history_parse(slice_of(text.p, HEX_DIGITS), named);
+    buf_free(&text);
+    return !read || memcmp(named, w->pos.history, WAL_HISTORY_BYTES) == 0;
+}
+
+/* A history that never became current. Not through the seam: it is the clean-up of a failure, and
+ * what stays behind is not looked at by anybody. */
+void wal_history_remove(struct wal *w)
+{
+    char dir[WAL_PATH_MAX];
+    wal_history_path(w, w->pos.history, dir);
+    DIR *d = is_current(w) ? NULL : opendir(dir);
+    if (d == NULL) {
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(d)) != NULL) {
+        (void)unlinkat(dirfd(d), entry->d_name, 0);
+    }
+    closedir(d);
+    (void)rmdir(dir);
 }

@@ -198,8 +198,13 @@ int wal_start(struct wal *w)
         err = start_threads(w);
     }
     if (err != 0) {
-        int stopped = wal_stop(w);
-        return stopped != 0 && err == 0 ? stopped : err;
+        if (w->cfg.whole) {
+            wal_discard(w);
+        } else {
+            int stopped = wal_stop(w);
+            (void)stopped; /* it ends because of err */
+        }
+        return err;
     }
     return 0;
 }
@@ -233,7 +238,8 @@ static void end_log(struct wal *w)
     write_empty_batch(w, WAL_BATCH_CLEAN_END);
 }
 
-int wal_stop(struct wal *w)
+/* `mark`: write the end, too. */
+static int finish(struct wal *w, bool mark)
 {
     int err = 0;
     if (w->running) {
@@ -242,7 +248,7 @@ int wal_stop(struct wal *w)
         join_threads(w);
         wal_files_stop(w);
         err = w->failed;
-        if (serving && err == 0) {
+        if (serving && mark && err == 0) {
             end_log(w);
         }
         w->running = false;
@@ -251,11 +257,31 @@ int wal_stop(struct wal *w)
         io_close(w->cur.fd);
         w->cur.fd = -1;
     }
+    return err;
+}
+
+static void unlock_directory(struct wal *w)
+{
     if (w->lock_fd >= 0) {
         io_close(w->lock_fd);
         w->lock_fd = -1;
     }
+}
+
+int wal_stop(struct wal *w)
+{
+    int err = finish(w, true);
+    unlock_directory(w);
     return err;
+}
+
+void wal_discard(struct wal *w)
+{
+    (void)!finish(w, false);
+    if (w->lock_fd >= 0) {
+        wal_history_remove(w);
+    }
+    unlock_directory(w);
 }
 
 void wal_free(struct wal *w)
@@ -264,9 +290,7 @@ void wal_free(struct wal *w)
         return;
     }
     must(!w->running);
-    if (w->lock_fd >= 0) {
-        io_close(w->lock_fd);
-    }
+    unlock_directory(w);
     wal_recover_free(w);
     wal_queues_free(w);
     for (unsigned i = 0; i < w->nwriters; i++) {

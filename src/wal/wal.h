@@ -111,6 +111,9 @@ must_check int wal_start(struct wal *w);
  * directory. Producers are quiet by then. -ENOSPC and the like: the log could not be extended, and
  * what was not durable yet is lost (nobody was answered). */
 must_check int wal_stop(struct wal *w);
+/* Instead of wal_stop() for a log opened with cfg.whole that did not become current: what it wrote
+ * goes. Never touches the history that CURRENT names. */
+void wal_discard(struct wal *w);
 void wal_free(struct wal *w);
 
 /* ---- Producers ---- */

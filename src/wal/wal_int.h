@@ -341,6 +341,7 @@ void wal_files_stop(struct wal *w);
 must_check int wal_lock_directory(struct wal *w);
 must_check int wal_current_read(struct wal *w, struct wal_report *report);
 must_check int wal_history_start(struct wal *w);
+void wal_history_remove(struct wal *w);
 
 /* wal.c, stats.c */
 must_check int wal_thread_start(pthread_t *thread, const char *name, void *(*run)(void *),

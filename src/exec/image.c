@@ -1,0 +1,200 @@
+/* image.c -- Beginning and ending a log while clients are served: the keyspace as records.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      A log that begins in the middle of a life must hold what is there already, and nobody
+ * may be stopped while it is written. So it is written shard by shard: a thread walks over them,
+ * and whoever changes something in a shard that it has not reached writes that shard first.
+ * THREADS  exec_log_image(): one thread, as the extra worker. image_before_change(): workers.
+ * LOCKS    x->imaged[i] belongs to the lock of shard i; x->imaging changes in exclusive sections.
+ * INVARIANTS  I1 in the log the records of a shard's content come before every effect on it, so
+ *                replay from nothing gives the keyspace
+ * COST     The first change of a shard waits for the records of that shard: with 1,024 shards, a
+ * thousandth of the keyspace. */
+#include "exec/exec_int.h"
+#include "base/fault.h"
+#include "ds/quicklist.h"
+#include <unistd.h>
+
+#define VALUES_PER_RECORD 128
+#define BYTES_PER_RECORD  65536
+#define WAIT_US           1000       /* between two looks for room in the log */
+#define ROOM_BYTES        (1u << 20) /* enough of it for the next shard, usually */
+
+struct image {
+    struct txn t;
+    unsigned db;
+};
+
+static void append(struct image *im, struct slice key, const struct slice *argv, unsigned argc)
+{
+    im->t.slot = hash_slot(key);
+    fx_argv(&im->t, im->db, argv, argc);
+    (void)fx_append(&im->t);
+    fx_reset(&im->t);
+}
+
+static void image_string(struct image *im, const struct entry *e)
+{
+    char text[I64_TEXT_MAX], due[I64_TEXT_MAX];
+    struct slice argv[5] = { S("SET"), entry_key(e), entry_string(e, text) };
+    unsigned argc = 3;
+    if (entry_expire(e) >= 0) {
+        argv[argc++] = S("PXAT");
+        argv[argc++] = slice_of(due, format_i64(due, entry_expire(e)));
+    }
+    append(im, argv[1], argv, argc);
+}
+
+static void image_list(struct image *im, const struct entry *e)
+{
+    struct slice argv[2 + VALUES_PER_RECORD] = { S("RPUSH"), entry_key(e) };
+    char text[VALUES_PER_RECORD][I64_TEXT_MAX];
+    unsigned n = 0;
+    size_t bytes = 0;
+    struct ql_iter it;
+    struct lp_value v;
+    quicklist_iter(&it, entry_ptr(e), 0, true);
+    while (quicklist_next(&it, &v)) {
+        argv[2 + n] = lp_text(&v, text[n]);
+        bytes += argv[2 + n].n;
+        n++;
+        if (n == VALUES_PER_RECORD || bytes >= BYTES_PER_RECORD) {
+            append(im, argv[1], argv, 2 + n);
+            n = 0;
+            bytes = 0;
+        }
+    }
+    if (n > 0) {
+        append(im, argv[1], argv, 2 + n);
+    }
+}
+
+static bool image_entry(void *arg, struct entry *e)
+{
+    struct image *im = arg;
+    switch (entry_type(e)) {
+    case OBJ_STRING: image_string(im, e); return true;
+    case OBJ_LIST: image_list(im, e); break;
+    default: must_not_reach();
+    }
+    if (entry_expire(e) >= 0) {
+        char due[I64_TEXT_MAX];
+        struct slice argv[] = { S("PEXPIREAT"), entry_key(e),
+                                slice_of(due, format_i64(due, entry_expire(e))) };
+        append(im, argv[1], argv, countof(argv));
+    }
+    return true;
+}
+
+/* The lock of the shard is held. */
+static void image_shard(struct worker *w, unsigned index)
+{
+    struct exec *x = w->x;
+    if (x->imaged[index]) {
+        return;
+    }
+    x->imaged[index] = true;
+    struct image im = { .t = { .w = w, .slot = SLOT_NONE } };
+    struct shard *s = keyspace_shard(x->ks, index);
+    for (im.db = 0; im.db < keyspace_databases(x->ks); im.db++) {
+        if (shard_count(s, im.db) > 0) {
+            shard_each(s, im.db, image_entry, &im);
+        }
+    }
+    buf_free(&im.t.fx);
+}
+
+void image_before_change_slow(struct worker *w, const uint32_t *shards, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        image_shard(w, shards[i]);
+    }
+}
+
+void image_all_before_change(struct worker *w)
+{
+    for (unsigned i = 0; i < w->x->nshards; i++) {
+        image_shard(w, i);
+    }
+}
+
+/* ---- Beginning and ending; exclusive sections ---- */
+
+/* Nothing that belonged to another log is taken for this one's. */
+static void forget_log(struct exec *x)
+{
+    for (unsigned i = 0; i < x->nshards; i++) {
+        memset(x->shards[i].recent, 0, sizeof x->shards[i].recent);
+    }
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        x->workers[i].appended = false;
+    }
+    atomic_store_explicit(&x->floor, 0, memory_order_release);
+    mem_free(x->imaged);
+    x->imaged = NULL;
+    atomic_store_explicit(&x->imaging, false, memory_order_relaxed);
+    x->log_closing = false;
+}
+
+/* What waited for the old log goes on. */
+static void wake_reactors(struct exec *x)
+{
+    for (unsigned i = 0; i < x->reactors; i++) {
+        exec_wal_wake(x, i);
+    }
+}
+
+void exec_log_begin(struct exec *x, struct wal *w)
+{
+    must(x->wal == NULL);
+    forget_log(x);
+    x->imaged = mem_calloc(x->nshards * sizeof *x->imaged);
+    x->wal = w;
+    atomic_store_explicit(&x->imaging, true, memory_order_relaxed);
+}
+
+void exec_log_imaged(struct exec *x)
+{
+    mem_free(x->imaged);
+    x->imaged = NULL;
+    atomic_store_explicit(&x->imaging, false, memory_order_relaxed);
+}
+
+void exec_log_close(struct exec *x)
+{
+    x->log_closing = true;
+}
+
+void exec_log_end(struct exec *x)
+{
+    forget_log(x);
+    x->wal = NULL;
+    wake_reactors(x);
+}
+
+bool exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg)
+{
+    struct worker *w = &x->workers[x->reactors];
+    for (unsigned i = 0; i < x->nshards; i++) {
+        while (!wal_admit(x->wal, w->id, ROOM_BYTES)) {
+            if (!go_on(arg)) {
+                return false;
+            }
+            usleep(WAIT_US);
+        }
+        if (!go_on(arg) || wal_state(x->wal) == WAL_NOSPACE || fault("exec.image") != 0) {
+            return false;
+        }
+        struct shard *s = keyspace_shard(x->ks, i);
+        worker_wake(w);
+        shard_lock(s);
+        image_shard(w, i);
+        shard_unlock(s);
+        worker_sleep(w);
+        if (w->appended) {
+            w->appended = false;
+            wal_announce(x->wal, w->id);
+        }
+    }
+    return true;
+}

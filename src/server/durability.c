@@ -1,0 +1,365 @@
+/* durability.c -- The log as the directives want it, at start and while serving: opening it,
+ * loading it, CONFIG SET appendonly and appendfsync.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      These changes wait for the disk, and no reactor may. A thread makes them, one at a time;
+ * the client that asked gets its reply when the change is complete.
+ * ON       A new history: from one moment on every change goes into it, and the keyspace of that
+ * moment, too (exec/image.c). When all that is durable, CURRENT names it, and only then OK is said.
+ * A crash before leaves the old state; a failure ends the new history and removes it.
+ * OFF      Nothing is appended from one moment on; what was appended becomes durable; then replies
+ * that waited for it have left, and the log ends cleanly. A later start with either setting loads
+ * it.
+ * THREADS  The thread "log-change", and the main thread at start and stop. s->wal changes in
+ * exclusive sections only, so that commands may use it.
+ * FAULTS   server.log_begun, exec.image, server.log_imaged, server.before_current,
+ *          server.after_current, server.log_closing, server.log_closed: 0 or an error. */
+#include "server/server_int.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define RETRY_US 20000 /* between two looks whether the disk has space again */
+
+/* ---- Opening ---- */
+
+static void fill_config(struct server *s, struct wal_config *wc)
+{
+    *wc = (struct wal_config){ .dir = ".",
+                               .sync = (enum wal_sync)option_int(&s->opt.appendfsync),
+                               .producers = exec_reactors(s->x) + EXEC_EXTRA_WORKERS,
+                               .depth = (unsigned)option_int(&s->opt.wal_depth),
+                               .segment_bytes =
+                                   (uint64_t)option_int(&s->opt.wal_segment_size) & ~(uint64_t)4095,
+                               .queue_bytes = (size_t)option_int(&s->opt.wal_queue),
+                               .buffered = !option_int(&s->opt.wal_direct_io),
+                               .wake = exec_wal_wake,
+                               .wake_arg = s->x };
+}
+
+static void explain(struct buf *why, int rc, const struct wal_report *report)
+{
+    switch (rc) {
+    case WAL_E_LOCKED:
+        buf_add_str(why, "The data directory is in use by another kv-server.");
+        break;
+    case WAL_E_DAMAGED:
+        buf_printf(why, "The log is damaged below what was acknowledged: %s. Nothing was changed.",
+                   report->message);
+        break;
+    case WAL_E_VERSION:
+        buf_printf(why, "The log was written by a newer kv: %s. Nothing was changed.",
+                   report->message);
+        break;
+    case WAL_E_FOREIGN:
+        buf_printf(why, "The log's files belong to another history: %s. Nothing was changed.",
+                   report->message);
+        break;
+    default:
+        buf_printf(why, "Can't open the log in the data directory: %s.",
+                   rc < 0 && rc > -1000 ? strerror(-rc) : report->message);
+    }
+}
+
+bool log_wanted_at_start(const struct server *s)
+{
+    return option_int(&s->opt.appendonly) || access("wal/CURRENT", F_OK) == 0;
+}
+
+int log_open_at_start(struct server *s, bool force_lossy)
+{
+    struct wal_config wc;
+    fill_config(s, &wc);
+    wc.force_lossy_recovery = force_lossy;
+    if (!option_int(&s->opt.appendonly)) {
+        wc.sync = WAL_SYNC_ALWAYS; /* it is only ended: that needs no new history */
+    }
+    int rc = wal_open(&s->wal, &wc, &s->report);
+    if (rc != 0) {
+        struct buf why = { 0 };
+        explain(&why, rc, &s->report);
+        log_warning("%.*s Exiting.", (int)why.n, why.p);
+        buf_free(&why);
+    }
+    return rc;
+}
+
+static void no_log(void *arg)
+{
+    struct server *s = arg;
+    exec_log_end(s->x);
+    s->wal = NULL;
+}
+
+/* `appendonly no` in a directory that holds a log: it has been loaded, and it ends here. */
+static int end_old_log(struct server *s)
+{
+    struct wal *w = s->wal;
+    int rc = s->report.clean ? 0 : wal_start(w);
+    if (rc == 0 && !s->report.clean) {
+        rc = wal_stop(w);
+    }
+    exec_exclusive(s->x, no_log, s);
+    wal_free(w);
+    log_warning("appendonly no: the log of this directory was loaded, up to LSN %llu, and gets "
+                "nothing more. What is written from here on is lost when the process ends; the "
+                "next start loads the log again.",
+                (unsigned long long)s->report.end_lsn);
+    return rc;
+}
+
+int log_load(struct server *s, unsigned threads)
+{
+    int64_t start = clock_mono_ms();
+    bool on = option_int(&s->opt.appendonly) != 0;
+    int rc = exec_replay(s->x, s->wal, threads), status = EXIT_WAL_DAMAGED;
+    if (rc == 0) {
+        rc = on ? wal_start(s->wal) : end_old_log(s);
+        status = rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : EXIT_WAL;
+    }
+    if (rc != 0) {
+        log_warning("The log could not be recovered: %s",
+                    rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
+        return status;
+    }
+    if (!s->report.created) {
+        log_notice("DB loaded from the log: %.3f seconds, %llu records up to LSN %llu%s",
+                   (double)(clock_mono_ms() - start) / 1000, (unsigned long long)s->report.records,
+                   (unsigned long long)s->report.end_lsn,
+                   s->report.torn_bytes > 0 ? ", unacknowledged bytes cut" : "");
+    }
+    if (s->report.torn_bytes > 0) {
+        log_warning("WAL: %s", s->report.message);
+    }
+    if (on) {
+        exec_set_wal(s->x, s->wal);
+    }
+    return 0;
+}
+
+/* ---- appendonly no -> yes ---- */
+
+static bool go_on(void *arg)
+{
+    return !atomic_load(&((struct server *)arg)->stopping);
+}
+
+static void begun(void *arg)
+{
+    struct server *s = arg;
+    exec_log_begin(s->x, s->next_wal);
+    s->wal = s->next_wal;
+}
+
+static void imaged(void *arg)
+{
+    exec_log_imaged(((struct server *)arg)->x);
+}
+
+static void refuse(struct buf *why, int rc)
+{
+    if (rc != 0) {
+        buf_add_str(why, rc < 0 && rc > -1000 ? strerror(-rc) : "the log failed");
+    }
+}
+
+static int fault_error(int hit)
+{
+    return hit == 0 ? 0 : hit < FAULT_SHORT ? -hit : -EIO;
+}
+
+/* The keyspace goes into the new history and is durable there. */
+static int fill_log(struct server *s)
+{
+    int rc = fault_error(fault("server.log_begun"));
+    if (rc == 0 && !exec_log_image(s->x, go_on, s)) {
+        struct wal_stats st;
+        wal_stats(s->wal, &st);
+        rc = st.state == WAL_NOSPACE ? -ENOSPC : atomic_load(&s->stopping) ? -ECANCELED : -EIO;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    exec_exclusive(s->x, imaged, s);
+    rc = fault_error(fault("server.log_imaged"));
+    return rc != 0 ? rc : wal_wait_until(s->wal, wal_tail(s->wal));
+}
+
+static void begin_log(struct server *s, struct buf *why)
+{
+    struct wal_config wc;
+    struct wal_report report;
+    fill_config(s, &wc);
+    wc.whole = true;
+    int rc = wal_open(&s->next_wal, &wc, &report);
+    if (rc != 0) {
+        explain(why, rc, &report);
+        return;
+    }
+    rc = wal_start(s->next_wal);
+    if (rc != 0) {
+        wal_free(s->next_wal);
+        refuse(why, rc);
+        return;
+    }
+    exec_exclusive(s->x, begun, s);
+    rc = fill_log(s);
+    rc = rc != 0 ? rc : fault_error(fault("server.before_current"));
+    rc = rc != 0 ? rc : wal_make_current(s->wal);
+    (void)fault("server.after_current");
+    if (rc != 0) {
+        exec_exclusive(s->x, no_log, s);
+        wal_discard(s->next_wal);
+        wal_free(s->next_wal);
+        refuse(why, rc);
+        return;
+    }
+    log_notice("appendonly yes: the log holds the keyspace and every change from here on");
+}
+
+/* ---- appendonly yes -> no ---- */
+
+static void closing(void *arg)
+{
+    exec_log_close(((struct server *)arg)->x);
+}
+
+static void end_log(struct server *s, struct buf *why)
+{
+    struct wal *w = s->wal;
+    int rc = wal_wait_until(w, wal_tail(w));
+    if (rc != 0) {
+        refuse(why, rc);
+        return;
+    }
+    exec_exclusive(s->x, closing, s);
+    (void)fault("server.log_closing");
+    /* What was appended since the first wait has not been acknowledged; without space nothing more
+     * was. */
+    while (wal_wait_until(w, wal_tail(w)) != 0 && go_on(s)) {
+        usleep(RETRY_US);
+    }
+    exec_exclusive(s->x, no_log, s);
+    (void)fault("server.log_closed");
+    uint64_t end = wal_tail(w);
+    rc = wal_stop(w);
+    wal_free(w);
+    if (rc != 0) {
+        log_warning("The log could not be ended: %s. All that was acknowledged is in it.",
+                    strerror(-rc));
+    }
+    log_warning("appendonly no: the log ends at LSN %llu. What is written from here on is lost "
+                "when the process ends; the next start loads the log up to there.",
+                (unsigned long long)end);
+}
+
+/* ---- One change at a time ---- */
+
+static enum wal_sync sync_now(struct wal *w)
+{
+    struct wal_stats st;
+    wal_stats(w, &st);
+    return st.sync;
+}
+
+bool log_change_needed(struct server *s)
+{
+    bool on = option_int(&s->opt.appendonly) != 0;
+    return on != (s->wal != NULL) ||
+           (on && (int64_t)sync_now(s->wal) != option_int(&s->opt.appendfsync));
+}
+
+bool log_change_busy(const struct server *s)
+{
+    return atomic_load(&s->change.busy);
+}
+
+static void undo(void *arg)
+{
+    struct server *s = arg;
+    struct buf error = { 0 };
+    if (!config_restore(s->config, s->change.undo, &error)) {
+        log_warning("A directive could not be set back: %.*s", (int)error.n, error.p);
+    }
+    buf_free(&error);
+}
+
+static void make_change(struct server *s, struct buf *why)
+{
+    bool on = option_int(&s->opt.appendonly) != 0;
+    if (on && s->wal == NULL) {
+        begin_log(s, why);
+    } else if (!on && s->wal != NULL) {
+        end_log(s, why);
+    } else if (on) {
+        enum wal_sync sync = (enum wal_sync)option_int(&s->opt.appendfsync);
+        refuse(why, wal_set_sync(s->wal, sync));
+        if (why->n == 0) {
+            log_durability(s);
+        }
+    }
+}
+
+static void *change_main(void *arg)
+{
+    struct server *s = arg;
+    mem_thread_start();
+    struct buf why = { 0 }, error = { 0 };
+    make_change(s, &why);
+    if (why.n > 0) {
+        buf_printf(&error, "ERR CONFIG SET failed - %.*s", (int)why.n, why.p);
+        log_warning("The log stays as it was: %.*s", (int)why.n, why.p);
+        exec_exclusive(s->x, undo, s);
+    }
+    buf_add_char(&error, '\0');
+    config_saved_free(s->change.undo);
+    atomic_store(&s->change.busy, false);
+    exec_deferred_reply(s->x, s->change.ticket, error.p);
+    buf_free(&why);
+    buf_free(&error);
+    mem_thread_stop();
+    return NULL;
+}
+
+void log_change_join(struct server *s)
+{
+    if (s->change.started) {
+        pthread_join(s->change.thread, NULL);
+        s->change.started = false;
+    }
+}
+
+bool log_change_start(struct server *s, uint64_t ticket, struct config_saved *saved)
+{
+    log_change_join(s); /* the previous one has nothing left to do but to end */
+    s->change.ticket = ticket;
+    s->change.undo = saved;
+    atomic_store(&s->change.busy, true);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    s->change.started = pthread_create(&s->change.thread, NULL, change_main, s) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!s->change.started) {
+        atomic_store(&s->change.busy, false);
+    }
+    return s->change.started;
+}
+
+void log_durability(const struct server *s)
+{
+    if (!option_int(&s->opt.appendonly)) {
+        log_warning("WARNING appendonly no: everything is lost when this process ends.");
+    } else if (option_int(&s->opt.appendfsync) == WAL_SYNC_EVERYSEC) {
+        log_warning("WARNING appendfsync everysec: a crash of the machine may take back about one "
+                    "second of acknowledged writes.");
+    } else if (option_int(&s->opt.appendfsync) == WAL_SYNC_NO) {
+        log_warning("WARNING appendfsync no: a crash of the machine may take back whatever the "
+                    "kernel had not written.");
+    }
+}
