@@ -171,6 +171,18 @@ static uint64_t release_point(struct exec *x)
     return x->wal != NULL ? wal_release_point(x->wal) : UINT64_MAX;
 }
 
+/* The log they were stopped for has ended. */
+static void unstop_all(struct worker *w)
+{
+    while (w->stopped != NULL) {
+        struct session *s = w->stopped;
+        w->stopped = s->next_stopped;
+        s->is_stopped = false;
+        conn_resume(s->conn, STOP_ADMISSION);
+        conn_resume(s->conn, STOP_PARKED);
+    }
+}
+
 static uint64_t up_turn_end(void *arg, struct reactor *r)
 {
     struct exec *x = arg;
@@ -180,7 +192,11 @@ static uint64_t up_turn_end(void *arg, struct reactor *r)
         wal_announce(x->wal, w->id);
     }
     if (unlikely(w->stopped != NULL)) {
-        sessions_unstop(w);
+        if (x->wal != NULL) {
+            sessions_unstop(w);
+        } else {
+            unstop_all(w);
+        }
     }
     return release_point(x);
 }

@@ -43,7 +43,7 @@ void session_hold(struct session *s, struct pending *p)
 
 bool session_runs(const struct session *s)
 {
-    return s->waiter == NULL && !s->paused && !s->deferred && !conn_closing(s->conn);
+    return s->waiter == NULL && !s->paused && !conn_closing(s->conn);
 }
 
 /* ---- Batches ---- */
@@ -223,7 +223,7 @@ void session_resume(struct session *s)
 void sessions_unstop(struct worker *w)
 {
     struct session *list = w->stopped;
-    if (list == NULL || (w->x->wal != NULL && !wal_admit(w->x->wal, w->id, 0))) {
+    if (list == NULL || !wal_admit(w->x->wal, w->id, 0)) {
         return;
     }
     w->stopped = NULL;

@@ -1,6 +1,7 @@
 /* config_file.c -- Reading redis.conf files and arguments, and rewriting a file in place.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "server/config_int.h"
+#include "server/server_int.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include <ctype.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define FATAL         "\n*** FATAL CONFIG FILE ERROR (Redis " REDIS_VERSION ") ***\n"
 #define FILE_MAX      (1u << 20)
 #define INCLUDE_DEPTH 16
 
@@ -56,9 +58,8 @@ struct source {
 static bool fatal(const struct source *src, struct buf *error, struct buf *why)
 {
     struct buf all = { 0 };
-    buf_printf(&all, "\n*** FATAL CONFIG FILE ERROR (kv, Redis 7.2) ***\n");
-    buf_printf(&all, "Reading the configuration file %s, at line %u\n>>> '%.*s'\n%.*s\n", src->name,
-               src->line, (int)src->text.n, src->text.p, (int)why->n, why->p);
+    buf_printf(&all, FATAL "Reading the configuration file, at line %u of %s\n>>> '%.*s'\n%.*s\n",
+               src->line, src->name, (int)src->text.n, src->text.p, (int)why->n, why->p);
     error->n = 0;
     buf_add_slice(error, buf_slice(&all));
     buf_free(&all);
@@ -193,8 +194,7 @@ bool config_load_args(struct config *c, int argc, char **argv, struct buf *error
     for (int i = 0; i < argc && ok;) {
         if (strncmp(argv[i], "--", 2) != 0) {
             buf_printf(error,
-                       "\n*** FATAL CONFIG FILE ERROR (kv, Redis 7.2) ***\nReading the command "
-                       "line\n>>> '%s'\nA directive begins with --\n",
+                       FATAL "Reading the command line\n>>> '%s'\nA directive begins with --\n",
                        argv[i]);
             ok = false;
             break;

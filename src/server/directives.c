@@ -1,21 +1,12 @@
-/* directives.c -- The directives that belong to the process as a whole, and the inert ones.
+/* directives.c -- The directives that belong to the process as a whole.
  * SPDX-License-Identifier: BSD-3-Clause
- *
- * Inert directives are read and reported back and act on nothing: those of io-threads,
- * defragmentation, CPU lists, OOM scores, huge pages, hz, rehashing, lazyfree choices and fork-time
- * fsync habits. kv has no such knob: freeing is always lazy, nothing forks, resizing is
- * incremental. */
+ * THREADS  set and get as option.h says; apply functions in an exclusive section. */
 #include "server/server_int.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include <syslog.h>
 
-#define AT(field)           .offset = offsetof(struct server_options, field)
-#define INERT_AT(array, i)  .offset = offsetof(struct server_options, array[i])
-#define INERT_INT(i)        INERT_AT(inert_int, i), .flags = OPTF_INERT
-#define INERT_TEXT(i)       INERT_AT(inert_text, i), .flags = OPTF_INERT
-#define INERT_INT_FIXED(i)  INERT_AT(inert_int, i), .flags = OPTF_INERT | OPTF_IMMUTABLE
-#define INERT_TEXT_FIXED(i) INERT_AT(inert_text, i), .flags = OPTF_INERT | OPTF_IMMUTABLE
+#define AT(field) .offset = offsetof(struct server_options, field)
 
 /* ---- Word lists: bind, rename-command ---- */
 
@@ -47,9 +38,12 @@ static void words_get(const struct slice *list, unsigned n, struct buf *out)
 static bool bind_set(void *base, const struct slice *argv, unsigned argc, const char **error)
 {
     struct server_options *o = base;
-    if (argc > 16) {
+    if (argc > BIND_MAX) {
         *error = "Too many bind addresses specified.";
         return false;
+    }
+    if (argc == 1 && argv[0].n == 0) {
+        argc = 0;
     }
     words_set(&o->bind, &o->nbind, argv, argc);
     return true;
@@ -80,7 +74,6 @@ static void rename_get(void *base, struct buf *out)
 
 /* ---- save: pairs of seconds and changes; "" for none ---- */
 
-/* Snapshots come later; accepting rules for them would promise files that are never written. */
 static bool save_set(void *base, const struct slice *argv, unsigned argc, const char **error)
 {
     struct server_options *o = base;
@@ -88,8 +81,22 @@ static bool save_set(void *base, const struct slice *argv, unsigned argc, const 
         o->nsave = 0;
         return true;
     }
-    *error = "this kv writes no snapshots yet: the log keeps everything; use save \"\"";
-    return false;
+    *error = "Invalid save parameters";
+    if (argc % 2 != 0 || argc / 2 > countof(o->save)) {
+        return false;
+    }
+    int64_t v[2 * countof(o->save)];
+    for (unsigned i = 0; i < argc; i++) {
+        if (!parse_i64(argv[i], &v[i]) || v[i] < (i % 2 == 0 ? 1 : 0) || v[i] > INT32_MAX) {
+            return false;
+        }
+    }
+    o->nsave = argc / 2;
+    for (unsigned i = 0; i < o->nsave; i++) {
+        o->save[i].seconds = v[2 * i];
+        o->save[i].changes = v[2 * i + 1];
+    }
+    return true;
 }
 
 static void save_get(void *base, struct buf *out)
@@ -106,7 +113,8 @@ static void save_get(void *base, struct buf *out)
 static bool refuse_set(void *base, const struct slice *argv, unsigned argc, const char **error)
 {
     (void)base;
-    if (argc == 0 || (argc == 1 && (argv[0].n == 0 || slice_is(argv[0], "no")))) {
+    if (argc == 0 || (argc == 1 && (argv[0].n == 0 || slice_is(argv[0], "no"))) ||
+        (argc == 2 && slice_is(argv[0], "no") && slice_is(argv[1], "one"))) {
         return true;
     }
     *error = "this kv cannot do that yet; it refuses to start rather than ignore the directive";
@@ -128,6 +136,74 @@ static void empty_get(void *base, struct buf *out)
 static struct server *server_from(void *base)
 {
     return container_of((struct server_options *)base, struct server, opt);
+}
+
+/* Text of an apply function's error: one at a time, in an exclusive section. */
+static const char *explained(struct server *s, const char *why, const struct buf *detail)
+{
+    log_warning("CONFIG SET: %.*s", (int)detail->n, detail->p);
+    s->apply_error[0] = '\0';
+    strncat(s->apply_error, why, sizeof s->apply_error - 1);
+    return s->apply_error;
+}
+
+/* Rules for snapshots beside no log would promise what nothing keeps. */
+const char *server_save_problem(const struct server *s)
+{
+    return s->opt.nsave > 0 && !option_int(&s->opt.appendonly)
+               ? "this version writes no snapshots, so with appendonly no nothing would be saved; "
+                 "use save \"\""
+               : NULL;
+}
+
+static bool apply_save(void *base, const char **error)
+{
+    const char *why = server_save_problem(server_from(base));
+    if (why != NULL) {
+        *error = why;
+    }
+    return why == NULL;
+}
+
+/* Certificates first: a TLS port may come with them. What is open and wanted stays open. */
+static bool apply_listen(void *base, const char **error)
+{
+    struct server *s = server_from(base);
+    struct net_config nc;
+    struct tls_config tls;
+    const char *bind[BIND_MAX];
+    struct buf detail = { 0 };
+    bool ok = true;
+    server_fill_listen(s, &nc, bind, &tls);
+    if (s->net == NULL) {
+        return true;
+    }
+    if (nc.tls_port != 0 && net_set_tls(s->net, &tls, &detail) != 0) {
+        *error = explained(s, "Unable to update TLS configuration. Check server logs.", &detail);
+        ok = false;
+    }
+    if (ok && net_set_listen(s->net, &nc, &detail) != 0) {
+        *error =
+            explained(s, "Unable to listen on this port. Check server logs for details.", &detail);
+        ok = false;
+    }
+    buf_free(&detail);
+    process_title_set(s);
+    return ok;
+}
+
+static bool apply_title(void *base, const char **error)
+{
+    struct server *s = server_from(base);
+    struct buf title = { 0 };
+    bool ok = process_title_make(s, &title);
+    buf_free(&title);
+    if (!ok) {
+        *error = "template format is invalid or contains unknown variables";
+        return false;
+    }
+    process_title_set(s);
+    return true;
 }
 
 static bool apply_dir(void *base, const char **error)
@@ -173,10 +249,6 @@ static const struct option_name facilities[] = { { "user", LOG_USER },     { "lo
                                                  { "local7", LOG_LOCAL7 }, { NULL, 0 } };
 static const struct option_name shutdowns[] = { { "default", 0 }, { "save", 1 },  { "nosave", 2 },
                                                 { "now", 4 },     { "force", 8 }, { NULL, 0 } };
-static const struct option_name defrags[] = { { "yes", 1 }, { "no", 0 }, { NULL, 0 } };
-static const struct option_name oom_scores[] = {
-    { "no", 0 }, { "yes", 1 }, { "relative", 1 }, { "absolute", 2 }, { NULL, 0 }
-};
 
 const struct option server_option_table[] = {
     { .name = "threads",
@@ -205,18 +277,18 @@ const struct option server_option_table[] = {
       .doc = "Databases that SELECT can choose." },
     { .name = "bind",
       .kind = OPT_CUSTOM,
-      .flags = OPTF_IMMUTABLE,
       .set = bind_set,
       .get = bind_get,
       .def = "* -::*",
+      .apply = apply_listen,
       .doc = "Addresses to listen on; a leading '-' means that it may be missing." },
     { .name = "port",
       .kind = OPT_INT,
-      .flags = OPTF_IMMUTABLE,
       AT(port),
       .min = 0,
       .max = 65535,
       .def = "6379",
+      .apply = apply_listen,
       .doc = "TCP port; 0: none." },
     { .name = "tcp-backlog",
       .kind = OPT_INT,
@@ -251,6 +323,7 @@ const struct option server_option_table[] = {
       .kind = OPT_BOOL,
       AT(appendonly),
       .def = "yes",
+      .apply = apply_save,
       .doc = "Keep the log. no: everything is lost when the process ends." },
     { .name = "appendfsync",
       .kind = OPT_ENUM,
@@ -352,6 +425,7 @@ const struct option server_option_table[] = {
       .kind = OPT_STRING,
       AT(proc_title_template),
       .def = "{title} {listen-addr} {server-mode}",
+      .apply = apply_title,
       .doc = "How." },
     { .name = "shutdown-timeout",
       .kind = OPT_INT,
@@ -389,7 +463,10 @@ const struct option server_option_table[] = {
       .set = save_set,
       .get = save_get,
       .def = "",
-      .doc = "Snapshot after so many seconds if so many keys changed; pairs. Empty: none." },
+      .apply = apply_save,
+      .doc =
+          "Snapshot after so many seconds if so many keys changed; pairs. Kept and reported: the "
+          "log makes every\nwrite durable, and this version writes no snapshots." },
     { .name = "dbfilename",
       .kind = OPT_STRING,
       .flags = OPTF_PROTECTED,
@@ -438,6 +515,27 @@ const struct option server_option_table[] = {
       .get = empty_get,
       .def = "",
       .doc = "Modules: kv loads none." },
+    { .name = "aclfile",
+      .kind = OPT_CUSTOM,
+      .flags = OPTF_IMMUTABLE,
+      .set = refuse_set,
+      .get = empty_get,
+      .def = "",
+      .doc = "File of users: not yet." },
+    { .name = "user",
+      .kind = OPT_CUSTOM,
+      .flags = OPTF_IMMUTABLE | OPTF_HIDDEN,
+      .set = refuse_set,
+      .get = empty_get,
+      .def = "",
+      .doc = "Users with rights: not yet." },
+    { .name = "aof-load-truncated",
+      .kind = OPT_BOOL,
+      AT(aof_load_truncated),
+      .def = "yes",
+      .doc =
+          "A log whose last write was torn is cut there: it was never acknowledged. no: refuse to "
+          "start instead." },
     { .name = "replicaof",
       .alias = "slaveof",
       .kind = OPT_CUSTOM,
@@ -448,178 +546,120 @@ const struct option server_option_table[] = {
       .doc = "Replication: not yet." },
     { .name = "tls-port",
       .kind = OPT_INT,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_port),
       .min = 0,
       .max = 65535,
       .def = "0",
+      .apply = apply_listen,
       .doc = "TLS port; 0: none." },
     { .name = "tls-cert-file",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_cert_file),
       .def = "",
+      .apply = apply_listen,
       .doc = "Certificate of the server (PEM)." },
     { .name = "tls-key-file",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_key_file),
       .def = "",
+      .apply = apply_listen,
       .doc = "Its private key." },
     { .name = "tls-key-file-pass",
       .kind = OPT_STRING,
-      .flags = OPTF_SENSITIVE | OPTF_IMMUTABLE,
+      .flags = OPTF_SENSITIVE,
       AT(tls_key_file_pass),
       .def = "",
+      .apply = apply_listen,
       .doc = "Pass phrase of that key." },
     { .name = "tls-client-cert-file",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_client_cert_file),
       .def = "",
+      .apply = apply_listen,
       .doc = "Certificate when the server is a client." },
     { .name = "tls-client-key-file",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_client_key_file),
       .def = "",
+      .apply = apply_listen,
       .doc = "Its private key." },
     { .name = "tls-client-key-file-pass",
       .kind = OPT_STRING,
-      .flags = OPTF_SENSITIVE | OPTF_IMMUTABLE,
+      .flags = OPTF_SENSITIVE,
       AT(tls_client_key_file_pass),
       .def = "",
+      .apply = apply_listen,
       .doc = "Pass phrase of that key." },
     { .name = "tls-dh-params-file",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_dh_params_file),
       .def = "",
+      .apply = apply_listen,
       .doc = "Diffie-Hellman parameters." },
     { .name = "tls-ca-cert-file",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_ca_cert_file),
       .def = "",
+      .apply = apply_listen,
       .doc = "Certificate authorities that clients may come from." },
     { .name = "tls-ca-cert-dir",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_ca_cert_dir),
       .def = "",
+      .apply = apply_listen,
       .doc = "A directory of them." },
     { .name = "tls-auth-clients",
       .kind = OPT_ENUM,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_auth_clients),
       .names = auth_clients,
       .def = "yes",
+      .apply = apply_listen,
       .doc = "Must clients show a certificate: yes, no, optional." },
     { .name = "tls-protocols",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_protocols),
       .def = "",
+      .apply = apply_listen,
       .doc = "For example \"TLSv1.2 TLSv1.3\"." },
     { .name = "tls-ciphers",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_ciphers),
       .def = "",
+      .apply = apply_listen,
       .doc = "Ciphers up to TLS 1.2." },
     { .name = "tls-ciphersuites",
       .kind = OPT_STRING,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_ciphersuites),
       .def = "",
+      .apply = apply_listen,
       .doc = "Ciphers of TLS 1.3." },
     { .name = "tls-prefer-server-ciphers",
       .kind = OPT_BOOL,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_prefer_server_ciphers),
       .def = "no",
+      .apply = apply_listen,
       .doc = "The server's order of ciphers wins." },
     { .name = "tls-session-caching",
       .kind = OPT_BOOL,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_session_caching),
       .def = "yes",
+      .apply = apply_listen,
       .doc = "Let clients resume sessions." },
     { .name = "tls-session-cache-size",
       .kind = OPT_INT,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_session_cache_size),
       .min = 0,
       .max = INT32_MAX,
       .def = "20480",
+      .apply = apply_listen,
       .doc = "Sessions kept." },
     { .name = "tls-session-cache-timeout",
       .kind = OPT_INT,
-      .flags = OPTF_IMMUTABLE,
       AT(tls_session_cache_timeout),
       .min = 0,
       .max = INT32_MAX,
       .def = "300",
+      .apply = apply_listen,
       .doc = "Seconds they are kept." },
-
-    { .name = "io-threads", .kind = OPT_INT, INERT_INT_FIXED(0), .min = 1, .max = 128, .def = "1" },
-    { .name = "io-threads-do-reads", .kind = OPT_BOOL, INERT_INT_FIXED(1), .def = "no" },
-    { .name = "activedefrag", .kind = OPT_ENUM, INERT_INT(2), .names = defrags, .def = "no" },
-    { .name = "active-defrag-cycle-min",
-      .kind = OPT_INT,
-      INERT_INT(3),
-      .min = 1,
-      .max = 99,
-      .def = "1" },
-    { .name = "active-defrag-cycle-max",
-      .kind = OPT_INT,
-      INERT_INT(4),
-      .min = 1,
-      .max = 99,
-      .def = "25" },
-    { .name = "active-defrag-threshold-lower",
-      .kind = OPT_INT,
-      INERT_INT(5),
-      .min = 0,
-      .max = 1000,
-      .def = "10" },
-    { .name = "active-defrag-threshold-upper",
-      .kind = OPT_INT,
-      INERT_INT(6),
-      .min = 0,
-      .max = 1000,
-      .def = "100" },
-    { .name = "active-defrag-ignore-bytes",
-      .kind = OPT_MEMORY,
-      INERT_INT(7),
-      .min = 1,
-      .max = INT64_MAX,
-      .def = "100mb" },
-    { .name = "active-defrag-max-scan-fields",
-      .kind = OPT_INT,
-      INERT_INT(8),
-      .min = 1,
-      .max = INT64_MAX,
-      .def = "1000" },
-    { .name = "server_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(0), .def = "" },
-    { .name = "bio_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(1), .def = "" },
-    { .name = "aof_rewrite_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(2), .def = "" },
-    { .name = "bgsave_cpulist", .kind = OPT_STRING, INERT_TEXT_FIXED(3), .def = "" },
-    { .name = "oom-score-adj", .kind = OPT_ENUM, INERT_INT(9), .names = oom_scores, .def = "no" },
-    { .name = "oom-score-adj-values", .kind = OPT_STRING, INERT_TEXT(4), .def = "0 200 800" },
-    { .name = "disable-thp", .kind = OPT_BOOL, INERT_INT_FIXED(10), .def = "yes" },
-    { .name = "jemalloc-bg-thread", .kind = OPT_BOOL, INERT_INT(11), .def = "yes" },
-    { .name = "hz", .kind = OPT_INT, INERT_INT(12), .min = 0, .max = INT32_MAX, .def = "10" },
-    { .name = "dynamic-hz", .kind = OPT_BOOL, INERT_INT(13), .def = "yes" },
-    { .name = "activerehashing", .kind = OPT_BOOL, INERT_INT(14), .def = "yes" },
-    { .name = "lazyfree-lazy-eviction", .kind = OPT_BOOL, INERT_INT(15), .def = "no" },
-    { .name = "lazyfree-lazy-expire", .kind = OPT_BOOL, INERT_INT(16), .def = "no" },
-    { .name = "lazyfree-lazy-server-del", .kind = OPT_BOOL, INERT_INT(17), .def = "no" },
-    { .name = "lazyfree-lazy-user-del", .kind = OPT_BOOL, INERT_INT(18), .def = "no" },
-    { .name = "lazyfree-lazy-user-flush", .kind = OPT_BOOL, INERT_INT(19), .def = "no" },
-    { .name = "rdb-save-incremental-fsync", .kind = OPT_BOOL, INERT_INT(20), .def = "yes" },
-    { .name = "aof-rewrite-incremental-fsync", .kind = OPT_BOOL, INERT_INT(21), .def = "yes" },
-    { .name = "aof-use-rdb-preamble", .kind = OPT_BOOL, INERT_INT(22), .def = "yes" },
-    { .name = "no-appendfsync-on-rewrite", .kind = OPT_BOOL, INERT_INT(23), .def = "no" },
     { .name = NULL },
 };

@@ -80,6 +80,10 @@ int log_open_at_start(struct server *s, bool force_lossy)
         wc.sync = WAL_SYNC_ALWAYS; /* it is only ended: that needs no new history */
     }
     int rc = wal_open(&s->wal, &wc, &s->report);
+    if (rc == 0 && s->report.torn_bytes > 0 && !option_int(&s->opt.aof_load_truncated)) {
+        log_warning("%s. aof-load-truncated no: nothing was changed. Exiting.", s->report.message);
+        return WAL_E_DAMAGED;
+    }
     if (rc != 0) {
         struct buf why = { 0 };
         explain(&why, rc, &s->report);

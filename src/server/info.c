@@ -46,7 +46,7 @@ static void section_server(struct server *s, struct buf *b)
     line_s(b, "atomicvar_api", "c11-builtin");
     line_s(b, "gcc_version", __VERSION__);
     line_u(b, "process_id", (uint64_t)getpid());
-    line_s(b, "process_supervised", "no");
+    line_s(b, "process_supervised", server_supervisor(s));
     line_s(b, "run_id", s->run_id);
     line_u(b, "tcp_port", (uint64_t)option_int(&s->opt.port));
     line_u(b, "server_time_usec", (uint64_t)now);
@@ -114,9 +114,16 @@ static void section_memory(struct server *s, struct buf *b)
     line_u(b, "allocator_active", m.active);
     line_u(b, "allocator_resident", m.resident);
     line_human(b, "total_system_memory", total);
+    line_u(b, "used_memory_vm_eval", 0);
     line_human(b, "used_memory_lua", 0);
-    line_human(b, "used_memory_scripts", 0);
+    line_u(b, "used_memory_scripts_eval", 0);
     line_u(b, "number_of_cached_scripts", 0);
+    line_u(b, "number_of_functions", 0);
+    line_u(b, "number_of_libraries", 0);
+    line_u(b, "used_memory_vm_functions", 0);
+    line_human(b, "used_memory_vm_total", 0);
+    line_u(b, "used_memory_functions", 0);
+    line_human(b, "used_memory_scripts", 0);
     line_human(b, "maxmemory", (uint64_t)option_int(&exec_options(s->x)->maxmemory));
     line_s(b, "maxmemory_policy", policies[option_int(&exec_options(s->x)->maxmemory_policy)]);
     buf_printf(b, "allocator_frag_ratio:%.2f\r\n",
@@ -252,6 +259,8 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "total_net_repl_output_bytes", 0);
     line_s(b, "instantaneous_input_kbps", "0.00");
     line_s(b, "instantaneous_output_kbps", "0.00");
+    line_s(b, "instantaneous_input_repl_kbps", "0.00");
+    line_s(b, "instantaneous_output_repl_kbps", "0.00");
     line_u(b, "rejected_connections", n.rejected);
     line_u(b, "sync_full", 0);
     line_u(b, "sync_partial_ok", 0);

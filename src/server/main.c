@@ -17,10 +17,13 @@ static void usage(void)
          "       kv-server - (read the configuration from standard input)\n"
          "       kv-server -v or --version\n"
          "       kv-server -h or --help\n"
+         "       kv-server --test-memory <megabytes> [passes]\n"
+         "       kv-server --check-system        (is this machine set up well; 1: no)\n"
          "       kv-server --print-config        (every directive with its default)\n"
          "       kv-server --list-fault-points   (test builds)\n"
          "\n"
          "Options are directives of the configuration file: --port 7777 --threads 4 --save ''\n"
+         "A last argument - reads more of it from standard input.\n"
          "--force-lossy-recovery cuts a damaged log instead of refusing to start, keeps the old "
          "files aside, and says what was lost.\n"
          "\n"
@@ -115,14 +118,23 @@ int main(int argc, char **argv)
 #endif
     struct server *s = server_new();
     bool force_lossy = false;
+    int given = argc;
     argc = take_force_lossy(argc, argv, &force_lossy);
     if (informational(argc, argv, s)) {
         return 0;
     }
     struct buf error = { 0 };
+    if (argc >= 2 && strcmp(argv[1], "--check-system") == 0) {
+        return system_check();
+    }
+    if (argc >= 2 && strcmp(argv[1], "--test-memory") == 0) {
+        return memory_test(argc >= 3 ? argv[2] : "", argc >= 4 ? argv[3] : NULL);
+    }
     if (!load_config(s, argc, argv, &error)) {
         fprintf(stderr, "%.*s\n", (int)error.n, error.p);
         return 1;
     }
+    buf_free(&error);
+    process_title_init(s, given, argv);
     return server_run(s, force_lossy);
 }

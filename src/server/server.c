@@ -48,6 +48,7 @@ struct server *server_new(void)
     struct server *s = mem_calloc(sizeof *s);
     s->config = config_new();
     config_bind(s->config, server_option_table, &s->opt);
+    config_bind(s->config, stored_option_table, &s->stored);
     rng_hex(s->run_id, 40);
     s->start_ms = clock_wall_ms();
     the_server = s;
@@ -68,90 +69,6 @@ static unsigned thread_count(const struct server *s)
         n = sysconf(_SC_NPROCESSORS_ONLN);
     }
     return (unsigned)(n < 1 ? 1 : n > 64 ? 64 : n);
-}
-
-static void daemonize(void)
-{
-    if (fork() != 0) {
-        _exit(0);
-    }
-    setsid();
-    int fd = open("/dev/null", O_RDWR);
-    if (fd >= 0) {
-        dup2(fd, 0);
-        dup2(fd, 1);
-        dup2(fd, 2);
-        if (fd > 2) {
-            close(fd);
-        }
-    }
-}
-
-/* sd_notify by hand: one datagram. */
-static void tell_supervisor(const struct server *s, const char *text)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    int64_t how = option_int(&s->opt.supervised);
-    if (path == NULL || (how != SUPERVISED_SYSTEMD && how != SUPERVISED_AUTO)) {
-        return;
-    }
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    size_t len = strlen(path);
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && len < sizeof un.sun_path) {
-        memcpy(un.sun_path, path, len);
-        if (path[0] == '@') {
-            un.sun_path[0] = '\0';
-        }
-        (void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&un,
-                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-}
-
-static void write_pidfile(const struct server *s)
-{
-    const char *path = s->opt.pidfile;
-    if (path[0] == '\0' && option_int(&s->opt.daemonize)) {
-        path = "/var/run/redis.pid";
-    }
-    if (path[0] == '\0') {
-        return;
-    }
-    char text[32];
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    FILE *f = fopen(path, "w");
-    if (f == NULL || fwrite(text, 1, (size_t)n, f) != (size_t)n) {
-        log_warning("Failed to write PID file: %s", strerror(errno));
-    }
-    if (f != NULL) {
-        fclose(f);
-    }
-}
-
-#define RESERVED_FDS 64 /* log segments, listeners, epoll, the log file */
-
-static void raise_limits(struct server *s)
-{
-    struct rlimit lim;
-    rlim_t want = (rlim_t)option_int(&s->exec_opt.maxclients) + RESERVED_FDS;
-    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want) {
-        return;
-    }
-    struct rlimit more = { .rlim_cur = want,
-                           .rlim_max = lim.rlim_max > want ? lim.rlim_max : want };
-    if (setrlimit(RLIMIT_NOFILE, &more) != 0) {
-        more = (struct rlimit){ .rlim_cur = lim.rlim_max, .rlim_max = lim.rlim_max };
-        (void)setrlimit(RLIMIT_NOFILE, &more);
-        int64_t fits = (int64_t)lim.rlim_max - RESERVED_FDS;
-        atomic_store(&s->exec_opt.maxclients, fits < 1 ? 1 : fits);
-        log_warning("You requested maxclients of %lld requiring at least %lld max file "
-                    "descriptors, the system allows %lld: maxclients is now %lld",
-                    (long long)want - RESERVED_FDS, (long long)want, (long long)lim.rlim_max,
-                    (long long)option_int(&s->exec_opt.maxclients));
-    }
 }
 
 /* ---- Composition ---- */
@@ -228,29 +145,39 @@ static void fill_tls(struct server *s, struct tls_config *t)
                                   (int)option_int(&o->tls_session_cache_timeout) };
 }
 
-static int start_net(struct server *s, unsigned threads)
+/* `bind ""` listens on no address. */
+void server_fill_listen(struct server *s, struct net_config *nc, const char *bind[BIND_MAX],
+                        struct tls_config *tls)
 {
-    struct net_upcalls up;
-    exec_net_upcalls(s->x, &up);
-    const char *bind[16];
+    bool any = s->opt.nbind > 0;
     for (unsigned i = 0; i < s->opt.nbind; i++) {
         bind[i] = s->opt.bind[i].p;
     }
-    struct tls_config tls;
-    fill_tls(s, &tls);
-    struct net_config nc = { .threads = threads,
+    fill_tls(s, tls);
+    *nc =
+        (struct net_config){ .threads = exec_reactors(s->x),
                              .bind = bind,
                              .nbind = s->opt.nbind,
-                             .port = (int)option_int(&s->opt.port),
-                             .tls_port = (int)option_int(&s->opt.tls_port),
+                             .port = any ? (int)option_int(&s->opt.port) : 0,
+                             .tls_port = any ? (int)option_int(&s->opt.tls_port) : 0,
                              .unixsocket = s->opt.unixsocket[0] != '\0' ? s->opt.unixsocket : NULL,
                              .unixsocketperm = (unsigned)option_int(&s->opt.unixsocketperm),
                              .backlog = (int)option_int(&s->opt.tcp_backlog),
                              .maxclients = (unsigned)option_int(&exec_options(s->x)->maxclients),
                              .keepalive_s =
                                  (unsigned)option_int(&exec_options(s->x)->tcp_keepalive),
-                             .tls = option_int(&s->opt.tls_port) != 0 ? &tls : NULL,
+                             .tls = any && option_int(&s->opt.tls_port) != 0 ? tls : NULL,
                              .scratch_bytes = 65536 };
+}
+
+static int start_net(struct server *s)
+{
+    struct net_upcalls up;
+    struct net_config nc;
+    struct tls_config tls;
+    const char *bind[BIND_MAX];
+    exec_net_upcalls(s->x, &up);
+    server_fill_listen(s, &nc, bind, &tls);
     struct buf error = { 0 };
     int rc = net_open(&s->net, &nc, &up, &error);
     if (rc != 0) {
@@ -262,56 +189,11 @@ static int start_net(struct server *s, unsigned threads)
     return net_start(s->net);
 }
 
-/* ---- Signals ---- */
+/* ---- Running ---- */
 
-static void block_signals(sigset_t *set)
+static int stop(struct server *s)
 {
-    sigemptyset(set);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGUSR2); /* SHUTDOWN wakes the main thread with it */
-    pthread_sigmask(SIG_BLOCK, set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-}
-
-static void wait_for_end(struct server *s, sigset_t *set)
-{
-    for (;;) {
-        int sig = 0;
-        sigwait(set, &sig);
-        if (sig == SIGUSR2) {
-            if (exec_shutdown_requested(s->x) >= 0) {
-                log_notice("User requested shutdown...");
-                return;
-            }
-            continue;
-        }
-        log_notice(sig == SIGTERM ? "Received SIGTERM scheduling shutdown..."
-                                  : "Received SIGINT scheduling shutdown...");
-        log_notice("User requested shutdown...");
-        return;
-    }
-}
-
-static void *second_sigint(void *arg)
-{
-    sigset_t *set = arg;
-    int sig = 0;
-    while (sig != SIGINT) {
-        sigwait(set, &sig);
-    }
-    log_raw("You insist... exiting now.\n");
-    _exit(1);
-}
-
-static int stop(struct server *s, sigset_t *set)
-{
-    pthread_t watcher;
-    if (pthread_create(&watcher, NULL, second_sigint, set) == 0) {
-        pthread_detach(watcher);
-    }
-    tell_supervisor(s, "STOPPING=1\n");
+    process_tell_stopping(s);
     atomic_store(&s->stopping, true);
     log_change_join(s);
     net_stop(s->net);
@@ -323,9 +205,7 @@ static int stop(struct server *s, sigset_t *set)
             log_warning("The log could not be finished: %s", strerror(-rc));
         }
     }
-    if (s->opt.pidfile[0] != '\0') {
-        (void)!unlink(s->opt.pidfile);
-    }
+    process_pidfile_remove(s);
     log_warning("kv is now ready to exit, bye bye...");
     return rc == 0 ? 0 : EXIT_WAL;
 }
@@ -342,16 +222,23 @@ bool server_enter_dir(struct server *s, const char **error)
     return true;
 }
 
+/* `dir` comes first: the names of the log file and of the pid file are relative to it. */
 static int prepare_process(struct server *s)
 {
+    const char *error;
     log_set_level((enum log_level)option_int(&s->opt.loglevel));
-    if (option_int(&s->opt.daemonize)) {
-        daemonize();
+    if (!server_enter_dir(s, &error)) {
+        fprintf(stderr, "Can't chdir to '%s': %s\n", s->opt.dir, error);
+        return -ENOENT;
+    }
+    bool background = process_in_background(s);
+    if (background) {
+        process_daemonize();
     }
     if (option_int(&s->opt.syslog_enabled)) {
         log_set_syslog(true, s->opt.syslog_ident, (int)option_int(&s->opt.syslog_facility));
     }
-    int rc = log_open(s->opt.logfile, option_int(&s->opt.daemonize) != 0);
+    int rc = log_open(s->opt.logfile, background);
     if (rc != 0) {
         fprintf(stderr, "Can't open the log file: %s\n", strerror(-rc));
         return rc;
@@ -365,23 +252,64 @@ static int prepare_process(struct server *s)
     } else {
         log_notice("Configuration loaded");
     }
-    const char *error;
-    if (!server_enter_dir(s, &error)) {
-        log_warning("Can't chdir to '%s': %s", s->opt.dir, error);
-        return -ENOENT;
-    }
-    write_pidfile(s);
-    raise_limits(s);
+    process_pidfile_write(s);
+    process_raise_limits(s);
+    process_title_set(s);
     crash_handlers_install(s);
     return 0;
 }
 
-int server_run(struct server *s, bool force_lossy)
+/* Directives that contradict each other, or what can be. NULL: none. */
+static const char *problem(struct server *s)
 {
-    sigset_t set;
-    block_signals(&set);
-    unsigned threads = thread_count(s);
-    if (prepare_process(s) != 0 || start_store(s, threads) != 0) {
+    struct buf title = { 0 };
+    const char *why = server_save_problem(s);
+    if (why == NULL && !process_title_make(s, &title)) {
+        why = "proc-title-template: template format is invalid or contains unknown variables";
+    }
+    buf_free(&title);
+    return why;
+}
+
+static bool listens(const struct server *s)
+{
+    bool tcp = s->opt.nbind > 0 && (option_int(&s->opt.port) != 0 || option_int(&s->opt.tls_port));
+    if (!tcp && s->opt.unixsocket[0] == '\0') {
+        log_warning("Configured to not listen anywhere, exiting.");
+        return false;
+    }
+    return true;
+}
+
+static void tell_ready(struct server *s)
+{
+    if (s->opt.nbind > 0 && option_int(&s->opt.port) != 0) {
+        log_notice("Ready to accept connections tcp");
+    }
+    if (s->opt.nbind > 0 && option_int(&s->opt.tls_port) != 0) {
+        log_notice("Ready to accept connections tls");
+    }
+    if (s->opt.unixsocket[0] != '\0') {
+        log_notice("Ready to accept connections unix");
+    }
+    process_tell_ready(s);
+}
+
+static void tell_running(struct server *s)
+{
+    log_notice("Running mode=standalone, port=%lld.", (long long)option_int(&s->opt.port));
+    log_notice("Server initialized");
+    log_durability(s);
+    if (s->opt.nsave > 0) {
+        log_notice("save is set: the log makes every write durable; this version writes no "
+                   "snapshots.");
+    }
+}
+
+/* The exit status when it can't serve, else 0. */
+static int start(struct server *s, unsigned threads, bool force_lossy)
+{
+    if (!signals_start(s) || start_store(s, threads) != 0 || !listens(s)) {
         return 1;
     }
     bool logged = log_wanted_at_start(s);
@@ -392,13 +320,11 @@ int server_run(struct server *s, bool force_lossy)
         }
         exec_set_loading(s->x, true);
     }
-    if (start_net(s, threads) != 0) {
+    if (start_net(s) != 0) {
         return 1;
     }
-    log_notice("Running mode=standalone, port=%lld.", (long long)option_int(&s->opt.port));
-    log_notice("Server initialized");
     atomic_store(&s->startup_memory, (int64_t)mem_used());
-    log_durability(s);
+    tell_running(s);
     if (logged) {
         int status = log_load(s, threads);
         if (status != 0) {
@@ -406,8 +332,26 @@ int server_run(struct server *s, bool force_lossy)
         }
         exec_set_loading(s->x, false);
     }
-    log_notice("Ready to accept connections tcp");
-    tell_supervisor(s, "STATUS=Ready to accept connections\nREADY=1\n");
-    wait_for_end(s, &set);
-    return stop(s, &set);
+    return 0;
+}
+
+int server_run(struct server *s, bool force_lossy)
+{
+    const char *why = problem(s);
+    if (why != NULL) {
+        fprintf(stderr, "\n*** FATAL CONFIG FILE ERROR (Redis %s) ***\n%s\n", REDIS_VERSION, why);
+        return 1;
+    }
+    if (prepare_process(s) != 0) {
+        return 1;
+    }
+    int status = start(s, thread_count(s), force_lossy);
+    if (status != 0) {
+        process_pidfile_remove(s);
+        return status;
+    }
+    signals_serving(s);
+    tell_ready(s);
+    signals_wait(s);
+    return stop(s);
 }

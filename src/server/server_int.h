@@ -8,6 +8,7 @@
 #include "server/config.h"
 #include "wal/wal.h"
 #include <pthread.h>
+#include <semaphore.h>
 
 #define KV_VERSION    "0.1.0"
 #define REDIS_VERSION EXEC_REDIS_VERSION
@@ -22,12 +23,10 @@ struct server_options { /* bound to server_option_table */
         set_proc_title;
     _Atomic int64_t appendonly, appendfsync, wal_segment_size, wal_depth, wal_direct_io, wal_queue;
     _Atomic int64_t shutdown_timeout, shutdown_on_sigterm, shutdown_on_sigint, crash_log,
-        always_show_logo;
+        aof_load_truncated, always_show_logo;
     _Atomic int64_t enable_protected_configs, enable_debug_command, enable_module_command;
     _Atomic int64_t tls_auth_clients, tls_prefer_server_ciphers, tls_session_caching,
         tls_session_cache_size, tls_session_cache_timeout;
-    _Atomic int64_t inert_int[96];
-    char *inert_text[32];
     char *unixsocket, *dir, *logfile, *pidfile, *syslog_ident, *proc_title_template, *dbfilename;
     char *tls_cert_file, *tls_key_file, *tls_key_file_pass, *tls_client_cert_file,
         *tls_client_key_file, *tls_client_key_file_pass;
@@ -43,11 +42,25 @@ struct server_options { /* bound to server_option_table */
     unsigned nsave;
 };
 extern const struct option server_option_table[];
+#define BIND_MAX 16 /* addresses, as in Redis */
+
+union stored_value {
+    _Atomic int64_t number;
+    char *text;
+};
+#define STORED_SLOTS 128
+struct stored_options { /* bound to stored_option_table; nothing reads it but CONFIG */
+    union stored_value slot[STORED_SLOTS];
+    int64_t oom_values[3];
+};
+extern const struct option stored_option_table[];
 
 struct server {
     struct server_options opt;
     struct exec_options exec_opt; /* until the engine exists; then its own are bound */
+    struct stored_options stored;
     struct config *config;
+    char apply_error[128]; /* of the last refused CONFIG SET */
     struct keyspace *ks;
     struct exec *x;
     struct wal *wal;      /* NULL: no log; changes in exclusive sections */
@@ -66,7 +79,10 @@ struct server {
     char executable[4096];
     _Atomic int64_t peak_memory, startup_memory;
     _Atomic bool stopping;
-    _Atomic int exit_signal;
+    _Atomic int signal_state; /* signals.c */
+    sem_t stop_asked;
+    char *title; /* where the kernel reads the title of the process */
+    size_t title_room;
 };
 struct server *server_new(void);
 int server_run(struct server *s,
@@ -83,6 +99,29 @@ bool log_change_needed(struct server *s);
 bool log_change_busy(const struct server *s);
 must_check bool log_change_start(struct server *s, uint64_t ticket, struct config_saved *saved);
 void log_change_join(struct server *s); /* before stopping; s->stopping is set */
+/* What net_open() and net_set_listen() are to have; the texts live as long as the directives. */
+void server_fill_listen(struct server *s, struct net_config *nc, const char *bind[BIND_MAX],
+                        struct tls_config *tls);
+const char *server_save_problem(const struct server *s); /* NULL: none */
+/* process.c */
+const char *server_supervisor(const struct server *s); /* "no", "systemd", "upstart" */
+bool process_in_background(const struct server *s);
+void process_daemonize(void); /* returns in the child; before any thread */
+void process_tell_ready(const struct server *s);
+void process_tell_stopping(const struct server *s);
+void process_pidfile_write(const struct server *s);
+void process_pidfile_remove(const struct server *s);
+void process_raise_limits(struct server *s); /* or lowers maxclients, and says so */
+void process_title_init(struct server *s, int argc, char **argv); /* argv itself, first of all */
+must_check bool process_title_make(struct server *s, struct buf *out); /* false: bad template */
+void process_title_set(struct server *s);
+/* signals.c: from signals_start() on, signals are a matter of its thread; before others start. */
+must_check bool signals_start(struct server *s);
+void signals_serving(struct server *s); /* before: a SIGTERM ends the process at once */
+void signals_wait(struct server *s);    /* until the server is to stop */
+/* syscheck.c: exit status; they print. */
+int system_check(void);
+int memory_test(const char *megabytes, const char *passes); /* passes NULL: 4 */
 /* chdir to the directive `dir`, which becomes the absolute path. False: *error says why. */
 must_check bool server_enter_dir(struct server *s, const char **error);
 void crash_handlers_install(struct server *s);

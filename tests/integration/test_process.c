@@ -1,0 +1,513 @@
+/* test_process.c -- The process: its arguments, configuration files, signals, pid file, supervisor,
+ * limits; listening at run time; and what a stranger may do before AUTH.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "server.h"
+#include "unit.h"
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct server kv;
+
+static void setup(void)
+{
+    server_init(&kv, SERVER_KV);
+}
+
+static void teardown(void)
+{
+    server_kill(&kv);
+}
+
+#define start(...)                        \
+    do {                                  \
+        server_start(&kv, ##__VA_ARGS__); \
+        server_wait_ready(&kv);           \
+    } while (0)
+
+static void expect(struct client *c, const char *want, const char *line)
+{
+    const char *got = client_line(c, "%s", line);
+    ck_assert_msg(strcmp(got, want) == 0, "%s: %s, expected %s", line, got, want);
+}
+
+/* ---- The program with a shell round it ---- */
+
+static const char *program(void)
+{
+    static char path[PATH_MAX];
+    const char *given = getenv("KV_SERVER");
+    if (given != NULL) {
+        return given;
+    }
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 16);
+    ck_assert_int_gt(n, 0);
+    path[n] = '\0';
+    strcpy(strrchr(path, '/') + 1, "kv-server");
+    return path;
+}
+
+static char output[65536];
+
+/* Runs `sh -c`, with $KV the program; returns its exit status, `output` has all it printed. */
+static int sh(const char *command)
+{
+    char line[4096];
+    snprintf(line, sizeof line, "KV='%s'; cd '%s'; { %s; } 2>&1", program(), kv.dir, command);
+    FILE *p = popen(line, "r");
+    ck_assert_ptr_nonnull(p);
+    size_t n = fread(output, 1, sizeof output - 1, p);
+    output[n] = '\0';
+    int status = pclose(p);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void has(const char *text)
+{
+    ck_assert_msg(strstr(output, text) != NULL, "no \"%s\" in: %s", text, output);
+}
+
+START_TEST(test_options_that_print)
+{
+    ck_assert_int_eq(sh("$KV -v"), 0);
+    has("kv server v=");
+    ck_assert_int_eq(sh("$KV --version"), 0);
+    has("kv server v=");
+    ck_assert_int_eq(sh("$KV -h"), 0);
+    has("Usage: kv-server");
+    ck_assert_int_eq(sh("$KV --help"), 0);
+    has("Exit status: 0");
+    ck_assert_int_eq(sh("$KV --test-memory 2 3"), 0);
+    has("Pass 3 of 3");
+    has("Your memory passed this test.");
+    ck_assert_int_eq(sh("$KV --test-memory x"), 1);
+    ck_assert_int_le(sh("$KV --check-system"), 1);
+    has("[overcommit]...");
+    has("[THP]...");
+    ck_assert_int_eq(sh("$KV --print-config"), 0);
+    has("appendfsync always");
+}
+END_TEST
+
+START_TEST(test_bad_configuration)
+{
+    ck_assert_int_eq(sh("printf 'maxclients 5\\n\\nfoo bar\\n' > bad.conf; $KV bad.conf"), 1);
+    has("*** FATAL CONFIG FILE ERROR (Redis 7.2");
+    has("Reading the configuration file, at line 3");
+    has("bad.conf");
+    has(">>> 'foo bar'");
+    has("Bad directive or wrong number of arguments");
+    ck_assert_int_eq(sh("echo 'include bad.conf' > outer.conf; $KV outer.conf"), 1);
+    has("at line 3 of bad.conf");
+    ck_assert_int_eq(sh("echo 'port \"1' | $KV -"), 1);
+    has("Unbalanced quotes in configuration line");
+    ck_assert_int_eq(sh("$KV --port x"), 1);
+    has("argument couldn't be parsed into an integer");
+    ck_assert_int_eq(sh("$KV nofile.conf"), 1);
+    has("Fatal error, can't open config file");
+    ck_assert_int_eq(sh("$KV --port 0"), 1);
+    has("Configured to not listen anywhere, exiting.");
+    ck_assert_int_eq(sh("$KV --dir /nowhere/at/all"), 1);
+    has("Can't chdir to '/nowhere/at/all'");
+    static const char *const promises[] = { "--cluster-enabled yes",      "--replicaof 127.0.0.1 1",
+                                            "--loadmodule x.so",          "--aclfile users.acl",
+                                            "--user 'default on nopass'", "--socket-mark-id 7" };
+    for (size_t i = 0; i < sizeof promises / sizeof promises[0]; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "$KV %s", promises[i]);
+        ck_assert_msg(sh(line) == 1, "%s is not refused", promises[i]);
+    }
+    ck_assert_int_eq(sh("$KV --appendonly no --save 900 1"), 1);
+    has("this version writes no snapshots");
+    ck_assert_int_eq(sh("$KV --proc-title-template {nothing}"), 1);
+    has("template format is invalid");
+}
+END_TEST
+
+START_TEST(test_files_and_arguments)
+{
+    FILE *f;
+    char path[400];
+    snprintf(path, sizeof path, "%s/inner.conf", kv.dir);
+    ck_assert_ptr_nonnull(f = fopen(path, "w"));
+    fputs("# a comment\n\n  maxclients   123\nTIMEOUT 7\n", f);
+    fclose(f);
+    char outer[400];
+    snprintf(outer, sizeof outer, "%s/outer.conf", kv.dir);
+    ck_assert_ptr_nonnull(f = fopen(outer, "w"));
+    fprintf(f, "include %s\nsave 900 1\nsave 300 10\nmaxmemory 1gb\nrequirepass \"a \\x62\"\n",
+            path);
+    fputs("client-output-buffer-limit pubsub 1mb 2mb 3\noom-score-adj-values 1 2 3\n", f);
+    fputs("rename-command PING \"\"\nrename-command ECHO say\nslaveof no one\n", f);
+    fclose(f);
+    ck_assert_int_eq(server_try_start(&kv, "--include", outer, "--timeout", "9",
+                                      "--notify-keyspace-events", "\"KEA\"", "--maxmemory-policy",
+                                      "allkeys-lru", "--requirepass", ""),
+                     0);
+    server_wait_log(&kv, 0, "Ready to accept connections tcp", 20000);
+    struct client *c = server_connect(&kv);
+    expect(c, "[\"maxclients\", \"123\"]", "CONFIG GET maxclients");
+    expect(c, "[\"timeout\", \"9\"]", "CONFIG GET timeout");
+    expect(c, "[\"save\", \"900 1 300 10\"]", "CONFIG GET save");
+    expect(c, "[\"maxmemory\", \"1073741824\"]", "CONFIG GET maxmemory");
+    expect(c, "[\"requirepass\", \"\"]", "CONFIG GET requirepass");
+    expect(c, "[\"notify-keyspace-events\", \"AKE\"]", "CONFIG GET notify-keyspace-events");
+    expect(c, "[\"oom-score-adj-values\", \"1 2 3\"]", "CONFIG GET oom-score-adj-values");
+    client_expect_error(c, "ERR unknown command", "PING");
+    expect(c, "\"x\"", "SAY x");
+    ck_assert(server_log_has(&kv, "this version writes no snapshots"));
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
+/* ---- Signals ---- */
+
+START_TEST(test_signals)
+{
+    char pidfile[400], text[32] = "";
+    snprintf(pidfile, sizeof pidfile, "%s/kv.pid", kv.dir);
+    start("--pidfile", pidfile);
+    FILE *f = fopen(pidfile, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(text, sizeof text, f));
+    fclose(f);
+    ck_assert_int_eq(atoi(text), kv.pid);
+    kill(kv.pid, SIGHUP);
+    struct client *c = server_connect(&kv);
+    expect(c, "+PONG", "PING"); /* SIGHUP is ignored */
+    client_close(c);
+    kill(kv.pid, SIGINT);
+    int status = server_wait_exit(&kv, 20000);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert(server_log_has(&kv, "Received SIGINT scheduling shutdown..."));
+    ck_assert(server_log_has(&kv, "User requested shutdown..."));
+    ck_assert(server_log_has(&kv, "bye bye..."));
+    ck_assert_int_ne(access(pidfile, F_OK), 0);
+}
+END_TEST
+
+/* The end of the log takes its time, and somebody is impatient. */
+START_TEST(test_second_sigint)
+{
+    server_env(&kv, "KV_FAULTS", "wal.before_write=delay3000:3:0");
+    start();
+    kill(kv.pid, SIGINT);
+    server_wait_log(&kv, 0, "User requested shutdown...", 20000);
+    kill(kv.pid, SIGINT);
+    int status = server_wait_exit(&kv, 20000);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) <= 1);
+    ck_assert(WEXITSTATUS(status) == 0 || server_log_has(&kv, "You insist... exiting now."));
+}
+END_TEST
+
+/* ---- What the system sees ---- */
+
+START_TEST(test_title_limits_log)
+{
+    char logfile[400], moved[440], cmdline[400], port[16];
+    snprintf(logfile, sizeof logfile, "%s/kv.log", kv.dir);
+    snprintf(moved, sizeof moved, "%s.1", logfile);
+    start("--logfile", "kv.log", "--loglevel", "verbose");
+    ck_assert_int_eq(access(logfile, F_OK), 0); /* relative to dir */
+    snprintf(cmdline, sizeof cmdline, "/proc/%d/cmdline", (int)kv.pid);
+    char title[256] = "";
+    FILE *f = fopen(cmdline, "r");
+    ck_assert_ptr_nonnull(f);
+    (void)!fread(title, 1, sizeof title - 1, f);
+    fclose(f);
+    snprintf(port, sizeof port, ":%u", kv.port);
+    ck_assert_ptr_nonnull(strstr(title, "kv-server 127.0.0.1"));
+    ck_assert_ptr_nonnull(strstr(title, port));
+    struct client *c = server_connect(&kv);
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET proc-title-template {x}");
+    expect(c, "+OK", "CONFIG SET proc-title-template 'my {port} end'");
+    f = fopen(cmdline, "r");
+    ck_assert_ptr_nonnull(f);
+    (void)!fread(title, 1, sizeof title - 1, f);
+    fclose(f);
+    char want[64];
+    snprintf(want, sizeof want, "my %u end", kv.port);
+    ck_assert_str_eq(title, want);
+    ck_assert_int_eq(rename(logfile, moved), 0);
+    usleep(1100000);
+    expect(c, "+OK", "CONFIG SET appendfsync no"); /* logs a warning */
+    ck_assert_int_eq(access(logfile, F_OK), 0);    /* opened again under its name */
+    expect(c, "+OK", "CONFIG SET loglevel nothing");
+    expect(c, "[\"loglevel\", \"nothing\"]", "CONFIG GET loglevel");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
+START_TEST(test_descriptor_limit)
+{
+    struct rlimit low = { 300, 300 }, high = { 20000, 20000 };
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    bool may_raise = setrlimit(RLIMIT_NOFILE, &high) == 0; /* then the server may, too */
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    start();
+    struct client *c = server_connect(&kv);
+    expect(c, may_raise ? "[\"maxclients\", \"10000\"]" : "[\"maxclients\", \"236\"]",
+           "CONFIG GET maxclients");
+    ck_assert(server_log_has(&kv, "maxclients has been reduced to 236") != may_raise);
+    client_close(c);
+}
+END_TEST
+
+START_TEST(test_systemd)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    snprintf(un.sun_path, sizeof un.sun_path, "/tmp/kv-notify-%d", (int)getpid());
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+    struct timeval limit = { .tv_sec = 20 };
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    server_env(&kv, "NOTIFY_SOCKET", un.sun_path);
+    start("--supervised", "auto");
+    char text[256] = "";
+    ck_assert_int_gt(recv(fd, text, sizeof text - 1, 0), 0);
+    ck_assert_ptr_nonnull(strstr(text, "READY=1"));
+    struct client *c = server_connect(&kv);
+    ck_assert_ptr_nonnull(
+        strstr(client_ask(c, "INFO server")->text, "process_supervised:systemd\r\n"));
+    client_close(c);
+    server_stop(&kv);
+    memset(text, 0, sizeof text);
+    ck_assert_int_gt(recv(fd, text, sizeof text - 1, 0), 0);
+    ck_assert_ptr_nonnull(strstr(text, "STOPPING=1"));
+    close(fd);
+    unlink(un.sun_path);
+}
+END_TEST
+
+START_TEST(test_unix_socket)
+{
+    struct stat st;
+    start("--unixsocket", kv.socket, "--unixsocketperm", "640");
+    ck_assert_int_eq(stat(kv.socket, &st), 0);
+    ck_assert_int_eq(st.st_mode & 07777, 0640);
+    struct client *c = client_connect_unix(kv.socket);
+    expect(c, "+PONG", "PING");
+    client_close(c);
+    ck_assert(server_log_has(&kv, "Ready to accept connections unix"));
+}
+END_TEST
+
+START_TEST(test_daemonize)
+{
+    char command[600];
+    unsigned port = server_free_port();
+    snprintf(command, sizeof command,
+             "$KV --port %u --daemonize yes --pidfile d.pid --logfile d.log --bind 127.0.0.1",
+             port);
+    ck_assert_int_eq(sh(command), 0);
+    char path[400];
+    snprintf(path, sizeof path, "%s/d.pid", kv.dir);
+    int pid = 0;
+    for (unsigned i = 0; i < 2000 && pid == 0; i++) {
+        FILE *f = fopen(path, "r");
+        if (f == NULL || fscanf(f, "%d", &pid) != 1) {
+            pid = 0;
+            usleep(10000);
+        }
+        if (f != NULL) {
+            fclose(f);
+        }
+    }
+    ck_assert_int_gt(pid, 1);
+    struct client *c = NULL;
+    for (unsigned i = 0; i < 2000 && c == NULL; i++, usleep(10000)) {
+        c = client_try_connect((uint16_t)port);
+    }
+    ck_assert_ptr_nonnull(c);
+    ck_assert_int_ne(getpgid(pid), getpgid(0)); /* a session of its own */
+    client_send(c, "SHUTDOWN");
+    client_expect_closed(c);
+    client_close(c);
+    for (unsigned i = 0; i < 2000 && access(path, F_OK) == 0; i++) {
+        usleep(10000);
+    }
+    ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
+/* ---- Listening, at run time ---- */
+
+START_TEST(test_listen)
+{
+    char other[16];
+    uint16_t port = server_free_port(), old = kv.port;
+    start();
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "CONFIG SET port %u", port);
+    snprintf(other, sizeof other, "%u", port);
+    struct client *d = client_connect(port);
+    expect(d, "+PONG", "PING");
+    expect(c, "+PONG", "PING"); /* a connection outlives its listener */
+    kv.port = port;
+    usleep(100000);
+    ck_assert_ptr_null(client_try_connect(old));
+    char line[64];
+    snprintf(line, sizeof line, "tcp_port:%u\r\n", port);
+    ck_assert_ptr_nonnull(strstr(client_ask(c, "INFO server")->text, line));
+    struct server taken;
+    server_init(&taken, SERVER_KV);
+    server_start(&taken, "--appendonly", "no");
+    client_expect_error(c, "ERR CONFIG SET failed (possibly related to argument 'port')",
+                        "CONFIG SET port %u", taken.port);
+    snprintf(line, sizeof line, "[\"port\", \"%u\"]", port);
+    expect(c, line, "CONFIG GET port");
+    expect(c, "+OK", "CONFIG SET bind '127.0.0.1 -::1'");
+    expect(c, "[\"bind\", \"127.0.0.1 -::1\"]", "CONFIG GET bind");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET bind 203.0.113.77");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET tls-port 1 tls-cert-file /nowhere");
+    expect(c, "[\"tls-port\", \"0\"]", "CONFIG GET tls-port");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET tcp-backlog 7"); /* as Redis */
+    struct client *e = client_connect(port);
+    expect(e, "+PONG", "PING");
+    client_close(c);
+    client_close(d);
+    client_close(e);
+    server_stop(&taken);
+}
+END_TEST
+
+START_TEST(test_save_rules)
+{
+    start();
+    struct client *c = server_connect(&kv);
+    expect(c, "[\"save\", \"\"]", "CONFIG GET save");
+    expect(c, "+OK", "CONFIG SET save '3600 1 300 100'");
+    expect(c, "[\"save\", \"3600 1 300 100\"]", "CONFIG GET save");
+    client_expect_error(c, "ERR CONFIG SET failed (possibly related to argument 'save') - Invalid",
+                        "CONFIG SET save '0 1'");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET save '10'");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET appendonly no");
+    expect(c, "+OK", "CONFIG SET save '' appendonly no");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET save '10 1'");
+    expect(c, "[\"save\", \"\"]", "CONFIG GET save");
+    client_close(c);
+}
+END_TEST
+
+/* ---- Strangers ---- */
+
+static void closes_after(const char *bytes, const char *reply)
+{
+    struct client *c = server_connect(&kv);
+    client_send_raw(c, bytes, strlen(bytes));
+    if (reply != NULL) {
+        const char *got = client_read_line(c);
+        ck_assert_msg(strncmp(got, reply, strlen(reply)) == 0, "%s, expected %s", got, reply);
+    }
+    client_expect_closed(c);
+    client_close(c);
+}
+
+START_TEST(test_before_auth)
+{
+    ck_assert_int_eq(server_try_start(&kv, "--requirepass", "secret"), 0);
+    server_wait_log(&kv, 0, "Ready to accept connections tcp", 20000);
+    struct client *c = server_connect(&kv);
+    static const char *const refused[] = { "PING",        "GET a",  "CONFIG GET *", "INFO",
+                                           "SUBSCRIBE a", "MULTI",  "CLIENT ID",    "SHUTDOWN",
+                                           "SELECT 1",    "MONITOR" };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        expect(c, "-NOAUTH Authentication required.", refused[i]);
+    }
+    client_expect_error(c, "WRONGPASS", "AUTH wrong");
+    expect(c, "+RESET", "RESET");
+    expect(c, "+OK", "AUTH secret");
+    expect(c, "+PONG", "PING");
+    client_close(c);
+    closes_after("*11\r\n", "-ERR Protocol error: ");
+    closes_after("*1\r\n$16385\r\n", "-ERR Protocol error: ");
+    closes_after("QUIT\r\n", "+OK");
+}
+END_TEST
+
+START_TEST(test_http_and_resp)
+{
+    start();
+    closes_after("POST / HTTP/1.1\r\nHost: x\r\n\r\n", NULL);
+    closes_after("Host: x\r\n", NULL);
+    ck_assert(server_log_has(&kv, "SECURITY ATTACK"));
+    static const struct {
+        const char *bytes, *error;
+    } bad[] = { { "*+1\r\n", "-ERR Protocol error: invalid multibulk length" },
+                { "*01\r\n", "-ERR Protocol error: invalid multibulk length" },
+                { "*1\r\n$+4\r\n", "-ERR Protocol error: invalid bulk length" },
+                { "*1\r\n$04\r\n", "-ERR Protocol error: invalid bulk length" },
+                { "*1\r\n$-1\r\n", "-ERR Protocol error: invalid bulk length" },
+                { "*1\r\n$999999999999\r\n", "-ERR Protocol error: invalid bulk length" },
+                { "*1\r\n:4\r\n", "-ERR Protocol error: expected '$', got ':'" },
+                { "*2147483648\r\n", "-ERR Protocol error: invalid multibulk length" } };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        closes_after(bad[i].bytes, bad[i].error);
+    }
+    /* A declared length takes no memory before its bytes come. */
+    struct client *c[20], *d = server_connect(&kv);
+    for (unsigned i = 0; i < 20; i++) {
+        c[i] = server_connect(&kv);
+        client_send_raw(c[i], "*2\r\n$3\r\nGET\r\n$500000000\r\n", 28);
+    }
+    expect(d, "+PONG", "PING");
+    const char *used = strstr(client_ask(d, "INFO memory")->text, "used_memory:");
+    ck_assert_ptr_nonnull(used);
+    ck_assert_int_lt(atoll(used + 12), 200 * 1024 * 1024);
+    for (unsigned i = 0; i < 20; i++) {
+        client_close(c[i]);
+    }
+    client_close(d);
+}
+END_TEST
+
+START_TEST(test_protected)
+{
+    start("--protected-mode", "yes");
+    struct client *c = server_connect(&kv); /* loopback */
+    expect(c, "+PONG", "PING");
+    client_expect_error(c,
+                        "ERR CONFIG SET failed (possibly related to argument 'dir') - can't set "
+                        "protected config",
+                        "CONFIG SET dir /tmp");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET dbfilename x");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET enable-protected-configs yes");
+    client_close(c);
+    server_stop(&kv);
+    start("--enable-protected-configs", "local", "--appendonly", "no");
+    c = server_connect(&kv);
+    expect(c, "+OK", "CONFIG SET dbfilename x.rdb");
+    expect(c, "+OK", "CONFIG SET dir /tmp");
+    expect(c, "[\"dir\", \"/tmp\"]", "CONFIG GET dir");
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET dir /nowhere/at/all");
+    expect(c, "[\"dir\", \"/tmp\"]", "CONFIG GET dir");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
+UNIT_SUITE(process)
+{
+    TCase *c = unit_case_slow(suite, "arguments", 120, test_options_that_print,
+                              test_bad_configuration, test_files_and_arguments);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_slow(suite, "system", 120, test_signals, test_second_sigint,
+                       test_title_limits_log, test_descriptor_limit, test_systemd, test_unix_socket,
+                       test_daemonize);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_slow(suite, "listening", 120, test_listen, test_save_rules);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_slow(suite, "strangers", 120, test_before_auth, test_http_and_resp,
+                       test_protected);
+    tcase_add_checked_fixture(c, setup, teardown);
+}
