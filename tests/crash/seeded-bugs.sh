@@ -17,7 +17,7 @@ exec.bug_append_after_unlock    crash:order
 exec.bug_blocked_lifo           integration:test_blocking_across_connections
 exec.bug_effects_verbatim       crash:export
 exec.bug_expired_not_logged     crash:kill9
-exec.bug_flush_no_floor        crash:kill9
+exec.bug_flush_no_floor        crash:kill9_gates crash:kill9
 exec.bug_lock_order             integration:test_strings_survive_kill
 exec.bug_multi_split            crash:export
 exec.bug_no_select              crash:kill9
@@ -25,12 +25,12 @@ exec.bug_ready_missed           integration:test_blocking_across_connections
 exec.bug_rename_ttl             crash:kill9
 exec.bug_replay_expires         crash:kill9
 exec.bug_served_twice           integration:test_blocking_across_connections crash:order crash:kill9
-exec.bug_ungated_error          crash:kill9
-exec.bug_ungated_event          crash:kill9
-exec.bug_ungated_handover       crash:kill9
-exec.bug_ungated_message        crash:kill9
-exec.bug_ungated_nil            crash:kill9
-exec.bug_ungated_read           crash:kill9
+exec.bug_ungated_error          crash:kill9_gates crash:kill9
+exec.bug_ungated_event          crash:kill9_gates crash:kill9
+exec.bug_ungated_handover       crash:kill9_gates crash:kill9
+exec.bug_ungated_message        crash:kill9_gates crash:kill9
+exec.bug_ungated_nil            crash:kill9_gates crash:kill9
+exec.bug_ungated_read           crash:kill9_gates crash:kill9
 exec.bug_watch_missed           integration:test_watch crash:order
 net.bug_gate_falls              unit:net_turn unit:net crash:kill9
 net.bug_gate_off_by_one         unit:net_turn unit:net
