@@ -5,9 +5,9 @@
  *     list     = argument { " " argument }
  *     argument = "[" argument "]" suffix | core suffix
  *     core     = TOKEN [ " " item ] | name "=" TOKEN | item
- *     item     = name [ ":" type ] | name "=<" argument { (" " | "|") argument } ">"
- *     suffix   = [ "@" version ] [ "!" version ] [ "..." ]
- * where a TOKEN starts with anything but a lower-case letter, "[" and "<". */
+ *     item     = name [ "(" shown ")" ] [ ":" type ] | name "=<" argument { (" " | "|") argument }
+ * ">" suffix   = [ "@" version ] [ "!" version ] [ "..." ] where a TOKEN starts with anything but a
+ * lower-case letter, "[" and "<". */
 #include "base/mem.h"
 #include "commands/syntax.h"
 
@@ -121,6 +121,14 @@ static bool parse_item(const char **at, struct command_arg *a)
     a->name = read_name(at);
     if (a->name.n == 0) {
         return false;
+    }
+    if (**at == '(') {
+        size_t n = strcspn(*at + 1, ")");
+        a->shown = slice_of(*at + 1, n);
+        if ((*at)[1 + n] != ')') {
+            return false;
+        }
+        *at += n + 2;
     }
     if (**at == ':') {
         ++*at;
@@ -272,7 +280,7 @@ static void reply_arg(struct call *c, const struct command_arg *a)
     reply_field(c, "name", a->name);
     reply_field(c, "type", slice_str(arg_type_name(a->type)));
     if (a->sub == NULL) {
-        reply_field(c, "display_text", a->name);
+        reply_field(c, "display_text", a->shown.n > 0 ? a->shown : a->name);
     }
     if (a->type == ARG_KEY) {
         reply_bulk_str(c, "key_spec_index");

@@ -23,8 +23,8 @@ struct command_arg {
     struct command_arg *next, *sub; /* sub: of ONEOF and BLOCK */
     enum arg_type type;
     unsigned flags;
-    unsigned key_spec; /* of ARG_KEY */
-    struct slice name;
+    unsigned key_spec;                     /* of ARG_KEY */
+    struct slice name, shown;              /* shown: display_text, empty: the name */
     struct slice token, since, deprecated; /* empty: none */
     char *own_name;
 };

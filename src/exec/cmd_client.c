@@ -545,10 +545,10 @@ static const struct command client_sub[] = {
       .since = "2.4.0",
       .complexity = "O(N) where N is the number of client connections",
       .summary = "Kill the connection of a client",
-      .syntax = "filter=<old-format!2.8.12|new-format=<[ID client-id:int]@2.8.12|[TYPE "
+      .syntax = "filter=<old-format(ip:port)!2.8.12|new-format=<[ID client-id:int]@2.8.12|[TYPE "
                 "client-type=<NORMAL|MASTER@3.2.0|SLAVE|REPLICA@5.0.0|PUBSUB>]@2.8.12|[USER "
-                "username]|[ADDR addr]|[LADDR laddr]@6.2.0|[SKIPME skipme=<YES|NO>]|[MAXAGE "
-                "maxage:int]@7.4.0>...>",
+                "username]|[ADDR addr(ip:port)]|[LADDR laddr(ip:port)]@6.2.0|[SKIPME "
+                "skipme=<YES|NO>]|[MAXAGE maxage:int]@7.4.0>...>",
       .history = "2.8.12:Added new filter format.|2.8.12:`ID` option.|3.2.0:Added `master` type in "
                  "for `TYPE` option.|5.0.0:Replaced `slave` `TYPE` with `replica`. `slave` still "
                  "supported for backward compatibility.|6.2.0:`LADDR` option." },
