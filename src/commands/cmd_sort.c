@@ -468,9 +468,9 @@ static void cmd_sort_ro(struct call *c)
         .notes = "For the optional BY/GET keyword. It is marked 'unknown' because the key names " \
                  "derive from the content of the key we sort"                                     \
     }
-#define SORT_ARGS                                                                \
-    "key [BY pattern:pattern] [LIMIT offset_count=<offset:int count:int>] [GET " \
-    "pattern:pattern]..."                                                        \
+#define SORT_ARGS                                                                 \
+    "key [BY pattern:pattern1] [LIMIT offset_count=<offset:int count:int>] [GET " \
+    "pattern:pattern1]..."                                                        \
     " [order=<ASC|DESC>] [sorting=ALPHA]"
 const struct command sort_commands[] = {
     { .name = "sort",

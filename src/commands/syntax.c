@@ -74,17 +74,18 @@ static bool parse_type(const char **at, struct command_arg *a)
     } types[] = { { "int", ARG_INTEGER },
                   { "double", ARG_DOUBLE },
                   { "time", ARG_UNIX_TIME },
-                  { "pattern", ARG_PATTERN } };
+                  { "pattern", ARG_PATTERN },
+                  { "key", ARG_KEY } };
     struct slice s = read_name(at);
-    if (s.n >= 3 && memcmp(s.p, "key", 3) == 0 && s.n <= 4) {
-        a->type = ARG_KEY;
-        a->key_spec = s.n == 4 ? (unsigned)(s.p[3] - '0') : 0;
-        return a->key_spec < KEYSPEC_MAX;
+    if (s.n > 0 && is_digit(s.p[s.n - 1])) {
+        a->of_spec = true;
+        a->key_spec = (unsigned)(s.p[--s.n] - '0');
     }
     for (unsigned i = 0; i < countof(types); i++) {
         if (slice_eq(s, slice_str(types[i].name))) {
             a->type = types[i].type;
-            return true;
+            a->of_spec |= a->type == ARG_KEY;
+            return a->key_spec < KEYSPEC_MAX;
         }
     }
     return false;
@@ -138,7 +139,8 @@ static bool parse_item(const char **at, struct command_arg *a)
         *at += 2;
         return parse_group(at, a);
     }
-    a->type = slice_eq(a->name, S("key")) ? ARG_KEY : ARG_STRING;
+    a->of_spec = slice_eq(a->name, S("key"));
+    a->type = a->of_spec ? ARG_KEY : ARG_STRING;
     return true;
 }
 
@@ -275,14 +277,14 @@ static void reply_arg(struct call *c, const struct command_arg *a)
     } flags[] = { { ARG_OPTIONAL, "optional" },
                   { ARG_MULTIPLE, "multiple" },
                   { ARG_MULTIPLE_TOKEN, "multiple_token" } };
-    reply_map(c, 2u + (a->sub == NULL) + (a->type == ARG_KEY) + (a->token.n > 0) +
-                     (a->since.n > 0) + (a->deprecated.n > 0) + (a->flags != 0) + (a->sub != NULL));
+    reply_map(c, 2u + (a->sub == NULL) + a->of_spec + (a->token.n > 0) + (a->since.n > 0) +
+                     (a->deprecated.n > 0) + (a->flags != 0) + (a->sub != NULL));
     reply_field(c, "name", a->name);
     reply_field(c, "type", slice_str(arg_type_name(a->type)));
     if (a->sub == NULL) {
         reply_field(c, "display_text", a->shown.n > 0 ? a->shown : a->name);
     }
-    if (a->type == ARG_KEY) {
+    if (a->of_spec) {
         reply_bulk_str(c, "key_spec_index");
         reply_int(c, a->key_spec);
     }

@@ -23,7 +23,8 @@ struct command_arg {
     struct command_arg *next, *sub; /* sub: of ONEOF and BLOCK */
     enum arg_type type;
     unsigned flags;
-    unsigned key_spec;                     /* of ARG_KEY */
+    bool of_spec;      /* belongs to a key specification: keys, patterns that stand for keys */
+    unsigned key_spec; /* which one */
     struct slice name, shown;              /* shown: display_text, empty: the name */
     struct slice token, since, deprecated; /* empty: none */
     char *own_name;

@@ -15,7 +15,7 @@ static void print(struct buf *b, const struct command_arg *a)
             buf_printf(b, "(%.*s)", (int)a->shown.n, a->shown.p);
         }
         buf_printf(b, ":%s", arg_type_name(a->type));
-        if (a->type == ARG_KEY) {
+        if (a->of_spec) {
             buf_printf(b, "#%u", a->key_spec);
         }
         if (a->token.n > 0) {
@@ -49,6 +49,7 @@ static const struct {
     { "key value", "key:key#0, value:string" },
     { "source:key destination:key1", "source:key#0, destination:key#1" },
     { "a:int b:double c:time d:pattern", "a:integer, b:double, c:unix-time, d:pattern" },
+    { "[BY pattern:pattern1] p:pattern", "pattern:pattern#1=BY o, p:pattern" },
     { "key...", "key:key#0 m" },
     { "[key...]", "key:key#0 o m" },
     { "[NX]", "nx:pure-token=NX o" },
@@ -90,10 +91,10 @@ static const struct {
     const char *syntax;
     size_t at;
 } bad[] = {
-    { " ", 0 },    { "key ", 4 },  { "key  value", 4 }, { "a:b", 3 },   { "key:key9", 8 },
-    { "[key", 4 }, { "key]", 3 },  { "g=<a", 4 },       { "g=<a>", 5 }, { "g=<a|b c>", 6 },
-    { "key@", 4 }, { "<a|b>", 0 }, { "a=b", 1 },        { "g=<>", 3 },  { "key.", 3 },
-    { "[]", 1 },   { "key!", 4 },
+    { " ", 0 },    { "key ", 4 },  { "key  value", 4 },  { "a:b", 3 },   { "key:key9", 8 },
+    { "[key", 4 }, { "key]", 3 },  { "g=<a", 4 },        { "g=<a>", 5 }, { "g=<a|b c>", 6 },
+    { "key@", 4 }, { "<a|b>", 0 }, { "a=b", 1 },         { "g=<>", 3 },  { "key.", 3 },
+    { "[]", 1 },   { "key!", 4 },  { "p:pattern3", 10 },
 };
 
 START_TEST(test_syntax_bad)
