@@ -1,0 +1,111 @@
+# normalise.py -- The written list of what the differential oracle may overlook: order where Redis promises none, cursors, clocks, ids.
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A normaliser sees a pair of replies, (kv, reference), whose bytes differ and answers whether they mean the same. None touches a type, a length
+# or an error text: both must be of the same form, kinds and lengths included, before a normaliser is asked (same_form()), except where a row
+# of DIFFERENCES says which difference of 3-compat.md section 7 it is.
+
+NEAR = 10  # seconds: the clocks of two servers that got the same batch
+NEAR_MS = NEAR * 1000
+
+
+def same_form(a, b):
+    if a[0] != b[0] or (a[1] is None) != (b[1] is None):
+        return False
+    if isinstance(a[1], list):
+        return len(a[1]) == len(b[1]) and all(same_form(x, y) for x, y in zip(a[1], b[1]))
+    return True
+
+
+def sortable(tree):
+    return repr(tree)
+
+
+def unordered(_, kv, ref):
+    """KEYS: no order is promised."""
+    return kv[0] == ref[0] and isinstance(kv[1], list) and isinstance(ref[1], list) and sorted(kv[1], key=sortable) == sorted(ref[1], key=sortable)
+
+
+def unordered_pairs(_, kv, ref):
+    """HGETALL, ZSCAN-like lists: no order among the pairs is promised."""
+    def pairs(tree):
+        return sorted((sortable(a), sortable(b)) for a, b in zip(tree[1][::2], tree[1][1::2]))
+
+    return same_form(kv, ref) and isinstance(kv[1], list) and pairs(kv) == pairs(ref)
+
+
+def scan(_, kv, ref):
+    """The grammar scans with a COUNT above the number of keys: both must be finished (cursor 0), then only the order is free. With a
+    smaller count the pages differ, the cursors are two bulk strings of digits, and nothing more can be said."""
+    if kv[0] != "*" or ref[0] != "*" or len(kv[1] or []) != 2 or len(ref[1] or []) != 2:
+        return False
+    (kv_cursor, kv_keys), (ref_cursor, ref_keys) = kv[1], ref[1]
+    if (kv_cursor[0], kv_keys[0], ref_keys[0]) != (ref_cursor[0], ref_keys[0], "*"):
+        return False
+    if kv_cursor[1] == ref_cursor[1] == b"0":
+        return unordered(None, kv_keys, ref_keys)
+    return kv_cursor[1].isdigit() and ref_cursor[1] != b"0"
+
+
+def any_key(_, kv, ref):
+    """RANDOMKEY: both nil or both a key."""
+    return same_form(kv, ref)
+
+
+def near_seconds(_, kv, ref):
+    """TTL, EXPIRETIME, OBJECT IDLETIME: what is left of a time that was given relatively, or when it ends."""
+    return same_form(kv, ref) and kv[0] == ":" and int(kv[1]) >= 0 and int(ref[1]) >= 0 and abs(int(kv[1]) - int(ref[1])) <= NEAR
+
+
+def near_ms(_, kv, ref):
+    return same_form(kv, ref) and kv[0] == ":" and int(kv[1]) >= 0 and int(ref[1]) >= 0 and abs(int(kv[1]) - int(ref[1])) <= NEAR_MS
+
+
+NORMALISERS = {
+    "keys": unordered,
+    "pubsub|channels": unordered,
+    "smembers": unordered, "sinter": unordered, "sunion": unordered, "sdiff": unordered,
+    "hkeys": unordered, "hvals": unordered, "hgetall": unordered_pairs,
+    "scan": scan, "sscan": scan,
+    "randomkey": any_key,
+    "ttl": near_seconds, "expiretime": near_seconds, "object|idletime": near_seconds, "pttl": near_ms, "pexpiretime": near_ms,
+}
+
+
+# ---- 3-compat.md section 7: what Redis itself changed after 7.0 ----
+
+
+def short_list_encoding(_, kv, ref):
+    """7.2: a short list is a listpack."""
+    return kv == ("$", b"listpack") and ref == ("$", b"quicklist")
+
+
+def bitcount_checks_first(_, kv, ref):
+    """7.4: BITCOUNT and BITPOS check their arguments before they look whether the key exists."""
+    return kv[0] == "-" and ref[0] == ":"
+
+
+def getkeys_arity(_, kv, ref):
+    """7.2: the arity of COMMAND GETKEYS and GETKEYSANDFLAGS is -3, not -4."""
+    return kv[0] == "-" and ref[0] == "-" and b"wrong number of arguments" in ref[1]
+
+
+DIFFERENCES = {
+    ("redis", "object|encoding"): short_list_encoding,
+    ("redis", "bitcount"): bitcount_checks_first, ("redis", "bitpos"): bitcount_checks_first,
+    ("valkey", "bitcount"): bitcount_checks_first, ("valkey", "bitpos"): bitcount_checks_first,
+    ("redis", "command|getkeys"): getkeys_arity, ("redis", "command|getkeysandflags"): getkeys_arity,
+}
+
+
+def equal(reference, name, words, kv, ref):
+    """Do the two trees mean the same as replies to this command? Returns None (no), "equal", "normalised" or "section 7"."""
+    if kv == ref:
+        return "equal"
+    rule = NORMALISERS.get(name)
+    if rule and rule(words, kv, ref):
+        return "normalised"
+    rule = DIFFERENCES.get((reference, name))
+    if rule and rule(words, kv, ref):
+        return "section 7"
+    return None

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+# upstream.py -- Redis's own test suite, external mode, against kv: `upstream.py [--server kv|redis] [--units a,b] [--keep]`
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# WHY         The suite says what Redis's authors hold to be Redis. Every check that redis-server 7.0.15 passes here is expected of kv; the
+#             exceptions are the rows of known-differences.md. A check that is not passed and not listed fails, and so does a listed one
+#             that passes: the list can only shrink.
+# HOW         Each unit gets a fresh server (threads 4, the log on, always) and a copy of the suite in a temporary directory. With --durable an
+#             error inside a check fails that check alone. A check that hangs is failed and skipped in another round. When checks fail that are
+#             not listed, another round skips those that are, so that what they leave behind (a MULTI, a changed directive) is not held
+#             against their neighbours. What never ran is "not run", and that is not passed.
+# REFERENCE   What redis-server passes is found by running the suite on it once per checkout: build/peers/redis-suite-reference.json.
+#
+# Last line: "upstream: N passed, N failed". Status 0 when nothing failed.
+import argparse
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "utils"))
+import servers  # noqa: E402
+
+SUITE = ROOT / "build/peers/redis-suite"
+REFERENCE = ROOT / "build/peers/redis-suite-reference.json"
+KNOWN = HERE / "known-differences.md"
+LOGS = ROOT / "build/compat"
+# The units of the families that kv has. A unit is added with its family.
+UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/expire unit/keyspace unit/multi unit/pubsub
+ unit/scan unit/bitops unit/bitfield unit/protocol unit/other unit/querybuf unit/introspection unit/slowlog unit/latency-monitor unit/sort
+ unit/pause unit/limits""".split()
+CLASSES = ("changed", "internals", "module", "later")
+HANG_SECONDS = 60  # without a verdict; the slowest check of these units takes 10 s on a busy machine
+ROUNDS = 5
+
+VERDICT = re.compile(r"^\[(ok|err|ignore|skip|exception|TIMEOUT)\]: ?(.*)$")
+ELAPSED = re.compile(r" \(\d+ ms\)$")
+FAILED_NAME = re.compile(r"^(.*) in tests/unit/\S+\.tcl$")
+RUNNING = re.compile(r"^\S+ => \(IN PROGRESS\) (.*)$")
+
+
+class Round:
+    """What one run of a unit said: passed and failed are Counters of names; `why` has the text of each failure."""
+
+    def __init__(self):
+        self.passed, self.failed, self.ignored = collections.Counter(), collections.Counter(), 0
+        self.why, self.hung, self.broken = {}, None, None
+
+    def take(self, kind, rest, following):
+        if kind == "ok":
+            self.passed[ELAPSED.sub("", rest)] += 1
+        elif kind == "ignore":
+            self.ignored += 1
+        elif kind == "err":
+            named = FAILED_NAME.match(rest)
+            if named:
+                self.failed[named[1]] += 1
+                self.why[named[1]] = following[:600]
+            else:
+                self.broken = (rest + "\n" + following)[:1200]  # a block ended between its checks
+        elif kind in ("exception", "TIMEOUT"):
+            self.broken = (kind + ": " + rest + "\n" + following)[:1200]
+
+
+def parse(text):
+    result, lines = Round(), text.splitlines()
+    for number, line in enumerate(lines):
+        if line.strip() == "The End":
+            break
+        running = RUNNING.match(line)
+        if running:
+            result.hung = running[1]
+        verdict = VERDICT.match(line)
+        if verdict:
+            end = number + 1
+            while end < len(lines) and not lines[end].startswith("["):
+                end += 1
+            result.take(verdict[1], verdict[2], "\n".join(lines[number + 1 : end]))
+    return result
+
+
+class Suite:
+    """A copy of the suite below a temporary directory; the original stays as it is, and several may run."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kv-suite-"))
+        for name in ("tests", "utils"):
+            shutil.copytree(SUITE / name, self.dir / name, symlinks=True)
+        (self.dir / "src").mkdir()
+        for program in (ROOT / "build/peers/redis").iterdir():
+            (self.dir / "src" / program.name).symlink_to(program.resolve())
+
+    def close(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def run(self, kind, unit, skip):
+        """One round of one unit on a server of its own."""
+        server = servers.Server(kind, *(["--threads", "4"] if kind == "kv" else ["--save", ""]))
+        skipfile = self.dir / "skip"
+        skipfile.write_text("\n".join(skip))
+        command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(server.port), "--tags", "-slow", "--durable",
+                   "--single", unit, "--timeout", str(HANG_SECONDS), "--skipfile", str(skipfile),
+                   "--baseport", str(servers.free_port())]
+        try:
+            done = subprocess.run(["setpriv", "--pdeathsig", "KILL"] + command, cwd=self.dir, env={**os.environ, "TERM": "dumb"}, timeout=900,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            text = done.stdout.decode("utf-8", "replace")
+        except subprocess.TimeoutExpired as late:
+            text = (late.stdout or b"").decode("utf-8", "replace") + "\n[TIMEOUT]: the unit took more than 15 minutes\n"
+        died = server.process.poll()
+        LOGS.mkdir(parents=True, exist_ok=True)
+        with open(LOGS / f"{kind}-{unit.replace('/', '-')}.log", "a", encoding="utf-8") as log:
+            log.write(text + "\n---- server log ----\n" + server.log()[-20000:] + "\n")
+        result = parse(text)
+        if died is not None:
+            result.broken = f"the server ended with status {died}"
+            result.died = True
+        server.stop()
+        return result
+
+
+def run_reference(suite, unit):
+    result = suite.run("redis", unit, [])
+    if result.broken or result.hung:
+        raise SystemExit(f"upstream: redis-server itself does not run {unit}: {result.broken or result.hung}")
+    return {"passed": dict(result.passed), "failed": dict(result.failed), "ignored": result.ignored}
+
+
+def reference(suite, units):
+    known = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
+    for unit in units:
+        if unit not in known:
+            print(f"upstream: {unit} on redis-server, for reference", flush=True)
+            known[unit] = run_reference(suite, unit)
+            fresh = REFERENCE.with_suffix(f".{os.getpid()}")
+            fresh.write_text(json.dumps(known, indent=1))
+            fresh.replace(REFERENCE)
+    return known
+
+
+def best_of(suite, kind, unit, expected, listed):
+    """Rounds until every expected check has its own verdict. Returns (passed, why, notes, rounds)."""
+    passed, why, notes, skip = collections.Counter(), {}, [], []
+    for number in range(1, ROUNDS + 1):
+        result = suite.run(kind, unit, skip)
+        passed |= result.passed
+        why.update(result.why)
+        missing = expected - passed
+        if result.hung and result.hung not in skip:
+            why[result.hung] = f"no answer within {HANG_SECONDS} s"
+            skip.append(result.hung)
+            continue
+        if result.broken:
+            notes.append(result.broken.splitlines()[0])
+            why.update({name: "not run: " + result.broken for name in missing if name not in why})
+        # Again without the listed ones, as long as there are others that may have failed only for what those left behind.
+        fresh = [name for name in result.failed if name in listed and name not in skip]
+        if not missing - listed or not fresh:
+            break
+        skip += fresh
+    return passed, why, notes, number
+
+
+Row = collections.namedtuple("Row", "unit names klass line")
+
+
+def read_known():
+    """Rows of the tables in known-differences.md: | unit | `name`, `name` | count | Redis | kv | class |. A name may have " x2" after it."""
+    rows = []
+    for number, line in enumerate(KNOWN.read_text(encoding="utf-8").splitlines(), 1):
+        cells = [cell.strip() for cell in line.replace("\\|", "\0").strip().strip("|").split("|")]
+        if not line.startswith("| unit/"):
+            continue
+        where = f"{KNOWN.name}:{number}"
+        if len(cells) != 6:
+            raise SystemExit(f"{where}: six cells are needed, not {len(cells)}")
+        names = collections.Counter()
+        for name, times in re.findall(r"`([^`]+)`(?: x(\d+))?", cells[1].replace("\0", "|")):
+            names[name] += int(times or 1)
+        if str(sum(names.values())) != cells[2]:
+            raise SystemExit(f"{where}: {sum(names.values())} names but count {cells[2]}")
+        klass = cells[5].split(":")[0].strip()
+        if klass not in CLASSES or not cells[3] or not cells[4]:
+            raise SystemExit(f"{where}: class must be one of {', '.join(CLASSES)}, and what Redis and kv do must be said")
+        rows.append(Row(cells[0], names, klass, where))
+    return rows
+
+
+def known_of(unit):
+    return sum((row.names for row in read_known() if row.unit == unit), collections.Counter())
+
+
+def judge(suite, kind, unit, ref):
+    """Prints what is wrong with the unit; returns (passed, failed, listed)."""
+    expected = collections.Counter(ref["passed"])
+    listed = known_of(unit)
+    passed, why, notes, rounds = best_of(suite, kind, unit, expected, listed)
+    missing = expected - passed
+    wrong = 0
+    for name, times in (missing - listed).items():
+        print(f"  FAILED {unit}: {name}{f' x{times}' if times > 1 else ''}\n      " + why.get(name, "not run").replace("\n", "\n      "))
+        wrong += times
+    for name, times in (listed - missing).items():
+        print(f"  STALE {unit}: {name}{f' x{times}' if times > 1 else ''}: is in {KNOWN.name} and passes (or is no check of the suite)")
+        wrong += times
+    good = sum((expected & passed).values())
+    print(f"{unit}: {good} of {sum(expected.values())} passed, {sum((missing & listed).values())} listed, {wrong} wrong, {rounds} round(s)"
+          + (f"; {notes[0]}" if notes else ""), flush=True)
+    return good, wrong, sum((missing & listed).values())
+
+
+def main():
+    options = argparse.ArgumentParser(description="the upstream suite against kv")
+    options.add_argument("--server", default="kv", choices=("kv", "redis"))
+    options.add_argument("--units", default=",".join(UNITS))
+    options = options.parse_args()
+    subprocess.run([ROOT / "deps/peers.sh", "redis-suite"], check=True)
+    units = options.units.split(",")
+    read_known()
+    for old in LOGS.glob(f"{options.server}-unit-*.log"):
+        old.unlink()
+    suite, begin = Suite(), time.monotonic()
+    try:
+        refs = reference(suite, units)
+        sums = [judge(suite, options.server, unit, refs[unit]) for unit in units]
+    finally:
+        suite.close()
+    good, wrong, listed = (sum(column) for column in zip(*sums))
+    total = sum(sum(refs[unit]["passed"].values()) for unit in units)
+    print(f"upstream suite: redis-server passes {total} checks; {options.server}: {good}, {listed} listed, {wrong} wrong; "
+          f"{time.monotonic() - begin:.0f} s; logs in {LOGS.relative_to(ROOT)}/")
+    print(f"upstream: {good} passed, {wrong} failed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
