@@ -35,8 +35,8 @@ def unordered_pairs(_, kv, ref):
 
 
 def scan(_, kv, ref):
-    """The grammar scans with a COUNT above the number of keys: both must be finished (cursor 0), then only the order is free. With a
-    smaller count the pages differ, the cursors are two bulk strings of digits, and nothing more can be said."""
+    """With a COUNT above the number of keys both are finished (cursor 0), and only the order is free. With the default count the pages differ;
+    then nothing more can be said than that the cursors are bulk strings of digits and the keys an array."""
     if kv[0] != "*" or ref[0] != "*" or len(kv[1] or []) != 2 or len(ref[1] or []) != 2:
         return False
     (kv_cursor, kv_keys), (ref_cursor, ref_keys) = kv[1], ref[1]
@@ -44,7 +44,7 @@ def scan(_, kv, ref):
         return False
     if kv_cursor[1] == ref_cursor[1] == b"0":
         return unordered(None, kv_keys, ref_keys)
-    return kv_cursor[1].isdigit() and ref_cursor[1] != b"0"
+    return kv_cursor[1].isdigit() and kv_cursor[1] != ref_cursor[1]
 
 
 def any_key(_, kv, ref):
@@ -82,7 +82,7 @@ def short_list_encoding(_, kv, ref):
 
 def bitcount_checks_first(_, kv, ref):
     """7.4: BITCOUNT and BITPOS check their arguments before they look whether the key exists."""
-    return kv[0] == "-" and ref[0] == ":"
+    return kv[0] == "-" and (ref[0] == ":" or ref[1].startswith(b"WRONGTYPE"))
 
 
 def getkeys_arity(_, kv, ref):
@@ -90,12 +90,45 @@ def getkeys_arity(_, kv, ref):
     return kv[0] == "-" and ref[0] == "-" and b"wrong number of arguments" in ref[1]
 
 
+# ---- not in that list, but valkey 8.0.1 answers as kv does, so Redis or Valkey changed it after 7.0.15 ----
+
+
+def huge_timeout(_, kv, ref):
+    """A timeout beyond 2^63 ms: 7.0.15 overflows and calls it negative."""
+    return kv == ("-", b"ERR timeout is out of range") and ref == ("-", b"ERR timeout is negative")
+
+
+def least_integer(words, kv, ref):
+    """LPOS with rank -2^63: now out of range."""
+    return b"-9223372036854775808" in words and kv[0] == "-" and kv[1].startswith(b"ERR value is out of range, value must between -9223372036854775807 ")
+
+
+def strict_cursor(words, kv, ref):
+    """SCAN with an empty or signed cursor: strtoul() let it pass."""
+    return len(words) > 1 and words[1] in (b"", b"-1", b"-0", b"+1", b"-2") and kv == ("-", b"ERR invalid cursor")
+
+
+def shared_integer(_, kv, ref):
+    """internals: a small integer that COPY or APPEND made is no shared object in Redis; kv shares none and tells by the value."""
+    return kv == (":", b"2147483647") and ref == (":", b"1")
+
+
 DIFFERENCES = {
+    ("redis", "object|refcount"): shared_integer, ("valkey", "object|refcount"): shared_integer,
+    ("redis", "lpos"): least_integer, ("redis", "scan"): strict_cursor,
+    **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop", "bzpopmin", "bzpopmax", "bzmpop")},
     ("redis", "object|encoding"): short_list_encoding,
     ("redis", "bitcount"): bitcount_checks_first, ("redis", "bitpos"): bitcount_checks_first,
     ("valkey", "bitcount"): bitcount_checks_first, ("valkey", "bitpos"): bitcount_checks_first,
     ("redis", "command|getkeys"): getkeys_arity, ("redis", "command|getkeysandflags"): getkeys_arity,
 }
+
+
+def unreported(name, words, kv, ref):
+    """Keyspace events that only the reference sends because of an accepted difference: who fails before the key is looked up misses none."""
+    if name in ("bitcount", "bitpos") and kv[0] == "-" and ref[0] != "-":
+        return [(b"keymiss", words[1])]
+    return []
 
 
 def equal(reference, name, words, kv, ref):

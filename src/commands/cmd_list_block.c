@@ -197,11 +197,18 @@ static bool mpop_parse(struct call *c, unsigned at, struct mpop_args *a)
     if (i == c->argc) {
         return true;
     }
-    if (!arg_is(c, i, "count") || i + 2 != c->argc) {
+    if (!arg_is(c, i, "count") || i + 1 == c->argc) {
         reply_syntax(c);
         return false;
     }
-    return arg_i64_range(c, i + 1, 1, INT64_MAX, &a->count, "ERR count should be greater than 0");
+    if (!arg_i64_range(c, i + 1, 1, INT64_MAX, &a->count, "ERR count should be greater than 0")) {
+        return false;
+    }
+    if (i + 2 < c->argc) {
+        reply_syntax(c);
+        return false;
+    }
+    return true;
 }
 
 /* The number of keys is argv[at]; a blocking form has its timeout before it, which is looked at

@@ -256,6 +256,24 @@ static bool pubsub_only(const struct command *row)
     return false;
 }
 
+/* EXEC that is refused ends its transaction. */
+static void refuse_arity(struct session *s, struct call *c)
+{
+    const struct command *row = c->in->ref->row;
+    counter_add(&s->w->stats[c->in->ref->id].rejected, 1);
+    if (strcmp(row->name, "exec") == 0) {
+        session_unwatch(s);
+        session_discard(s);
+        reply_error(c, "EXECABORT Transaction discarded because of: wrong number of arguments for "
+                       "'exec' command");
+        return;
+    }
+    if (s->multi != NULL) {
+        multi_flag_error(s);
+    }
+    reply_arity(c);
+}
+
 /* True when the request may run (or be queued). */
 static bool admitted(struct session *s, struct call *c)
 {
@@ -276,11 +294,7 @@ static bool admitted(struct session *s, struct call *c)
         return false;
     }
     if (!arity_ok(row, c->argc)) {
-        counter_add(&s->w->stats[ref->id].rejected, 1);
-        if (s->multi != NULL) {
-            multi_flag_error(s);
-        }
-        reply_arity(c);
+        refuse_arity(s, c);
         return false;
     }
     if (unlikely(!s->authenticated) && !(row->flags & CMD_NO_AUTH)) {

@@ -569,6 +569,12 @@ static void channel_visit(void *arg, struct keynode *n)
 
 static void channels_call(struct call *c, enum sub_kind kind)
 {
+    if (c->argc > 3) {
+        reply_errorf(
+            c, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try PUBSUB HELP.",
+            (int)size_min(c->argv[1].n, 128), c->argv[1].p);
+        return;
+    }
     struct channel_walk cw = { .c = c, .kind = kind };
     if (c->argc > 2) {
         cw.pattern = c->argv[2];
@@ -586,7 +592,7 @@ static void channels_call(struct call *c, enum sub_kind kind)
 static void numsub_call(struct call *c, enum sub_kind kind)
 {
     struct pubsub *ps = c->x->pubsub;
-    reply_map(c, c->argc - 2);
+    reply_array(c, 2 * (size_t)(c->argc - 2)); /* flat in RESP3 too, as in Redis */
     for (unsigned i = 2; i < c->argc; i++) {
         struct key k = name_key(c->argv[i]);
         unsigned part = part_of(kind, &k);
