@@ -240,6 +240,9 @@ void reply_arity(struct call *c);     /* ERR wrong number of arguments for 'x' c
                                          form for subcommands */
 void reply_unknown_sub(
     struct call *c); /* ERR unknown subcommand or wrong number of arguments for 'x'. Try Y HELP. */
+/* A subcommand with an argument too many, where the row's arity allows more: ERR unknown subcommand
+ * or wrong number of arguments for 'y'. Try X HELP. */
+void reply_wrong_sub(struct call *c);
 void reply_oom(struct call *c);    /* -OOM, also for an allocation that failed */
 void reply_no_key(struct call *c); /* ERR no such key */
 /* Argument parsing: false after having replied the error. */

@@ -2,6 +2,7 @@
  * with Redis's error texts. SPDX-License-Identifier: BSD-3-Clause THREADS  The thread that runs the
  * call. */
 #include "exec/exec_int.h"
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -212,6 +213,19 @@ void reply_not_float(struct call *c)
 void reply_arity(struct call *c)
 {
     reply_errorf(c, "ERR wrong number of arguments for '%s' command", c->in->ref->full);
+}
+
+void reply_wrong_sub(struct call *c)
+{
+    char name[64];
+    const char *parent = c->in->ref->parent->row->name;
+    size_t n = 0;
+    for (; parent[n] != '\0' && n < sizeof name - 1; n++) {
+        name[n] = (char)toupper((unsigned char)parent[n]);
+    }
+    name[n] = '\0';
+    reply_errorf(c, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.",
+                 (int)size_min(c->argv[1].n, 128), c->argv[1].p, name);
 }
 
 void reply_unknown_sub(struct call *c)
