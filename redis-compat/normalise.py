@@ -34,17 +34,18 @@ def unordered_pairs(_, kv, ref):
     return same_form(kv, ref) and isinstance(kv[1], list) and pairs(kv) == pairs(ref)
 
 
-def scan(_, kv, ref):
+def scan(words, kv, ref):
     """With a COUNT above the number of keys both are finished (cursor 0), and only the order is free. With the default count the pages differ;
-    then nothing more can be said than that the cursors are bulk strings of digits and the keys an array."""
+    then nothing more can be said than that the cursors are bulk strings of digits and the keys an array.
+    Likewise after a cursor that no server gave."""
     if kv[0] != "*" or ref[0] != "*" or len(kv[1] or []) != 2 or len(ref[1] or []) != 2:
         return False
     (kv_cursor, kv_keys), (ref_cursor, ref_keys) = kv[1], ref[1]
     if (kv_cursor[0], kv_keys[0], ref_keys[0]) != (ref_cursor[0], ref_keys[0], "*"):
         return False
-    if kv_cursor[1] == ref_cursor[1] == b"0":
+    if kv_cursor[1] == ref_cursor[1] == b"0" and words[1] in (b"0", b""):
         return unordered(None, kv_keys, ref_keys)
-    return kv_cursor[1].isdigit() and kv_cursor[1] != ref_cursor[1]
+    return kv_cursor[1].isdigit() and (kv_cursor[1] != ref_cursor[1] or words[1] not in (b"0", b""))
 
 
 def any_key(_, kv, ref):

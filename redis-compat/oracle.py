@@ -415,7 +415,6 @@ def self_test(options):
         alter = run.peers.alter = wrong.Alter(kind)
         number = 0
         while not run.differences and number < 40:
-            alter.armed = True
             run.epoch(number, EPOCH)
             if alter.done and not run.differences:
                 break

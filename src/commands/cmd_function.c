@@ -9,9 +9,7 @@
 static void cmd_function_flush(struct call *c)
 {
     if (c->argc > 3) {
-        reply_errorf(
-            c, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try FUNCTION HELP.",
-            (int)size_min(c->argv[1].n, 128), c->argv[1].p);
+        reply_wrong_sub(c);
     } else if (c->argc == 3 && !arg_is(c, 2, "sync") && !arg_is(c, 2, "async")) {
         reply_error(c, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
     } else {

@@ -8,8 +8,7 @@
  * an UNSUBSCRIBE was answered. GATE       A message leaves its publisher's transaction when that
  * has its record (events_publish) and carries the newest LSN the publisher wrote or saw: no
  * subscriber hears of what a crash could take back. LOCKS      RANK_CHANNELS, order = map index;
- * may be taken under shard locks (keyspace events). THREADS    The publisher: any worker. session_*
- * : the session's reactor. */
+ * may be taken under shard locks (events). THREADS    Any worker. */
 #include "exec/exec_int.h"
 #include "exec/keymap.h"
 
@@ -570,15 +569,10 @@ static void channel_visit(void *arg, struct keynode *n)
 static void channels_call(struct call *c, enum sub_kind kind)
 {
     if (c->argc > 3) {
-        reply_errorf(
-            c, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try PUBSUB HELP.",
-            (int)size_min(c->argv[1].n, 128), c->argv[1].p);
+        reply_wrong_sub(c);
         return;
     }
-    struct channel_walk cw = { .c = c, .kind = kind };
-    if (c->argc > 2) {
-        cw.pattern = c->argv[2];
-    }
+    struct channel_walk cw = { c, c->argc > 2 ? c->argv[2] : (struct slice){ 0 }, kind, 0 };
     struct out_block *hole = reply_array_deferred(c);
     struct pubsub *ps = c->x->pubsub;
     for (unsigned i = 0; i < CHANNEL_SHARDS; i++) {

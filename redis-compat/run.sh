@@ -1,0 +1,57 @@
+#!/bin/sh
+# run.sh -- Runs the judges of kv's compatibility: `run.sh [--full] [--has NAME | KV-SERVER]`
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Judges: tools (redis-cli, redis-benchmark), oracle, upstream (README.md says what each is). ONE=name runs one of them. --full, or
+# KV_TORTURE=1, is the long form: more commands, coverage, the oracle's self-test, valkey. The last line is "compat: N passed, N failed".
+# What they found is in build/compat/: report.md and the logs.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+full=${KV_TORTURE:-}
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --full) full=1 ;;
+    --has)
+        case "$2" in tools | oracle | upstream) exit 0 ;; *) exit 1 ;; esac
+        ;;
+    *) KV_SERVER=$1 ;;
+    esac
+    shift
+done
+KV_SERVER=${KV_SERVER:-build/kv-server}
+[ -x "$KV_SERVER" ] || ${MAKE:-make} --no-print-directory "$KV_SERVER" || exit 1
+export KV_SERVER
+reports=build/compat
+mkdir -p "$reports"
+passed=0 failed=0
+: >"$reports/report.md"
+
+judge() { # name command...: the command ends with "<name>: N passed, N failed"
+    name=$1
+    shift
+    "$@" >"$reports/$name.out" 2>&1
+    status=$?
+    grep -v '^\(TOO FEW\|  found\)' "$reports/$name.out"
+    counts=$(sed -n "s/^$name: \([0-9]*\) passed, \([0-9]*\) failed\$/\1 \2/p" "$reports/$name.out" | tail -n 1)
+    [ -n "$counts" ] || echo "$name: ended without counts (status $status)"
+    # shellcheck disable=SC2086
+    set -- ${counts:-0 1}
+    [ "$status" -eq 0 ] || [ "$2" -gt 0 ] || set -- "$1" 1
+    passed=$((passed + $1)) failed=$((failed + $2))
+    printf '## %s\n\n```\n%s\n```\n\n' "$name" "$(tail -n 60 "$reports/$name.out")" >>"$reports/report.md"
+}
+
+wanted() { [ -z "${ONE-}" ] || [ "$ONE" = "$1" ]; }
+
+if wanted tools; then judge tools redis-compat/tools.py; fi
+if wanted oracle; then
+    if [ -n "$full" ]; then
+        judge oracle redis-compat/oracle.py --full
+        judge oracle-self-test redis-compat/oracle.py --self-test
+    else
+        judge oracle redis-compat/oracle.py --commands 20000
+    fi
+fi
+if wanted upstream; then judge upstream redis-compat/upstream.py; fi
+echo "compat: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
