@@ -1,5 +1,6 @@
 # wrong.py -- Twenty ways to answer wrongly, for the oracle's self-test: each changes one reply or event of kv's on its way to the comparison.
 # SPDX-License-Identifier: BSD-3-Clause
+from resp import show
 
 
 def is_int(tree):
@@ -55,7 +56,7 @@ class Alter:
     """Applies one kind once, to the first reply that it fits after a warm-up."""
 
     def __init__(self, kind):
-        self.kind, self.done, self.seen = kind, "", 0
+        self.kind, self.done, self.seen, self.shown = kind, "", 0, None
 
     def reply(self, name, raw_tree):
         if self.done or self.kind not in REPLIES:
@@ -66,6 +67,7 @@ class Alter:
         if self.seen < 100 or not fits(name, tree):
             return raw_tree
         self.done = f"{name}: {str(tree)[:50]} became {str(change(tree))[:50]}"
+        self.shown = show(change(tree))
         return raw, change(tree)
 
     def events(self, events):

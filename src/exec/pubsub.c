@@ -8,7 +8,7 @@
  * an UNSUBSCRIBE was answered. GATE       A message leaves its publisher's transaction when that
  * has its record (events_publish) and carries the newest LSN the publisher wrote or saw: no
  * subscriber hears of what a crash could take back. LOCKS      RANK_CHANNELS, order = map index;
- * may be taken under shard locks (events). THREADS    Any worker. */
+ * may be taken under shard locks (events). THREADS    Any worker. session_*: its reactor. */
 #include "exec/exec_int.h"
 #include "exec/keymap.h"
 
