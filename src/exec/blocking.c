@@ -449,14 +449,23 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     return true;
 }
 
-static struct wait_node *first_waiting(struct keynode *at, struct wait_node *from)
+/* A key that was made ready and then overwritten by another type wakes nobody. */
+static bool is_awaited(const struct entry *e, enum block_kind kind)
+{
+    return kind == BLOCK_STREAM || entry_type(e) == (kind == BLOCK_LIST ? OBJ_LIST : OBJ_ZSET);
+}
+
+/* The first one, after `from`, that waits for what e is. */
+static struct wait_node *first_waiting(struct keynode *at, struct wait_node *from,
+                                       const struct entry *e)
 {
     struct wait_node *n = from != NULL ? from->next : (at != NULL ? at->head : NULL);
     if (seeded_bug("exec.bug_blocked_lifo") && from == NULL && at != NULL) {
         n = at->tail;
     }
     while (n != NULL &&
-           atomic_load_explicit(&n->owner->state, memory_order_relaxed) != WAIT_WAITING) {
+           (atomic_load_explicit(&n->owner->state, memory_order_relaxed) != WAIT_WAITING ||
+            !is_awaited(e, n->owner->kind))) {
         n = n->next;
     }
     return n;
@@ -479,10 +488,11 @@ static void serve_key(struct txn *t, const struct ready_key *rk)
     struct shard *s = keyspace_shard(x->ks, rk->key.shard);
     struct wait_node *n = NULL;
     for (;;) {
-        if (shard_find(s, rk->db, &rk->key) == NULL) {
+        const struct entry *e = shard_find(s, rk->db, &rk->key);
+        if (e == NULL) {
             return; /* used up */
         }
-        n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), n);
+        n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), n, e);
         if (n == NULL) {
             return;
         }
@@ -533,10 +543,12 @@ static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
     struct exec *x = w->x;
     struct shard *s = keyspace_shard(x->ks, rk->key.shard);
     shard_lock(s);
-    struct wait_node *n =
-        first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), NULL);
-    bool claimed = n != NULL && shard_find(s, rk->db, &rk->key) != NULL &&
-                   move_state(n->owner, WAIT_WAITING, WAIT_CLAIMED);
+    const struct entry *e = shard_find(s, rk->db, &rk->key);
+    struct wait_node *n = NULL;
+    if (e != NULL) {
+        n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), NULL, e);
+    }
+    bool claimed = n != NULL && move_state(n->owner, WAIT_WAITING, WAIT_CLAIMED);
     struct waiter *wt = claimed ? n->owner : NULL;
     shard_unlock(s);
     if (!claimed) {
