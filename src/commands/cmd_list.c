@@ -22,9 +22,14 @@ struct quicklist *list_new(struct call *c)
     return quicklist_new(list_fill(c));
 }
 
-/* A list goes back to "listpack" only when it is well below the limit, so that it does not change
- * its name at each push and pop. */
-#define LISTPACK_AGAIN_BYTES 4096
+/* A list goes back to "listpack" only at half of the limit that made it a quicklist, so that it
+ * does not change its name at each push and pop. */
+static bool well_below_limit(const struct quicklist *ql, const struct listpack *lp)
+{
+    int fill = quicklist_fill_factor(ql);
+    return fill < 0 ? lp_bytes(lp) <= (2048u << (-fill - 1))
+                    : quicklist_count(ql) <= (unsigned)fill / 2;
+}
 
 void list_settle(struct entry *e)
 {
@@ -32,7 +37,7 @@ void list_settle(struct entry *e)
     const struct listpack *lp = quicklist_only_listpack(ql);
     if (lp == NULL) {
         entry_set_ptr(e, ENC_QUICKLIST, ql);
-    } else if (entry_enc(e) == ENC_QUICKLIST && lp_bytes(lp) <= LISTPACK_AGAIN_BYTES) {
+    } else if (entry_enc(e) == ENC_QUICKLIST && well_below_limit(ql, lp)) {
         entry_set_ptr(e, ENC_LISTPACK, ql);
     }
 }

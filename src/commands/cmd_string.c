@@ -330,19 +330,34 @@ static void cmd_mget(struct call *c)
     }
 }
 
-/* All pairs; false after having replied -OOM. A key that stands twice gets its last value. */
+/* All pairs; false after having replied -OOM. A key that stands twice gets its last value. Half of
+ * the pairs could neither be taken back nor be left: so all that may fail comes before the first
+ * change. */
 static bool set_pairs(struct call *c)
 {
-    for (unsigned i = 0; i < c->nkeys; i++) {
-        if (key_set_arg(c, &c->keys[i], 2 + 2 * i, false) == NULL) {
-            /* Half of the pairs can neither be taken back nor be left. Recovery has none of them.
-             */
-            must(i == 0);
-            return false;
+    struct entry **made = mem_try_alloc(c->nkeys * sizeof(struct entry *));
+    unsigned n = 0;
+    while (made != NULL && n < c->nkeys) {
+        made[n] = entry_new_string(&c->keys[n], c->argv[2 + 2 * n]);
+        if (made[n] == NULL) {
+            break;
         }
-        notify(c, NOTIFY_STRING, "set", &c->keys[i]);
+        n++;
     }
-    return true;
+    bool fine = made != NULL && n == c->nkeys;
+    for (unsigned i = 0; i < n; i++) {
+        if (fine) {
+            (void)key_set_entry(c, &c->keys[i], made[i]);
+            notify(c, NOTIFY_STRING, "set", &c->keys[i]);
+        } else {
+            entry_discard(made[i]);
+        }
+    }
+    mem_free(made);
+    if (!fine) {
+        reply_oom(c);
+    }
+    return fine;
 }
 
 static void cmd_mset(struct call *c)

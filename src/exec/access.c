@@ -266,6 +266,12 @@ struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi, bo
     return key_set_string(c, k, c->argv[argi], STRING_AUTO, keep_expire);
 }
 
+struct entry *key_set_entry(struct call *c, const struct key *k, struct entry *e)
+{
+    bool is_new = before_set(c, k);
+    return after_set(c, k, shard_put_entry(shard_of(c, k), c->db, k, e), is_new);
+}
+
 struct entry *key_set_int(struct call *c, const struct key *k, int64_t v, bool keep_expire)
 {
     bool is_new = before_set(c, k);

@@ -280,6 +280,8 @@ struct entry *key_set_string(struct call *c, const struct key *k, struct slice v
                              enum string_form form, bool keep_expire); /* NULL: replied -OOM */
 struct entry *key_set_arg(struct call *c, const struct key *k, unsigned argi,
                           bool keep_expire); /* argument argi as string; NULL: replied -OOM */
+/* Of entry_new_string(): cannot fail. */
+struct entry *key_set_entry(struct call *c, const struct key *k, struct entry *e);
 struct entry *key_set_int(struct call *c, const struct key *k, int64_t v, bool keep_expire);
 struct entry *key_add(struct call *c, const struct key *k, enum obj_type t, enum obj_enc enc,
                       void *ptr); /* a new key; wakes blocked clients */

@@ -9,6 +9,7 @@
  *
  * FAILURE  entry_make, blob_*: NULL, and the arguments as they were. */
 #include "store/store_int.h"
+#include "base/fault.h"
 
 /* Appending grows a blob to twice its size up to here, then by this much. */
 #define BLOB_STEP_MAX ((size_t)1 << 20)
@@ -188,6 +189,61 @@ void entry_reshape(struct entry *e, const struct entry_form *f)
     if (f->flags & ENTRY_EXPIRES) {
         entry_set_place(e, place);
     }
+}
+
+/* ================= Strings outside of a table ================= */
+
+bool entry_form_string(struct entry_form *f, struct slice v, enum string_form form)
+{
+    int64_t number;
+    *f = (struct entry_form){ .type = OBJ_STRING, .enc = ENC_RAW };
+    if (form == STRING_AUTO && v.n < I64_TEXT_MAX && parse_i64(v, &number)) {
+        f->enc = ENC_INT;
+        f->word = (uint64_t)number;
+        return true;
+    }
+    if (v.n <= STRING_INLINE_MAX) {
+        f->enc = form != STRING_RAW && v.n <= EMBSTR_MAX ? ENC_EMBSTR : ENC_RAW;
+        f->flags = ENTRY_INLINE;
+        f->bytes = v;
+        return true;
+    }
+    struct blob *b = blob_new(v.n, v.n);
+    if (b == NULL) {
+        return false;
+    }
+    memcpy(b->data, v.p, v.n);
+    f->word = (uint64_t)(uintptr_t)b;
+    return true;
+}
+
+void entry_form_release(const struct entry_form *f)
+{
+    if (f->enc == ENC_RAW && !(f->flags & ENTRY_INLINE)) {
+        blob_release((void *)(uintptr_t)f->word);
+    }
+}
+
+struct entry *entry_new_string(const struct key *k, struct slice v)
+{
+    struct entry_form f;
+    if (fault("store.new_string") || !entry_form_string(&f, v, STRING_AUTO)) {
+        return NULL;
+    }
+    struct entry *e = entry_make(k->s, &f, false);
+    if (e == NULL) {
+        entry_form_release(&f);
+    }
+    return e;
+}
+
+void entry_discard(struct entry *e)
+{
+    const struct value_ops *o = entry_ops(e);
+    if (o != NULL) {
+        o->free(entry_word_ptr(e));
+    }
+    mem_free(e);
 }
 
 /* ================= Blobs ================= */

@@ -164,7 +164,7 @@ static struct entry *put(struct shard *s, unsigned db, const struct key *k, stru
     return change(s, t, at, f, true, false);
 }
 
-/* put() of a blob, which is freed on failure. */
+/* put() of a blob, which stays the caller's on failure. */
 static struct entry *put_blob(struct shard *s, unsigned db, const struct key *k, struct blob *b,
                               bool keep_expire)
 {
@@ -182,24 +182,33 @@ struct entry *shard_set_int(struct shard *s, unsigned db, const struct key *k, i
 struct entry *shard_set_string(struct shard *s, unsigned db, const struct key *k, struct slice v,
                                enum string_form form, bool keep_expire)
 {
-    int64_t number;
-    if (form == STRING_AUTO && v.n < I64_TEXT_MAX && parse_i64(v, &number)) {
-        return shard_set_int(s, db, k, number, keep_expire);
-    }
-    if (v.n <= STRING_INLINE_MAX) {
-        enum obj_enc enc = form != STRING_RAW && v.n <= EMBSTR_MAX ? ENC_EMBSTR : ENC_RAW;
-        struct entry_form f = { .type = OBJ_STRING, .enc = enc, .flags = ENTRY_INLINE, .bytes = v };
-        return put(s, db, k, &f, keep_expire);
-    }
-    struct blob *b = blob_new(v.n, v.n);
-    if (b == NULL) {
+    struct entry_form f;
+    if (!entry_form_string(&f, v, form)) {
         return NULL;
     }
-    memcpy(b->data, v.p, v.n);
-    struct entry *e = put_blob(s, db, k, b, keep_expire);
+    struct entry *e = put(s, db, k, &f, keep_expire);
     if (e == NULL) {
-        blob_release(b);
+        entry_form_release(&f);
     }
+    return e;
+}
+
+struct entry *shard_put_entry(struct shard *s, unsigned db, const struct key *k, struct entry *e)
+{
+    shard_assert_held(s);
+    struct table *t = table_need(s, db);
+    struct slot at = table_find(t, k->s, k->hash);
+    if (at.b == NULL) {
+        table_insert(s->ks, t, k->hash, e);
+        return e;
+    }
+    struct entry *old = slot_get(at);
+    if (old->flags & ENTRY_EXPIRES) {
+        expire_remove(s, t, old);
+    }
+    e->clock = old->clock;
+    slot_replace(at, e);
+    entry_release(s->ks, old);
     return e;
 }
 

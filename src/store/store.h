@@ -157,6 +157,12 @@ struct entry *shard_set_string_owned(struct shard *s, unsigned db, const struct 
                                      size_t n, bool keep_expire) must_check;
 struct entry *shard_set_int(struct shard *s, unsigned db, const struct key *k, int64_t v,
                             bool keep_expire) must_check;
+/* The two halves of setting a string, for who must not fail between several of them. A string entry
+ * of k outside of any table, copying v; NULL: no memory. Needs no lock. Then one of: */
+struct entry *entry_new_string(const struct key *k, struct slice v) must_check;
+void entry_discard(struct entry *e);
+/* Takes the place of whatever k holds; no expiry; the access clock stays. Never fails. */
+struct entry *shard_put_entry(struct shard *s, unsigned db, const struct key *k, struct entry *e);
 /* Makes the string at e hold `size` bytes that may be changed in place: grown with zeros (with room
  * to spare for APPEND), or kept if already longer; becomes raw. *bytes points at them. Returns the
  * entry, NULL: no memory and nothing changed. */

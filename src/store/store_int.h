@@ -144,6 +144,10 @@ static inline size_t entry_form_size(const struct entry_form *f, size_t klen)
            (f->flags & ENTRY_EXPIRES ? 12 : 0) + klen;
 }
 struct entry_form entry_form_of(const struct entry *e); /* as it is now */
+/* What a string with this text is to be; a large one is copied here: false for want of memory.
+ * Until an entry has taken it over it is to be given back. */
+must_check bool entry_form_string(struct entry_form *f, struct slice v, enum string_form form);
+void entry_form_release(const struct entry_form *f);
 /* A new entry, or NULL: no memory. `sure`: never NULL. */
 struct entry *entry_make(struct slice key, const struct entry_form *f, bool sure) must_check;
 /* The same entry in another form, in place: the class must be the same. The old value is the

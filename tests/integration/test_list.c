@@ -281,6 +281,43 @@ START_TEST(test_list_wrong_type)
 }
 END_TEST
 
+/* As Redis 7.2 names them: a quicklist becomes a listpack again at half of the limit. */
+START_TEST(test_list_encoding)
+{
+    static const struct {
+        const char *line, *then;
+    } steps[] = {
+        { "RPUSH l 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16", "listpack" },
+        { "RPUSH l 17", "quicklist" },
+        { "RPOP l", "quicklist" },
+        { "LPOP l 7", "quicklist" },
+        { "LPUSH l 1", "quicklist" },
+        { "LTRIM l 0 7", "listpack" },
+        { "LINSERT l AFTER 1 x", "listpack" },
+    };
+    static char text[3001];
+    struct compare_script s = { NULL, 0 };
+    memset(text, 'x', 3000);
+    compare_add(&s, "CONFIG SET list-max-listpack-size 16");
+    for (unsigned i = 0; i < countof(steps); i++) {
+        compare_add(&s, "%s", steps[i].line);
+        compare_add(&s, "OBJECT ENCODING l => \"%s\"", steps[i].then);
+    }
+    compare_add(&s, "CONFIG SET list-max-listpack-size -2");
+    compare_add(&s, "RPUSH m %s %s", text, text);
+    compare_add(&s, "OBJECT ENCODING m => \"listpack\"");
+    compare_add(&s, "RPUSH m %s", text);
+    compare_add(&s, "OBJECT ENCODING m => \"quicklist\"");
+    compare_add(&s, "RPOP m");
+    compare_add(&s, "OBJECT ENCODING m => \"quicklist\"");
+    compare_add(&s, "LSET m 1 short");
+    compare_add(&s, "OBJECT ENCODING m => \"listpack\"");
+    compare_add(&s, "LREM m 0 short");
+    compare_add(&s, "DEL m l");
+    compare_script(&s);
+}
+END_TEST
+
 /* In EXEC nothing blocks. */
 START_TEST(test_list_in_multi)
 {
@@ -501,7 +538,7 @@ UNIT_SUITE(list)
     TCase *tc = unit_case_slow(suite, "list", 300, test_list_push_pop, test_list_counts,
                                test_list_ranges, test_list_changes, test_list_lpos, test_list_moves,
                                test_list_move_errors, test_list_timeouts, test_list_mpop,
-                               test_list_wrong_type, test_list_in_multi);
+                               test_list_wrong_type, test_list_encoding, test_list_in_multi);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case_slow(suite, "list_sizes", 300, test_list_element_sizes, test_list_lengths,
                         test_list_random);

@@ -389,6 +389,34 @@ START_TEST(test_string_recovered)
 }
 END_TEST
 
+/* Memory runs out at a pair in the middle: none of them is set, and the server lives. */
+START_TEST(test_mset_out_of_memory)
+{
+#ifdef KV_FAULTS
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_env(&kv, "KV_FAULTS", "store.new_string=nomem:4:2");
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "MSET a 1 b 2 c 3");
+    client_expect_error(c, "OOM", "MSET a x b y c z d new");
+    client_expect_error(c, "OOM", "MSETNX e x f y");
+    client_expect(c, "[\"1\", \"2\", \"3\", nil, nil, nil]", "MGET a b c d e f");
+    client_expect(c, "+OK", "MSET a x d new");
+    client_close(c);
+    server_env(&kv, "KV_FAULTS", "");
+    server_kill(&kv);
+    server_start(&kv);
+    c = server_connect(&kv);
+    client_expect(c, "[\"x\", \"2\", \"3\", \"new\", nil, nil]", "MGET a b c d e f");
+    client_close(c);
+    server_stop(&kv);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(string)
 {
     TCase *tc = unit_case_slow(suite, "string", 300, test_set_get, test_set_expiry,
@@ -398,4 +426,5 @@ UNIT_SUITE(string)
                                test_lcs, test_lcs_random, test_wrong_type, test_in_multi);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "string_log", test_string_recovered);
+    unit_case(suite, "string_oom", test_mset_out_of_memory);
 }

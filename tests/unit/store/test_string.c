@@ -302,6 +302,36 @@ START_TEST(test_owned_buffers)
 }
 END_TEST
 
+/* ================= Made outside of the table ================= */
+
+START_TEST(test_made_and_put)
+{
+    static const size_t sizes[] = { 1, 10, 80, 700, 3000, 100000 };
+    setup();
+    size_t before = mem_used();
+    for (unsigned i = 0; i < countof(sizes) * countof(sizes); i++) {
+        size_t from = sizes[i % countof(sizes)], to = sizes[i / countof(sizes)];
+        entry_discard(entry_new_string(k, slice_of(big, to)));
+        struct entry *e = entry_new_string(k, slice_of(big, from));
+        ck_assert_ptr_eq(shard_put_entry(s, 0, k, e), e); /* a new key */
+        e = shard_set_expire(s, 0, e, 5000);
+        entry_set_clock(e, 11);
+        e = shard_put_entry(s, 0, k, entry_new_string(k, slice_of(big + 1, to)));
+        ck_assert_ptr_eq(shard_find(s, 0, k), e);
+        ck_assert(slice_eq(text(e), slice_of(big + 1, to)));
+        ck_assert_int_eq(entry_expire(e), -1);
+        ck_assert_uint_eq(entry_clock(e), 11);
+        ck_assert_uint_eq(shard_count(s, 0), 1);
+        ck_assert_uint_eq(shard_expires(s, 0), 0);
+        shard_check(s);
+        shard_delete(s, 0, e);
+    }
+    keyspace_lazyfree_drain(ks);
+    ck_assert_uint_lt(mem_used(), before + 20000);
+    teardown();
+}
+END_TEST
+
 /* ================= Out of memory ================= */
 
 enum change {
@@ -310,6 +340,8 @@ enum change {
     TO_RAW,
     TO_LARGE,
     TO_OWNED,
+    TO_MADE,
+    TO_MADE_SMALL,
     TO_WRITABLE,
     TO_WRITABLE_LARGE,
     TO_COPY,
@@ -334,6 +366,10 @@ static struct entry *apply(enum change c, struct entry *e)
             mem_free(p); /* still the caller's */
         }
         return e;
+    case TO_MADE:
+    case TO_MADE_SMALL:
+        e = entry_new_string(k, slice_of(big, c == TO_MADE ? 3000 : 30));
+        return e != NULL ? shard_put_entry(s, 0, k, e) : NULL;
     case TO_WRITABLE: return e != NULL ? shard_string_writable(s, 0, e, 300, &bytes) : e;
     case TO_WRITABLE_LARGE: return e != NULL ? shard_string_writable(s, 0, e, 150000, &bytes) : e;
     default: return e != NULL ? shard_copy_as(s, 1, store_key(ks, &other, 2), e, 5) : e;
@@ -420,5 +456,6 @@ UNIT_SUITE(store_string)
               test_memory_of_the_target_size, test_keys_of_all_lengths, test_writable);
     unit_case(suite, "large", test_shared_bytes_do_not_change, test_copy_shares_until_changed,
               test_owned_buffers);
+    unit_case(suite, "made", test_made_and_put);
     unit_case(suite, "memory", test_no_memory_changes_nothing);
 }
