@@ -195,7 +195,7 @@ static bool peek_key(struct replayer *rp, const struct wal_record *rec, struct k
         return false;
     }
     *k = keyspace_key(rp->all->x->ks, slice_of(p, len));
-    keyspace_prefetch_bucket(rp->all->x->ks, 0, k);
+    keyspace_prefetch_table(rp->all->x->ks, 0, k);
     return true;
 }
 
@@ -209,6 +209,11 @@ static void apply_work(struct replayer *rp, struct work *job, struct out *out)
         bool keyed[APPLY_AHEAD];
         for (unsigned i = 0; i < n; i++) {
             keyed[i] = peek_key(rp, &job->of->rec[job->index[at + i]], &key[i]);
+        }
+        for (unsigned i = 0; i < n; i++) {
+            if (keyed[i]) {
+                keyspace_prefetch_bucket(rp->all->x->ks, 0, &key[i]);
+            }
         }
         for (unsigned i = 0; i < n; i++) {
             if (keyed[i]) {

@@ -1,8 +1,9 @@
 /* session.c -- A client's life on its reactor: open, input in batches, held requests, close.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * BATCH    Up to BATCH_MAX requests are parsed as slices into the input; a first sweep prefetches
- * the bucket of each key, a second the entries whose tag matches; then they run in order. Sweeps
+ * BATCH    Up to BATCH_MAX requests are parsed as slices into the input; the table header of
+ * each key is prefetched on the way, then a sweep fetches the buckets and another the entries whose
+ * tag matches; then they run in order. Sweeps
  * only prefetch: execution looks up again under the lock. HOLDING  When a request in the middle
  * blocks its client (or it is paused), the rest of the batch is copied (session_hold) and runs
  * first when the session goes on, so that order is kept and no input is parsed twice. THREADS  The
@@ -55,7 +56,9 @@ static void pending_prepare(struct worker *w, struct session *s, struct pending 
     p->keyed = p->ref != NULL && p->ref->one_key && p->req.argc >= 2;
     if (p->keyed) {
         p->key = keyspace_key(w->x->ks, p->req.argv[1]);
-        keyspace_prefetch_bucket(w->x->ks, s->db, &p->key);
+        keyspace_prefetch_table(w->x->ks, s->db, &p->key);
+        __builtin_prefetch(&w->x->shards[p->key.shard].recent[key_group(&p->key)]);
+        __builtin_prefetch(&w->x->shards[p->key.shard].watches);
     }
 }
 
@@ -92,15 +95,26 @@ static bool is_http(const struct pending *p)
            (slice_is(p->req.argv[0], "post") || slice_is(p->req.argv[0], "host:"));
 }
 
+/* pending_prepare() fetched the table headers. */
+static void batch_prefetch(struct worker *w, unsigned db, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (w->batch[i].keyed) {
+            keyspace_prefetch_bucket(w->x->ks, db, &w->batch[i].key);
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (w->batch[i].keyed) {
+            keyspace_prefetch_entry(w->x->ks, db, &w->batch[i].key);
+        }
+    }
+}
+
 static void batch_run(struct session *s, unsigned n)
 {
     struct worker *w = s->w;
     if (n > 1) {
-        for (unsigned i = 0; i < n; i++) {
-            if (w->batch[i].keyed) {
-                keyspace_prefetch_entry(w->x->ks, s->db, &w->batch[i].key);
-            }
-        }
+        batch_prefetch(w, s->db, n);
     }
     for (unsigned i = 0; i < n; i++) {
         if (unlikely(!session_runs(s))) {

@@ -120,9 +120,14 @@ static const struct bucket *bucket_unlocked(const struct keyspace *ks, unsigned 
 #ifdef __x86_64__
 __attribute__((target("prfchw")))
 #endif
-void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, const struct key *k)
+void keyspace_prefetch_table(struct keyspace *ks, unsigned db, const struct key *k)
 {
     __builtin_prefetch(&ks->shards[k->shard].lock, 1);
+    __builtin_prefetch(atomic_load_explicit(&ks->dbs[db], memory_order_relaxed) + k->shard);
+}
+
+void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, const struct key *k)
+{
     const struct bucket *b = bucket_unlocked(ks, db, k);
     if (b != NULL) {
         __builtin_prefetch(b);

@@ -128,8 +128,10 @@ unsigned keyspace_databases(const struct keyspace *ks);
 
 struct key keyspace_key(const struct keyspace *ks, struct slice s); /* UNLOCKED: hashes once */
 struct shard *keyspace_shard(struct keyspace *ks, unsigned index);  /* UNLOCKED */
-/* Prefetch sweeps: first the bucket, then (a few commands later) the candidate entries whose tag
- * matches. UNLOCKED. */
+/* Prefetch sweeps over a batch of keys: lock and table header, then the bucket, then the candidate
+ * entries whose tag matches. Each in a loop of its own: it reads what the one before fetched, and
+ * the loads of several keys overlap only when nothing else is between them. UNLOCKED. */
+void keyspace_prefetch_table(struct keyspace *ks, unsigned db, const struct key *k);
 void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, const struct key *k);
 void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, const struct key *k);
 

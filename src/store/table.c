@@ -20,10 +20,10 @@
 #include "base/fault.h"
 #include "base/rng.h"
 
-/* Entries per primary bucket, times four, above which a bucket is split: 5.25 of 7 slots. The
+/* Entries per primary bucket, times four, above which a bucket is split: 4.75 of 7 slots. The
  * buckets still to be split in a round hold up to twice the average, so overflow buckets cost more
  * memory than they save beyond this. */
-#define LOAD_SPLIT_X4 21
+#define LOAD_SPLIT_X4 19
 /* Below, a bucket is merged: far enough that a changing count does not split and merge the same
  * one. */
 #define LOAD_MERGE_X4 8

@@ -158,6 +158,9 @@ static void *work(void *arg)
             make_key(text[i], w->first + (r >> 16) % w->keys);
             set[i] = (r & 0xffff) % 100 < w->set_percent;
             k[i] = keyspace_key(w->ks, slice_of(text[i], KEY_BYTES));
+            if (w->sweeps) {
+                keyspace_prefetch_table(w->ks, 0, &k[i]);
+            }
         }
         for (unsigned i = 0; w->sweeps && i < BATCH; i++) {
             keyspace_prefetch_bucket(w->ks, 0, &k[i]);

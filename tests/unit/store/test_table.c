@@ -380,6 +380,7 @@ static void *sweeper(void *arg unused_arg)
         for (unsigned i = 0; i < 64; i++) {
             struct named_key nk;
             struct key *k = store_key(sweep.ks, &nk, (unsigned)rng_below(SWEEP_KEYS));
+            keyspace_prefetch_table(sweep.ks, (unsigned)rng_below(2), k);
             keyspace_prefetch_bucket(sweep.ks, (unsigned)rng_below(2), k);
             keyspace_prefetch_entry(sweep.ks, (unsigned)rng_below(2), k);
         }
