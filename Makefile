@@ -14,6 +14,9 @@ DESTDIR ?=
 ifeq ($(origin CC),default)
 CC      := gcc
 endif
+ifeq ($(V),fuzz)
+CC      := clang
+endif
 
 # `make` alone uses all cores; an explicit -j, and the makes started from here, keep what they were given.
 ifeq ($(MAKELEVEL),0)
@@ -55,9 +58,6 @@ LDFLAGS_ubsan   := -fsanitize=undefined
 LDFLAGS_tsan    := -fsanitize=thread
 LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined
 LDFLAGS_cover   := --coverage
-ifeq ($(V),fuzz)
-CC := clang
-endif
 # The allocator of the sanitizers must see every allocation, so these variants are built without jemalloc.
 JEMALLOC    := $(if $(filter asan tsan fuzz,$(V)),,-ljemalloc)
 ALL_CFLAGS  := -std=gnu11 -D_GNU_SOURCE= $(WARN) $(CFLAGS_$(V)) -pthread -Isrc -MMD -MP $(CFLAGS)

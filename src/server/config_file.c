@@ -117,7 +117,7 @@ static bool load_lines(struct config *c, struct slice text, const char *name, un
                        struct buf *error)
 {
     struct source src = { .name = name, .depth = depth };
-    const char *p = text.p, *end = text.p + text.n;
+    const char *p = text.p, *end = text.n > 0 ? text.p + text.n : text.p; /* NULL when empty */
     while (p < end) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         const char *stop = nl != NULL ? nl : end, *from = p;
