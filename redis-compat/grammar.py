@@ -76,6 +76,9 @@ class Argument:
         mine = [self.token.decode()] if self.token is not None else []
         return mine + [token for item in self.inside for token in item.tokens()]
 
+    def timed(self):
+        return self.name.startswith(("seconds", "milliseconds", "unix-time", "ttl")) or any(item.timed() for item in self.inside)
+
 
 class Command:
     def __init__(self, name, fields):
@@ -84,6 +87,7 @@ class Command:
         self.arguments = [Argument(item) for item in fields.get("arguments", [])]
         # "" counts the command itself.
         self.tokens = [""] + sorted({token for argument in self.arguments for token in argument.tokens()})
+        self.timed = any(argument.timed() for argument in self.arguments)
         self.weight = WEIGHTS.get(name, 10)
 
 
@@ -200,18 +204,20 @@ class Generator:
                 words[-1] = b"%d" % len(parts[number + 1][1])
         return [word for _, words in parts for word in words]
 
-    def spoil(self, words, fixed):
-        """A small mistake: one argument less or more, doubled, or replaced."""
+    def spoil(self, words, fixed, timed):
+        """A small mistake: one argument less or more, doubled, or replaced. Where times are given no number comes in: it could be one that is
+        over soon."""
+        others = [b"", b"a", b"b", b"foo"] if timed else STRINGS[:12]
         at = self.rng.randrange(fixed, len(words)) if len(words) > fixed else None
         kind = self.rng.randrange(4)
-        if kind == 0 and at is not None:
+        if kind == 0 and at is not None and not timed:
             del words[at]
         elif kind == 1:
-            words.append(self.pick(STRINGS[:12]))
+            words.append(self.pick(others))
         elif kind == 2 and at is not None:
             words.insert(at, words[at])
         elif at is not None and not words[at].lstrip(b"-+").isdigit():
-            words[at] = self.pick(STRINGS[:12])
+            words[at] = self.pick(others)
         return words
 
     def make(self, command, want=None):
@@ -222,7 +228,7 @@ class Generator:
             words = command.words + self.make(self.rng.choices(self.commands, self.weights)[0])
             words += [b"x"] * (4 - len(words))  # 7.2 changed the arity from -4 to -3
         elif want is None and self.rng.random() < 0.04 and "timeout" not in [a.name for a in command.arguments]:
-            words = self.spoil(list(words), len(command.words))
+            words = self.spoil(list(words), len(command.words), command.timed)
         if command.name in ("sort", "sort_ro") and b"BY" in words:
             # With BY and ALPHA the order of equal weights is left open; tests/integration has the two together.
             words = [word for word in words if word != b"ALPHA"]
