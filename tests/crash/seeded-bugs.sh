@@ -39,7 +39,7 @@ store.bug_expire_moved          unit:store_expire unit:store_keyspace
 store.bug_split_loses           unit:store_table
 wal.bug_body_unchecked          unit:wal_recover unit:wal_torn
 wal.bug_history_goes_on         unit:wal_restart unit:wal_lineage
-wal.bug_lost_wakeup             unit:wal_writer
+wal.bug_lost_wakeup             unit:test_crowd_waiting
 wal.bug_names_not_synced        crash:powerloss_wal crash:powerloss
 wal.bug_no_barrier              crash:powerloss_wal crash:powerloss
 wal.bug_no_dir_sync             crash:powerloss_wal crash:powerloss
@@ -94,7 +94,7 @@ while read -r bug judges; do
     by=
     for judge in $judges; do
         if ! KV_BUG=$bug run "${judge%%:*}" "${judge#*:}"; then
-            by=$judge
+            by="$judge $(grep -oE ':[FE]:[^:]*:test_[a-z0-9_]+' "$log" | sed 's/.*://' | sort -u | head -n 3 | tr '\n' ' ')"
             break
         fi
     done
