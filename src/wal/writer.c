@@ -12,8 +12,8 @@
  *             reads tail, so what was appended before the clearing is seen by this look.
  * FAILURE     A write or barrier that fails ends the process before anything later is published:
  *             its own group is not, and publication keeps the order.
- * FAULTS      wal.before_write, wal.write, wal.after_write, wal.before_sync, wal.sync,
- *             wal.before_publish, wal.after_publish (here); wal.timed_sync (sync.c); wal.seal,
+ * FAULTS      wal.before_sleep, wal.before_write, wal.write, wal.after_write, wal.before_sync,
+ * wal.sync, wal.before_publish, wal.after_publish (here); wal.timed_sync (sync.c); wal.seal,
  *             wal.switch (segment.c); wal.segment_create, wal.segment_zero, wal.segment_sync,
  *             wal.segment_rename, wal.dir_sync (files.c); wal.history (history.c)
  * BUGS        Seeded for the suites: wal.bug_no_barrier, wal.bug_publish_early,
@@ -184,6 +184,7 @@ void wal_kick_writers(struct wal *w)
 static void sleep_for_work(struct wal *w, struct wal_writer *me, uint64_t tail, int64_t timeout_us)
 {
     uint32_t bit = 1u << me->id;
+    (void)fault("wal.before_sleep");
     atomic_fetch_or_explicit(&w->sleepers, bit, memory_order_seq_cst);
     if (seeded_bug("wal.bug_lost_wakeup") ||
         atomic_load_explicit(&w->tail, memory_order_seq_cst) == tail) {

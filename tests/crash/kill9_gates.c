@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SLOW "wal.before_write=delay300:0:0"
 
@@ -201,7 +202,26 @@ START_TEST(test_gate)
 }
 END_TEST
 
+/* A write that comes while a writer of the log is about to sleep is not overlooked. The writer is
+ * slow at that place; writes come at all distances from its last work. */
+START_TEST(test_wake)
+{
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_env(&kv, "KV_FAULTS", "wal.before_sleep=delay60:0:0");
+    server_start(&kv, "--threads", "4", "--wal-depth", "1"); /* nobody else helps out */
+    struct client *c = server_connect(&kv);
+    for (unsigned ms = 0; ms < 400; ms += 20) {
+        usleep(ms * 1000);
+        client_expect(c, "+OK", "SET k %u", ms);
+    }
+    client_close(c);
+    server_kill(&kv);
+}
+END_TEST
+
 UNIT_SUITE(kill9_gates)
 {
+    unit_case(suite, "woken", test_wake);
     unit_case_loop(suite, "heard of", 60, test_gate, (int)countof(cases));
 }

@@ -39,7 +39,7 @@ store.bug_expire_moved          unit:store_expire unit:store_keyspace
 store.bug_split_loses           unit:store_table
 wal.bug_body_unchecked          unit:wal_recover unit:wal_torn
 wal.bug_history_goes_on         unit:wal_restart unit:wal_lineage
-wal.bug_lost_wakeup             unit:test_crowd_waiting
+wal.bug_lost_wakeup             crash:test_wake
 wal.bug_names_not_synced        crash:powerloss_wal crash:powerloss
 wal.bug_no_barrier              crash:powerloss_wal crash:powerloss
 wal.bug_no_dir_sync             crash:powerloss_wal crash:powerloss
