@@ -160,6 +160,7 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     if (deadline_ms > 0) {
         w->timer.fire = on_timer;
         reactor_timer_set(s->w->r, &w->timer, deadline_ms);
+        atomic_fetch_add_explicit(&c->x->blocked_timed, 1, memory_order_relaxed);
     }
     conn_stop(s->conn, STOP_BLOCKED);
     atomic_fetch_add_explicit(&c->x->blocked_now, 1, memory_order_relaxed);
@@ -181,6 +182,9 @@ static void waiter_free(struct waiter *w)
     }
     reactor_timer_cancel(w->home->r, &w->timer);
     atomic_fetch_sub_explicit(&x->blocked_now, 1, memory_order_relaxed);
+    if (w->deadline_ms > 0) {
+        atomic_fetch_sub_explicit(&x->blocked_timed, 1, memory_order_relaxed);
+    }
     mem_free(w->keys);
     mem_free(w->args);
     mem_free(w);
@@ -436,10 +440,7 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
         return false;
     }
     txn_commit(own);
-    struct cmd_stat *st = &me->stats[w->ref->id];
-    counter_add(&st->calls, 1);
-    counter_add(&st->ticks, clock_ticks() - start);
-    counter_add(&st->failed, in.error ? 1 : 0);
+    stat_count(me, w->ref->id, clock_ticks() - start, in.error);
     d->gate = seeded_bug("exec.bug_ungated_handover") ? 0 : own->gate;
     d->lsn = own->lsn;
     d->m.run = on_served;

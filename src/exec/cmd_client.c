@@ -84,9 +84,40 @@ static void cmd_client_no_touch(struct call *c)
     }
 }
 
+/* ---- Tracking: it is never on ---- */
+
 static void cmd_client_getredir(struct call *c)
 {
-    reply_int(c, -1); /* tracking is never on: there is no CLIENT TRACKING yet */
+    reply_int(c, -1);
+}
+
+static void cmd_client_tracking(struct call *c)
+{
+    if (arg_is(c, 2, "on")) {
+        reply_error(c, "ERR client tracking is not supported by this server");
+    } else if (arg_is(c, 2, "off")) {
+        reply_ok(c);
+    } else {
+        reply_syntax(c);
+    }
+}
+
+static void cmd_client_trackinginfo(struct call *c)
+{
+    reply_map(c, 3);
+    reply_bulk_str(c, "flags");
+    reply_set(c, 1);
+    reply_bulk_str(c, "off");
+    reply_bulk_str(c, "redirect");
+    reply_int(c, -1);
+    reply_bulk_str(c, "prefixes");
+    reply_array(c, 0);
+}
+
+static void cmd_client_caching(struct call *c)
+{
+    reply_error(c, "ERR CLIENT CACHING can be called only when the client is in tracking mode with "
+                   "OPTIN or OPTOUT mode enabled");
 }
 
 /* ---- LIST and INFO ---- */
@@ -103,7 +134,7 @@ static const char *flags_of(const struct session *s, char text[16])
     if (s->multi != NULL) {
         text[n++] = 'x';
     }
-    if (s->waiter != NULL) {
+    if (s->waiter != NULL || s->paused) {
         text[n++] = 'b';
     }
     if (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed)) {
@@ -128,8 +159,13 @@ static const char *flags_of(const struct session *s, char text[16])
     return text;
 }
 
-static void describe(struct session *s, struct buf *b)
+/* Of another client its arguments are nowhere: it is between two commands. */
+static void describe(const struct call *c, struct session *s, struct buf *b)
 {
+    size_t argv_mem = 0;
+    for (unsigned i = 0; s == c->session && i < c->argc; i++) {
+        argv_mem += c->argv[i].n;
+    }
     char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], flags[16];
     conn_peer(s->conn, peer);
     conn_local(s->conn, local);
@@ -148,16 +184,15 @@ static void describe(struct session *s, struct buf *b)
                " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=0 "
                "omem=0 tot-mem=%zu events=r cmd=%s user=default redir=-1 "
                "resp=%d lib-name=%s lib-ver=%s",
-               in, cap > in ? cap - in : 0, s->argv_mem, s->multi_mem, (unsigned)OUT_BLOCK_BYTES,
-               0u, out, conn_memory(s->conn) + sizeof *s + s->multi_mem,
-               s->last_cmd != NULL ? s->last_cmd->full : "NULL", s->resp,
+               in, cap > in ? cap - in : 0, argv_mem, s->multi_mem, (unsigned)OUT_BLOCK_BYTES, 0u,
+               out, session_memory(s), s->last_cmd != NULL ? s->last_cmd->full : "NULL", s->resp,
                s->lib_name != NULL ? s->lib_name : "", s->lib_ver != NULL ? s->lib_ver : "");
 }
 
 static void cmd_client_info(struct call *c)
 {
     struct buf text = { 0 };
-    describe(c->session, &text);
+    describe(c, c->session, &text);
     buf_add_char(&text, '\n');
     reply_verbatim(c, buf_slice(&text), "txt");
     buf_free(&text);
@@ -210,7 +245,7 @@ static void cmd_client_list(struct call *c)
         ids_at = 3;
         for (unsigned i = 3; i < c->argc; i++) {
             int64_t id;
-            if (!arg_i64_range(c, i, 1, INT64_MAX, &id, "ERR Invalid client ID")) {
+            if (!arg_i64_range(c, i, INT64_MIN, INT64_MAX, &id, "ERR Invalid client ID")) {
                 return;
             }
         }
@@ -222,7 +257,7 @@ static void cmd_client_list(struct call *c)
     for (unsigned r = 0; r < c->x->reactors; r++) {
         for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
             if (list_wanted(c, s, type, ids_at)) {
-                describe(s, &text);
+                describe(c, s, &text);
                 buf_add_char(&text, '\n');
             }
         }
@@ -248,16 +283,21 @@ static void on_kill(struct reactor *r, struct message *m)
     mem_free(k);
 }
 
-static void kill_session(struct call *c, struct session *s)
+void session_kill(struct session *s)
 {
-    if (s == c->session) {
-        conn_close(s->conn, CLOSE_AFTER_REPLY); /* it still gets the answer */
-        return;
-    }
     struct kill_order *k = mem_alloc(sizeof *k);
     k->handle = s->handle;
     k->m.run = on_kill;
     reactor_post(s->w->r, &k->m);
+}
+
+static void kill_session(struct call *c, struct session *s)
+{
+    if (s == c->session) {
+        conn_close(s->conn, CLOSE_AFTER_REPLY); /* it still gets the answer */
+    } else {
+        session_kill(s);
+    }
 }
 
 struct kill_filter {
@@ -379,6 +419,8 @@ static void cmd_client_unblock(struct call *c)
 static void cmd_client_help(struct call *c)
 {
     static const char *const lines[] = {
+        "CACHING (YES|NO)",
+        "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
         "GETREDIR",
         "    Return the client ID we are redirecting to when tracking is enabled.",
         "GETNAME",
@@ -409,8 +451,17 @@ static void cmd_client_help(struct call *c)
         "    Return information about client connections. Options:",
         "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
         "      Return clients of specified type.",
+        "UNPAUSE",
+        "    Stop the current client pause, resuming traffic.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Suspend all, or just write, clients for <timeout> milliseconds.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    Unblock the specified blocked client.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Control server assisted client side caching.",
+        "TRACKINGINFO",
+        "    Report tracking status for the current connection.",
         "SETNAME <name>",
         "    Assign the name <name> to the current connection.",
         "SETINFO <option> <value>",
@@ -562,6 +613,58 @@ static const struct command client_sub[] = {
       .complexity = "O(log N) where N is the number of client connections",
       .summary = "Unblock a client blocked in a blocking command from a different connection",
       .syntax = "client-id:int [timeout_error=<TIMEOUT|ERROR>]" },
+    { .name = "pause",
+      .proc = cmd_client_pause,
+      .arity = -3,
+      .flags = QUIET | CMD_ADMIN | CMD_EXCLUSIVE,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "2.9.50",
+      .complexity = "O(1)",
+      .summary = "Stop processing commands from clients for some time",
+      .syntax = "timeout:int [mode=<WRITE|ALL>]@6.2.0",
+      .history = "6.2.0:`CLIENT PAUSE WRITE` mode added along with the `mode` option." },
+    { .name = "unpause",
+      .proc = cmd_client_unpause,
+      .arity = 2,
+      .flags = QUIET | CMD_ADMIN,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.2.0",
+      .complexity = "O(N) Where N is the number of paused clients",
+      .summary = "Resume processing of clients that were paused" },
+    { .name = "tracking",
+      .proc = cmd_client_tracking,
+      .arity = -3,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.0.0",
+      .complexity = "O(1). Some options may introduce additional complexity.",
+      .summary = "Enable or disable server assisted client side caching support",
+      .syntax =
+          "status=<ON|OFF> [REDIRECT client-id:int] [PREFIX prefix]... [BCAST] [OPTIN] [OPTOUT] "
+          "[NOLOOP]" },
+    { .name = "trackinginfo",
+      .proc = cmd_client_trackinginfo,
+      .arity = 2,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.2.0",
+      .complexity = "O(1)",
+      .summary = "Return information about server assisted client side caching for the current "
+                 "connection" },
+    { .name = "caching",
+      .proc = cmd_client_caching,
+      .arity = 3,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "6.0.0",
+      .complexity = "O(1)",
+      .summary = "Instruct the server about tracking or not keys in the next request",
+      .syntax = "mode=<YES|NO>" },
     { .name = "help",
       .proc = cmd_client_help,
       .arity = 2,

@@ -57,7 +57,9 @@ static bool evict_from(struct worker *w, struct shard *s, unsigned db, int64_t p
     struct key k = keyspace_key(x->ks, buf_slice(&w->scratch));
     struct slice argv[] = { S("DEL"), k.s };
     txn_begin(&w->txn, w);
+    int64_t start = clock_mono_us();
     shard_delete(s, db, worst);
+    latency_note(x, LATENCY_EVICTION_DEL, clock_mono_us() - start);
     fx_argv(&w->txn, db, argv, 2);
     key_changed(&c, &k);
     counter_add(&w->evicted, 1);
@@ -96,18 +98,8 @@ static bool evict_one(struct worker *w, int64_t policy)
     return false;
 }
 
-bool memory_make_room(struct worker *w)
+static bool evict_until(struct worker *w, int64_t policy, int64_t limit, int64_t until)
 {
-    struct exec *x = w->x;
-    int64_t limit = option_int(&x->opt.maxmemory), policy = option_int(&x->opt.maxmemory_policy);
-    if ((int64_t)mem_used() <= limit) {
-        return true;
-    }
-    if (policy == POLICY_NOEVICTION || atomic_load_explicit(&x->loading, memory_order_relaxed)) {
-        return false;
-    }
-    int64_t tenacity = option_int(&x->opt.maxmemory_eviction_tenacity);
-    int64_t until = tenacity >= 100 ? INT64_MAX : clock_mono_us() + tenacity * LIMIT_US_UNIT;
     do {
         if (!evict_one(w, policy)) {
             return false; /* nothing left that may go */
@@ -117,4 +109,25 @@ bool memory_make_room(struct worker *w)
         }
     } while (clock_mono_us() < until);
     return true; /* under way: this command is let through, the next one goes on evicting */
+}
+
+bool memory_make_room(struct worker *w)
+{
+    struct exec *x = w->x;
+    int64_t limit = option_int(&x->opt.maxmemory), policy = option_int(&x->opt.maxmemory_policy);
+    if ((int64_t)mem_used() <= limit) {
+        return true;
+    }
+    if (pause_active(x)) {
+        return true; /* whoever gets here may not write, or made the pause in this transaction */
+    }
+    if (policy == POLICY_NOEVICTION || atomic_load_explicit(&x->loading, memory_order_relaxed)) {
+        return false;
+    }
+    int64_t tenacity = option_int(&x->opt.maxmemory_eviction_tenacity);
+    int64_t until = tenacity >= 100 ? INT64_MAX : clock_mono_us() + tenacity * LIMIT_US_UNIT;
+    int64_t start = clock_mono_us();
+    bool room = evict_until(w, policy, limit, until);
+    latency_note(x, LATENCY_EVICTION_CYCLE, clock_mono_us() - start);
+    return room;
 }

@@ -54,6 +54,9 @@ void exec_free(struct exec *x)
         mem_free(w->keys);
         mem_free(w->key_index);
         mem_free(w->lock_set);
+        for (unsigned id = 0; w->stats != NULL && id < commands_count(x); id++) {
+            mem_free(atomic_load_explicit(&w->stats[id].histogram, memory_order_relaxed));
+        }
         mem_free(w->stats);
         mem_free(w->txn.touched);
         mem_free(w->txn.ready);
@@ -106,6 +109,11 @@ void exec_wal_wake(void *exec, unsigned producer)
     if (producer < x->reactors && x->workers[producer].r != NULL) {
         reactor_wake(x->workers[producer].r);
     }
+}
+
+void exec_wal_barrier(void *exec, int64_t us)
+{
+    latency_note(exec, LATENCY_FSYNC, us);
 }
 
 /* Statistics arrays need the number of commands: made when everything is registered, before
@@ -205,6 +213,9 @@ static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_ga
 {
     struct exec *x = arg;
     struct worker *w = reactor_user(r);
+    if (unlikely(w->check_clients)) {
+        clients_evict(w);
+    }
     worker_quiesce(w);
     if (x->wal == NULL) {
         return UINT64_MAX;

@@ -370,6 +370,7 @@ must_check uint64_t call_defer(struct call *c);
 
 /* ================= Options and state commands may read ================= */
 
+#define LATENCY_PERCENTILES_MAX 32
 struct exec_options { /* bound to the option tables of exec; read with option_int() */
     _Atomic int64_t list_max_listpack_size, list_compress_depth;
     _Atomic int64_t proto_max_bulk_len;
@@ -384,6 +385,8 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t obuf_hard[3], obuf_soft[3], obuf_soft_s[3]; /* normal, replica, pubsub */
     _Atomic int64_t busy_reply_threshold, slave_priority, min_replicas_to_write;
     _Atomic int64_t tracking_table_max_keys;
+    unsigned latency_percentiles; /* written in an exclusive section */
+    double latency_percentile[LATENCY_PERCENTILES_MAX];
     char *requirepass;
 };
 struct exec_options *exec_options(struct exec *x);
@@ -462,6 +465,7 @@ void exec_log_end(struct exec *x);
 void exec_deferred_reply(struct exec *x, uint64_t ticket, const char *error);
 void exec_net_upcalls(struct exec *x, struct net_upcalls *up);
 void exec_wal_wake(void *exec, unsigned producer);               /* wal_config.wake */
+void exec_wal_barrier(void *exec, int64_t us);                   /* wal_config.barrier */
 void exec_set_loading(struct exec *x, bool on);                  /* -LOADING */
 void exec_retire(void *exec, void *p, void (*free_fn)(void *p)); /* keyspace_config.retire */
 /* Replays the log into the keyspace (before net_start) with `threads` workers. 0 or the error of
@@ -474,6 +478,8 @@ void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
 struct exec_stats {
     uint64_t commands, hits, misses, expired, evicted, errors, unblocked, ops_per_sec;
     unsigned clients, blocked, pubsub_clients, watching_clients, watched_keys, blocking_keys;
+    unsigned blocked_timed;
+    uint64_t evicted_clients, clients_mem, clients_in_max, clients_out_max;
     unsigned pubsub_channels, pubsub_patterns, pubsub_shard_channels;
 };
 void exec_stats(struct exec *x, struct exec_stats *out);
@@ -482,6 +488,9 @@ void exec_commandstats(struct exec *x,
                        void (*visit)(void *arg, const char *name, uint64_t calls, uint64_t usec,
                                      uint64_t rejected, uint64_t failed),
                        void *arg);
+/* text: "p50=1.003,p99=2.007" in microseconds, for the commands that were called */
+void exec_latencystats(struct exec *x,
+                       void (*visit)(void *arg, const char *name, struct slice text), void *arg);
 unsigned exec_reactors(const struct exec *x);
 struct load_progress {
     bool loading;

@@ -34,6 +34,7 @@ struct cmd_ref {
 };
 struct cmd_stat {
     counter_t calls, ticks, rejected, failed;
+    struct latency_histogram *_Atomic histogram; /* made by its worker at the first call */
 };
 
 /* ---- Side tables of a shard, under its lock ---- */
@@ -94,6 +95,7 @@ struct call_int {
     bool force_verbatim;
     bool error;             /* replied with an error */
     bool blocked;           /* call_block() was called */
+    bool held;              /* a pause began before it could run: nothing was done */
     struct waiter *serving; /* the blocked client this runs for */
     unsigned serving_key;   /* index of the ready key */
 };
@@ -144,8 +146,11 @@ struct worker {
     bool waits_left;          /* nrest > 0 */
     uint64_t lock_bits[1024]; /* scratch of lock sets: one bit per shard */
     struct session *sessions; /* all of this reactor */
-    int64_t idle_checked_ms;
+    int64_t idle_checked_ms, recounted_ms;
     struct retired *retired;
+    struct reactor_timer pause_timer; /* releases held sessions */
+    bool unpaused;                    /* UNPAUSE ran: what expired meanwhile goes now */
+    bool check_clients;               /* the memory of all clients may be above its limit */
 
     /* atomic */
     _Atomic uint32_t state cacheline_aligned; /* enum worker_state */
@@ -157,6 +162,7 @@ struct worker {
     counter_t writes_stopped, parked_replies, gate_ticks, unblocked;
     counter_t errors_total;
     counter_t net_turns;
+    counter_t clients_mem, clients_in_max, clients_out_max; /* client_memory.c */
 } cacheline_aligned;
 
 /* ---- Sessions ---- */
@@ -182,7 +188,9 @@ struct session {
     unsigned db;
     int resp;
     bool authenticated;
-    bool paused; /* CLIENT PAUSE holds it */
+    bool paused;        /* CLIENT PAUSE holds it */
+    bool evicted;       /* being closed for maxmemory-clients */
+    size_t counted_mem; /* its part of w->clients_mem */
     bool monitor;
     bool no_touch, no_evict;
     bool deferred, deferred_silent; /* its reply comes later; with CLIENT REPLY OFF: none */
@@ -203,7 +211,7 @@ struct session {
     struct waiter *waiter;      /* blocked; NULL: not */
     struct subscriptions *subs; /* NULL: none */
     struct parse_limits limits;
-    size_t argv_mem, multi_mem;
+    size_t multi_mem;
 
     /* atomic */
     _Atomic bool
@@ -237,18 +245,18 @@ struct exec {
     _Atomic uint32_t section_word; /* futex: bumped when the flag falls or a worker stops running */
     _Atomic uint64_t retire_epoch;
 
-    struct histograms *histograms; /* latency-tracking; NULL: off */
-    struct registry *registry;     /* sessions by id */
-    struct errors *errors;         /* errorstat_* */
+    struct registry *registry; /* sessions by id */
+    struct errors *errors;     /* errorstat_* */
     struct pubsub *pubsub;
     struct slowlog *slowlog;
     struct latency *latency;
     struct monitors *monitors;
-    struct pause *pause;
-    struct evict *evict;
     _Atomic unsigned monitor_count;
+    _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
+    _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
+    _Atomic uint64_t evicted_clients;
     _Atomic int shutdown_flags; /* -1: none asked */
-    _Atomic unsigned blocked_now, blocking_keys, watching_clients, watched_keys;
+    _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys;
 };
 
 /* command.c */
@@ -297,6 +305,7 @@ void session_close(struct session *s);
 size_t session_input(struct session *s, struct slice in);
 void session_resume(
     struct session *s); /* held requests and input go on: after unblocking, unpausing */
+void session_kill(struct session *s); /* closes it by a message to its reactor; exclusive section */
 void session_hold(struct session *s, struct pending *p);
 void sessions_unstop(struct worker *w);
 void session_set_authenticated(struct session *s, bool yes);
@@ -353,9 +362,10 @@ static inline void watch_touch(struct exec *x, unsigned db,
 void watch_touch_swap(struct exec *x, unsigned a,
                       unsigned b); /* exclusive section, before the swap */
 unsigned multi_count(const struct session *s);
-void watch_touch_db(struct exec *x, int db); /* exclusive section */
-void session_unwatch(struct session *s);     /* takes shard locks */
-void session_discard(struct session *s);     /* leaves MULTI */
+uint32_t multi_flags(const struct session *s); /* of all queued rows; in MULTI */
+void watch_touch_db(struct exec *x, int db);   /* exclusive section */
+void session_unwatch(struct session *s);       /* takes shard locks */
+void session_discard(struct session *s);       /* leaves MULTI */
 bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv,
                  unsigned argc);
 void multi_flag_error(struct session *s);
@@ -383,7 +393,64 @@ void key_expire_now(struct call *c, const struct key *k,
                     struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 
+/* pause.c */
+bool pause_active_slow(struct exec *x);
+bool pause_holds_slow(const struct session *s, const struct cmd_ref *ref);
+/* CLIENT PAUSE lasts: nothing expires, nothing is evicted. */
+static inline bool pause_active(struct exec *x)
+{
+    return unlikely(atomic_load_explicit(&x->pause_until_ms, memory_order_relaxed) != 0) &&
+           pause_active_slow(x);
+}
+/* This request must wait. Ask after anything that may park the worker. */
+static inline bool pause_holds(const struct session *s, const struct cmd_ref *ref)
+{
+    return unlikely(atomic_load_explicit(&s->w->x->pause_until_ms, memory_order_relaxed) != 0) &&
+           pause_holds_slow(s, ref);
+}
+void pause_hold(struct session *s, const struct pending *p);
+void pause_closed(struct session *s);
+void cmd_client_pause(struct call *c);
+void cmd_client_unpause(struct call *c);
+void expire_slice_all(struct worker *w); /* one slice over every reactor's shards */
+
+/* latency.c */
+enum latency_event {
+    LATENCY_COMMAND,
+    LATENCY_FAST_COMMAND,
+    LATENCY_EXPIRE_CYCLE,
+    LATENCY_EVICTION_CYCLE,
+    LATENCY_EVICTION_DEL,
+    LATENCY_FSYNC,
+    LATENCY_EVENTS
+};
+void latency_new(struct exec *x);
+void latency_free(struct exec *x);
+/* Records an event that took at least latency-monitor-threshold. Any thread. */
+void latency_note(struct exec *x, enum latency_event e, int64_t us);
+void latency_count(struct cmd_stat *st, uint64_t ticks); /* owner of st */
+void latency_reset_histogram(struct cmd_stat *st);       /* exclusive section */
+static inline void stat_count(struct worker *w, unsigned id, uint64_t ticks, bool failed)
+{
+    struct cmd_stat *st = &w->stats[id];
+    counter_add(&st->calls, 1);
+    counter_add(&st->ticks, ticks);
+    if (unlikely(failed)) {
+        counter_add(&st->failed, 1);
+    }
+    if (likely(option_int(&w->x->opt.latency_tracking))) {
+        latency_count(st, ticks);
+    }
+}
+
+/* client_memory.c */
+size_t session_memory(const struct session *s); /* its reactor, or an exclusive section */
+void clients_account(struct session *s);        /* after input, while maxmemory-clients is set */
+void clients_recount(struct worker *w);
+void clients_evict(struct worker *w); /* before sleeping, when w->check_clients */
+
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];
+extern const struct command latency_commands[];
 void slowlog_new(struct exec *x);
 void slowlog_free(struct exec *x);
 void monitors_new(struct exec *x);

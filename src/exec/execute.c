@@ -316,6 +316,10 @@ static bool admitted(struct session *s, struct call *c)
             return false;
         }
     }
+    if (unlikely(option_int(&x->opt.min_replicas_to_write) > 0) && (row->flags & CMD_WRITE)) {
+        refuse(s, c, "NOREPLICAS Not enough good replicas to write."); /* it never has any */
+        return false;
+    }
     if ((row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&
         unlikely(x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE)) {
         refuse(s, c,
@@ -352,14 +356,9 @@ void call_account(struct session *s, struct call *c)
     }
     uint64_t now = clock_ticks(), took = now - w->ticks;
     w->ticks = now;
-    struct cmd_stat *st = &w->stats[c->in->ref->id];
-    counter_add(&st->calls, 1);
-    counter_add(&st->ticks, took);
+    stat_count(w, c->in->ref->id, took, c->in->error);
     counter_add(&w->commands, 1);
-    if (unlikely(c->in->error)) {
-        counter_add(&st->failed, 1);
-    }
-    if (unlikely(took > w->slow_ticks) || unlikely(w->x->histograms != NULL)) {
+    if (unlikely(took > w->slow_ticks)) {
         slowlog_note(c, took);
     }
 }
@@ -370,6 +369,11 @@ static void run(struct worker *w, struct call *c)
     bool section = unlikely(needs_section(c->in->ref, c));
     if (section) {
         section_enter(w);
+        if (pause_holds(c->session, c->in->ref)) {
+            section_leave(w);
+            c->in->held = true;
+            return;
+        }
     }
     txn_begin(t, w);
     if (c->nkeys > 0) {
@@ -391,6 +395,38 @@ static void run(struct worker *w, struct call *c)
     if (unlikely(w->waits_left)) {
         waits_serve_rest(w);
     }
+}
+
+/* Now, not queued; *gate of its reply. False: a pause began meanwhile, and nothing was done. */
+static bool request_run(struct session *s, struct pending *p, struct call *c, uint64_t *gate)
+{
+    struct worker *w = s->w;
+    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
+        !(c->cmd->flags & (CMD_SKIP_MONITOR | CMD_OWN_MONITOR | CMD_ADMIN))) {
+        monitor_feed(w->x, s, c->db, c->argv, c->argc);
+    }
+    if (p->keyed) {
+        c->keys = &p->key;
+        c->nkeys = 1;
+    } else if (c->cmd->keys[0].step != 0 || c->cmd->getkeys != NULL) {
+        c->nkeys = call_find_keys(w, p->ref, c->argv, c->argc);
+        c->keys = w->keys;
+    }
+    if (unlikely(c->cmd->flags & CMD_OWN_TXN)) {
+        c->cmd->proc(c);
+    } else {
+        run(w, c);
+    }
+    if (unlikely(c->in->held)) {
+        return false;
+    }
+    *gate = c->in->error && seeded_bug("exec.bug_ungated_error") ? 0 : w->txn.gate;
+    s->last_lsn = w->txn.lsn != 0 ? w->txn.lsn : s->last_lsn;
+    if (!seeded_bug("exec.bug_ungated_message")) {
+        s->last_gate = u64_max(s->last_gate, *gate);
+    }
+    call_account(s, c);
+    return true;
 }
 
 void exec_request(struct session *s, struct pending *p)
@@ -420,39 +456,31 @@ void exec_request(struct session *s, struct pending *p)
     }
     uint64_t gate = 0;
     if (admitted(s, &c)) {
+        if (pause_holds(s, p->ref)) {
+            pause_hold(s, p);
+            w->current = NULL;
+            return;
+        }
         s->last_cmd = p->ref;
         if (unlikely(s->multi != NULL) && !(c.cmd->flags & CMD_NO_QUEUE)) {
             if (multi_queue(s, p->ref, c.argv, c.argc)) {
                 resp_simple(c.out, S("QUEUED"));
             }
         } else {
-            if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
-                !(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_OWN_MONITOR | CMD_ADMIN))) {
-                monitor_feed(w->x, s, c.db, c.argv, c.argc);
+            if (unlikely(!request_run(s, p, &c, &gate))) {
+                pause_hold(s, p);
+                w->current = NULL;
+                return;
             }
-            if (p->keyed) {
-                c.keys = &p->key;
-                c.nkeys = 1;
-            } else if (c.cmd->keys[0].step != 0 || c.cmd->getkeys != NULL) {
-                c.nkeys = call_find_keys(w, p->ref, c.argv, c.argc);
-                c.keys = w->keys;
-            }
-            if (unlikely(c.cmd->flags & CMD_OWN_TXN)) {
-                c.cmd->proc(&c);
-            } else {
-                run(w, &c);
-            }
-            gate = in.error && seeded_bug("exec.bug_ungated_error") ? 0 : w->txn.gate;
-            s->last_lsn = w->txn.lsn != 0 ? w->txn.lsn : s->last_lsn;
-            if (!seeded_bug("exec.bug_ungated_message")) {
-                s->last_gate = u64_max(s->last_gate, gate);
-            }
-            call_account(s, &c);
         }
     }
     if (unlikely(mode != REPLY_ON) && (mode == REPLY_SKIP_NEXT || s->reply_mode != REPLY_ON)) {
         out_rewind(c.out, mark);
         s->reply_mode = mode == REPLY_SKIP_NEXT ? REPLY_ON : s->reply_mode;
+    }
+    if (unlikely(w->unpaused)) {
+        w->unpaused = false;
+        expire_slice_all(w);
     }
     conn_gate(s->conn, gate);
     w->current = NULL;

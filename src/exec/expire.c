@@ -44,22 +44,23 @@ static bool expire_shard(struct worker *w, unsigned index)
     return more;
 }
 
-unsigned expire_slice(struct worker *w)
+/* Shards first, first + step, ...; *any: some key there has an expiry. True: more are due. */
+static bool expire_some(struct worker *w, unsigned first, unsigned step, bool *any)
 {
     struct exec *x = w->x;
-    if (!option_int(&x->opt.active_expire) ||
-        atomic_load_explicit(&x->loading, memory_order_relaxed)) {
-        return 100;
-    }
     int64_t start = clock_mono_us(), now = worker_now_ms(w);
-    bool any = false, more = false;
-    for (unsigned i = w->id; i < x->nshards; i += x->reactors) {
+    bool more = false;
+    for (unsigned i = first; i < x->nshards; i += step) {
         int64_t due = shard_next_due(keyspace_shard(x->ks, i));
-        any |= due != INT64_MAX;
+        *any |= due != INT64_MAX;
         if (due > now) {
             continue;
         }
         section_poll(w);
+        if (pause_active(x)) { /* perhaps it began just now */
+            more = false;
+            break;
+        }
         more |= expire_shard(w, i);
         if (clock_mono_us() - start > SLICE_US) {
             more = true;
@@ -69,5 +70,26 @@ unsigned expire_slice(struct worker *w)
     if (w->waits_left) {
         waits_serve_rest(w);
     }
+    latency_note(x, LATENCY_EXPIRE_CYCLE, clock_mono_us() - start);
+    return more;
+}
+
+unsigned expire_slice(struct worker *w)
+{
+    struct exec *x = w->x;
+    if (!option_int(&x->opt.active_expire) || pause_active(x) ||
+        atomic_load_explicit(&x->loading, memory_order_relaxed)) {
+        return 100;
+    }
+    bool any = false;
+    bool more = expire_some(w, w->id, x->reactors, &any);
     return more ? 1 : any ? TICK_MS : 100;
+}
+
+void expire_slice_all(struct worker *w)
+{
+    bool any = false;
+    if (option_int(&w->x->opt.active_expire)) {
+        (void)expire_some(w, 0, 1, &any);
+    }
 }

@@ -59,6 +59,11 @@ unsigned multi_count(const struct session *s)
     return s->multi != NULL ? s->multi->count : 0;
 }
 
+uint32_t multi_flags(const struct session *s)
+{
+    return s->multi->flags;
+}
+
 void session_discard(struct session *s)
 {
     struct multi *m = s->multi;
@@ -308,6 +313,12 @@ static void exec_run(struct session *s, struct call *outer)
     bool section = exec_needs_section(m) && !w->in_section;
     if (section) {
         section_enter(w);
+        if (pause_holds(s, outer->in->ref)) {
+            section_leave(w);
+            mem_free(count);
+            outer->in->held = true;
+            return;
+        }
     }
     txn_begin(t, w);
     t->in_multi = true;
@@ -351,6 +362,9 @@ static void cmd_exec(struct call *c)
                !memory_make_room(w)) {
         why = "EXECABORT Transaction discarded because of: OOM command not allowed when used "
               "memory > 'maxmemory'.";
+    } else if ((m->flags & CMD_WRITE) && option_int(&c->x->opt.min_replicas_to_write) > 0) {
+        why = "EXECABORT Transaction discarded because of: NOREPLICAS Not enough good replicas to "
+              "write.";
     } else if ((m->flags & CMD_WRITE) && c->x->wal != NULL && wal_state(c->x->wal) == WAL_NOSPACE) {
         why = "EXECABORT Transaction discarded because of: MISCONF Errors writing to the log: no "
               "space left on the device.";
@@ -359,6 +373,9 @@ static void cmd_exec(struct call *c)
         reply_error(c, why);
     } else {
         exec_run(s, c);
+        if (unlikely(c->in->held)) {
+            return;
+        }
     }
     struct txn done = { .gate = w->txn.gate, .lsn = w->txn.lsn };
     session_unwatch(s);

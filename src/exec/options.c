@@ -195,6 +195,42 @@ static void obuf_get(void *base, struct buf *out)
     }
 }
 
+/* ---- latency-tracking-info-percentiles ---- */
+
+static bool percentiles_set(void *base, const struct slice *argv, unsigned argc, const char **error)
+{
+    struct exec_options *o = base;
+    double v[LATENCY_PERCENTILES_MAX];
+    unsigned n = argc == 1 && argv[0].n == 0 ? 0 : argc;
+    if (n > LATENCY_PERCENTILES_MAX) {
+        *error = "latency-tracking-info-percentiles takes at most 32 percentiles";
+        return false;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (!parse_f64(argv[i], &v[i])) {
+            *error = "Invalid latency-tracking-info-percentiles parameters";
+            return false;
+        }
+        if (!(v[i] >= 0 && v[i] <= 100)) {
+            *error = "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
+            return false;
+        }
+    }
+    memcpy(o->latency_percentile, v, n * sizeof v[0]);
+    o->latency_percentiles = n;
+    return true;
+}
+
+static void percentiles_get(void *base, struct buf *out)
+{
+    const struct exec_options *o = base;
+    for (unsigned i = 0; i < o->latency_percentiles; i++) {
+        char text[F64_TEXT_MAX];
+        buf_add_str(out, i > 0 ? " " : "");
+        buf_add(out, text, format_f64(text, o->latency_percentile[i]));
+    }
+}
+
 static const struct option_name policies[] = {
     { "volatile-lru", POLICY_VOLATILE_LRU },
     { "volatile-lfu", POLICY_VOLATILE_LFU },
@@ -350,6 +386,12 @@ const struct option exec_option_table[] = {
       AT(latency_tracking),
       .def = "yes",
       .doc = "Keep a latency histogram per command (INFO latencystats, LATENCY HISTOGRAM)." },
+    { .name = "latency-tracking-info-percentiles",
+      .kind = OPT_CUSTOM,
+      .set = percentiles_set,
+      .get = percentiles_get,
+      .def = "50 99 99.9",
+      .doc = "Percentiles that INFO latencystats shows, 0 to 100." },
     { .name = "durable-reads",
       .kind = OPT_BOOL,
       AT(durable_reads),

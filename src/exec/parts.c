@@ -195,7 +195,7 @@ static bool idle_visit(void *arg, struct conn *conn)
     struct worker *w = arg;
     struct session *s = conn_user(conn);
     int64_t limit_ms = option_int(&w->x->opt.timeout_s) * 1000;
-    if (limit_ms > 0 && s->waiter == NULL && !session_subscribed(s) &&
+    if (limit_ms > 0 && s->waiter == NULL && !s->paused && !session_subscribed(s) &&
         reactor_now_ms(w->r) - conn_last_input_ms(conn) > limit_ms) {
         log_verbose("Closing idle client");
         conn_close(conn, CLOSE_NOW);
@@ -206,11 +206,16 @@ static bool idle_visit(void *arg, struct conn *conn)
 unsigned clients_cron(struct worker *w)
 {
     int64_t now = reactor_now_ms(w->r);
+    unsigned period = option_int(&w->x->opt.maxmemory_clients) != 0 ? 100 : 1000;
+    if (now - w->recounted_ms >= period) {
+        w->recounted_ms = now;
+        clients_recount(w);
+    }
     if (option_int(&w->x->opt.timeout_s) > 0 && now - w->idle_checked_ms >= 1000) {
         w->idle_checked_ms = now;
         reactor_each(w->r, idle_visit, w);
     }
-    return 1000;
+    return period;
 }
 
 void parts_new(struct exec *x)
@@ -219,6 +224,7 @@ void parts_new(struct exec *x)
     lock_init(&x->registry->lock, RANK_CLIENTS, 0);
     pubsub_new(x);
     slowlog_new(x);
+    latency_new(x);
     monitors_new(x);
     x->errors = mem_calloc(sizeof *x->errors);
     lock_init(&x->errors->lock, RANK_STATS, 0);
@@ -231,13 +237,11 @@ void parts_free(struct exec *x)
     mem_free(x->errors);
     pubsub_free(x);
     slowlog_free(x);
+    latency_free(x);
     monitors_free(x);
 }
 
-const struct command *const exec_own_families[] = { multi_commands,
-                                                    connection_commands,
-                                                    client_commands,
-                                                    pubsub_commands,
-                                                    slowlog_commands,
-                                                    monitor_commands,
-                                                    NULL };
+const struct command *const exec_own_families[] = { multi_commands,   connection_commands,
+                                                    client_commands,  pubsub_commands,
+                                                    slowlog_commands, latency_commands,
+                                                    monitor_commands, NULL };

@@ -212,6 +212,9 @@ size_t session_input(struct session *s, struct slice in)
         }
     }
     s->in_input = false;
+    if (unlikely(option_int(&s->w->x->opt.maxmemory_clients) != 0)) {
+        clients_account(s);
+    }
     return consumed;
 }
 
@@ -305,6 +308,8 @@ void session_set_obuf_class(struct session *s, enum obuf_class cls)
 void session_close(struct session *s)
 {
     struct worker *w = s->w;
+    pause_closed(s);
+    counter_add(&w->clients_mem, -s->counted_mem);
     session_unblock_closed(s);
     session_unwatch(s);
     session_discard(s);

@@ -80,6 +80,7 @@ void slowlog_note(struct call *c, uint64_t ticks)
     struct exec *x = c->x;
     int64_t us = (int64_t)(clock_ticks_to_ns(ticks) / 1000),
             limit = option_int(&x->opt.slowlog_slower_than);
+    latency_note(x, c->cmd->flags & CMD_FAST ? LATENCY_FAST_COMMAND : LATENCY_COMMAND, us);
     if (limit < 0 || us < limit || (c->cmd->flags & CMD_SKIP_SLOWLOG) ||
         option_int(&x->opt.slowlog_max_len) == 0) {
         return;

@@ -15,8 +15,13 @@ void exec_stats(struct exec *x, struct exec_stats *out)
         out->evicted += counter_get(&w->evicted);
         out->errors += counter_get(&w->errors_total);
         out->unblocked += counter_get(&w->unblocked);
+        out->clients_mem += counter_get(&w->clients_mem);
+        out->clients_in_max = u64_max(out->clients_in_max, counter_get(&w->clients_in_max));
+        out->clients_out_max = u64_max(out->clients_out_max, counter_get(&w->clients_out_max));
     }
     out->clients = registry_count(x);
+    out->evicted_clients = atomic_load_explicit(&x->evicted_clients, memory_order_relaxed);
+    out->blocked_timed = atomic_load_explicit(&x->blocked_timed, memory_order_relaxed);
     out->blocked = atomic_load_explicit(&x->blocked_now, memory_order_relaxed);
     out->watching_clients = atomic_load_explicit(&x->watching_clients, memory_order_relaxed);
     out->watched_keys = atomic_load_explicit(&x->watched_keys, memory_order_relaxed);
@@ -26,6 +31,7 @@ void exec_stats(struct exec *x, struct exec_stats *out)
 
 void exec_stats_reset(struct exec *x)
 {
+    atomic_store_explicit(&x->evicted_clients, 0, memory_order_relaxed);
     for (unsigned i = 0; i < x->nworkers; i++) {
         struct worker *w = &x->workers[i];
         counter_t *const all[] = { &w->commands, &w->hits,         &w->misses,   &w->expired,
@@ -39,6 +45,7 @@ void exec_stats_reset(struct exec *x)
             atomic_store_explicit(&st->ticks, 0, memory_order_relaxed);
             atomic_store_explicit(&st->rejected, 0, memory_order_relaxed);
             atomic_store_explicit(&st->failed, 0, memory_order_relaxed);
+            latency_reset_histogram(st);
         }
     }
 }

@@ -39,6 +39,7 @@ static void fill_config(struct server *s, struct wal_config *wc)
                                .queue_bytes = (size_t)option_int(&s->opt.wal_queue),
                                .buffered = !option_int(&s->opt.wal_direct_io),
                                .wake = exec_wal_wake,
+                               .barrier = exec_wal_barrier,
                                .wake_arg = s->x };
 }
 

@@ -71,13 +71,13 @@ static void section_clients(struct server *s, struct buf *b)
     line_u(b, "connected_clients", st.clients);
     line_u(b, "cluster_connections", 0);
     line_u(b, "maxclients", (uint64_t)option_int(&exec_options(s->x)->maxclients));
-    line_u(b, "client_recent_max_input_buffer", 0);
-    line_u(b, "client_recent_max_output_buffer", 0);
+    line_u(b, "client_recent_max_input_buffer", st.clients_in_max);
+    line_u(b, "client_recent_max_output_buffer", st.clients_out_max);
     line_u(b, "blocked_clients", st.blocked);
     line_u(b, "tracking_clients", 0);
     line_u(b, "pubsub_clients", st.pubsub_clients);
     line_u(b, "watching_clients", st.watching_clients);
-    line_u(b, "clients_in_timeout_table", 0);
+    line_u(b, "clients_in_timeout_table", st.blocked_timed);
     line_u(b, "total_watched_keys", st.watched_keys);
     line_u(b, "total_blocking_keys", st.blocking_keys);
     line_u(b, "total_blocking_keys_on_nokey", 0);
@@ -87,6 +87,8 @@ static void section_memory(struct server *s, struct buf *b)
 {
     struct mem_stats m;
     mem_stats(&m);
+    struct exec_stats st;
+    exec_stats(s->x, &st);
     uint64_t used = mem_used(), rss = mem_rss(), total = mem_total();
     int64_t peak = option_int(&s->peak_memory);
     if ((int64_t)used > peak) {
@@ -141,7 +143,7 @@ static void section_memory(struct server *s, struct buf *b)
     line_u(b, "mem_replication_backlog", 0);
     line_u(b, "mem_total_replication_buffers", 0);
     line_u(b, "mem_clients_slaves", 0);
-    line_u(b, "mem_clients_normal", 0);
+    line_u(b, "mem_clients_normal", st.clients_mem);
     line_u(b, "mem_cluster_links", 0);
     line_u(b, "mem_aof_buffer", 0);
     line_s(b, "mem_allocator", mem_library());
@@ -270,7 +272,7 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "expired_time_cap_reached_count", 0);
     line_u(b, "expire_cycle_cpu_milliseconds", 0);
     line_u(b, "evicted_keys", st.evicted);
-    line_u(b, "evicted_clients", 0);
+    line_u(b, "evicted_clients", st.evicted_clients);
     line_u(b, "total_eviction_exceeded_time", 0);
     line_u(b, "current_eviction_exceeded_time", 0);
     line_u(b, "keyspace_hits", st.hits);
@@ -394,6 +396,16 @@ static void section_errorstats(struct server *s, struct buf *b)
     exec_errorstats(s->x, visit_error, b);
 }
 
+static void visit_latency(void *arg, const char *name, struct slice text)
+{
+    buf_printf(arg, "latency_percentiles_usec_%s:%.*s\r\n", name, (int)text.n, text.p);
+}
+
+static void section_latencystats(struct server *s, struct buf *b)
+{
+    exec_latencystats(s->x, visit_latency, b);
+}
+
 static void section_cluster(struct server *s, struct buf *b)
 {
     (void)s;
@@ -428,6 +440,7 @@ static const struct {
     { "modules", "Modules", section_modules, true },
     { "commandstats", "Commandstats", section_commandstats, false },
     { "errorstats", "Errorstats", section_errorstats, true },
+    { "latencystats", "Latencystats", section_latencystats, false },
     { "cluster", "Cluster", section_cluster, true },
     { "keyspace", "Keyspace", section_keyspace, true },
 };

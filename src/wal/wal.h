@@ -53,6 +53,9 @@ struct wal_config {
     /* Upcall: `producer` announced a gate that is now open, or admission has room again. From a
      * thread of the log, or from wal_wait() itself. Must not block nor call the log. NULL: none. */
     void (*wake)(void *arg, unsigned producer);
+    /* Upcall: a group took `us` microseconds to be written durably (mode always). Arg and rules as
+     * for wake. NULL: none. */
+    void (*barrier)(void *arg, int64_t us);
     void *wake_arg;
 };
 

@@ -139,7 +139,11 @@ void wal_write_group(struct wal *w, struct wal_group *g)
         if (!w->direct) {
             wal_barrier(g->fd, "fdatasync of a segment");
         }
-        wal_count_sync(w, clock_mono_us() - start);
+        int64_t us = clock_mono_us() - start;
+        wal_count_sync(w, us);
+        if (w->cfg.barrier != NULL) {
+            w->cfg.barrier(w->cfg.wake_arg, us);
+        }
     }
     (void)fault("wal.before_publish");
     if (!early) {
