@@ -405,10 +405,10 @@ START_TEST(test_clients_are_evicted)
         if (i == 2) {
             client_ask(big[i], "CLIENT NO-EVICT on");
         }
-        grow_input(big[i], (size_t)(i + 1) << 20);
+        grow_input(big[i], (size_t)1 << (20 + 2 * i)); /* far apart: buffers double */
     }
     int64_t all = 0; /* until all of it has arrived */
-    for (int64_t last = -1; all != last || total_mem(c, "name=big2") < 3 << 20;) {
+    for (int64_t last = -1; all != last || total_mem(c, "name=big2") < 16 << 20;) {
         last = all;
         usleep(50000);
         all = total_mem(c, "");
