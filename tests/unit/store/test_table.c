@@ -61,7 +61,7 @@ START_TEST(test_grows_and_shrinks)
     ck_assert_uint_eq(ts.slots_used, N);
     /* The load the table promises: neither much memory nor long chains. */
     ck_assert_uint_ge(ts.buckets, N / 6);
-    ck_assert_uint_le(ts.buckets, N / 5);
+    ck_assert_uint_le(ts.buckets, N / 4);
     ck_assert_uint_le(ts.longest_chain, 40);
     uint64_t chains = 0;
     for (unsigned i = 0; i < countof(ts.chains); i++) {
