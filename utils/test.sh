@@ -60,7 +60,7 @@ run_one() { # name
     esac
     case "$1" in
     checks) run_targets checks format-check check-layers check-lengths check-docs check-headers check-checks ;;
-    surface) run_targets surface check-commands check-info ;;
+    surface) run_targets surface check-commands check-config check-info ;;
     compat) [ -n "${ONE-}" ] && ! [ -e "redis-compat/$ONE.sh" ] && return 3 || run_compat ;;
     *) run_program "$1" ;;
     esac

@@ -384,6 +384,6 @@ const struct command latency_commands[] = {
       .group = "server",
       .since = "2.8.13",
       .complexity = "Depends on subcommand.",
-      .summary = "A container for latency diagnostics commands." },
+      .summary = "A container for latency diagnostics commands" },
     { .name = NULL },
 };

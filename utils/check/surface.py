@@ -4,17 +4,19 @@
 #
 #   commands  COMMAND INFO and COMMAND DOCS of each command kv has are those of redis-server 7.0.15, word for word (display_text, which
 #             7.2 added, aside); commands kv does not have are only listed
-#   config    the names of CONFIG GET * of both references are a subset of kv's
+#   config    the names of CONFIG GET * of both references are a subset of kv's; kv.conf names what kv-server --print-config does
 #   info      the fields of INFO everything of both references are a subset of kv's
 # Every difference is printed. surface.allow lists accepted ones, one per line, "<check> <what> <reason ...>", where <what> is a name, or
 # command:property for commands; a trailing * covers all names that begin so. An entry that nothing needs any more is a failure too.
+import os
 import pathlib
 import re
+import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from servers import ReplyError, Server  # noqa: E402
+from servers import ROOT, ReplyError, Server  # noqa: E402
 
 # Names that hold a command, client, database or replica number: one counts for all.
 VARIABLE = re.compile(r"^(cmdstat|latency_percentiles_usec|errorstat|io_thread)_.*$|^(db|slave|module|listener)\d+$")
@@ -122,6 +124,15 @@ def subset(names):
     return check
 
 
+def conf_file():
+    """kv.conf names every directive that the server prints, and no other."""
+    def names(lines):
+        return {re.match("[a-z0-9-]+", line).group() for line in lines if re.match("[a-z]", line)}
+    printed = subprocess.run([os.environ["KV_SERVER"], "--print-config"], capture_output=True, text=True, check=True).stdout
+    for name in sorted(names(printed.splitlines()) ^ names((ROOT / "kv.conf").read_text().splitlines())):
+        yield f"kv.conf: {name} is in one of kv.conf and kv-server --print-config"
+
+
 CHECKS = {
     "commands": (commands, ["redis"]),
     "config": (subset(config_names), ["redis", "valkey"]),
@@ -141,7 +152,10 @@ def allowed(check):
 def main():
     check = sys.argv[1]
     run, kinds = CHECKS[check]
-    references = [Server(kind) for kind in kinds]
+    present = [kind for kind in kinds if (ROOT / "build/peers" / kind).is_dir()]
+    if present != kinds:
+        print(f"check-{check}: only beside {' and '.join(present)}: the others could not be prepared here")
+    references = [Server(kind) for kind in present]
     try:
         found = dict(run(Server("kv", "--appendonly", "no"), references))
     except ReplyError as error:
@@ -153,8 +167,11 @@ def main():
         return what.startswith(entry[:-1]) if entry.endswith("*") else what == entry
 
     bad = [f"{what}: {how}" for what, how in found.items() if not any(covered(what, entry) for entry in entries)]
-    bad += [f"surface.allow: {check} {entry}: nothing needs it any more" for entry in sorted(entries)
-            if not any(covered(what, entry) for what in found)]
+    if present == kinds:
+        bad += [f"surface.allow: {check} {entry}: nothing needs it any more" for entry in sorted(entries)
+                if not any(covered(what, entry) for what in found)]
+    if check == "config":
+        bad += conf_file()
     print("\n".join(bad) or f"check-{check}: no difference but {len(found)} accepted")
     return 1 if bad else 0
 
