@@ -11,20 +11,38 @@
 #define TABLE_SLOTS 1024 /* power of two, above twice the number of top-level commands */
 
 struct command_table {
-    struct cmd_ref *top[TABLE_SLOTS]; /* open addressing by name_hash() */
+    struct cmd_ref *top[TABLE_SLOTS]; /* open addressing by name_word() */
+    uint64_t word[TABLE_SLOTS];       /* the name_word() of each */
     struct cmd_ref *by_id[TABLE_SLOTS];
     unsigned count;
     const struct command *families[64];
     unsigned nfamilies;
 };
 
-static inline uint32_t name_hash(const char *p, size_t n)
+/* A name as a number, whatever its case: of one length up to WORD_EXACT without loss, else a
+ * mixture. A byte that is no letter may become another one, but none becomes
+ * a letter. */
+#define WORD_EXACT 7
+static inline uint64_t name_word(const char *p, size_t n)
 {
-    uint32_t h = 2166136261u ^ (uint32_t)n;
-    for (size_t i = 0; i < n; i++) {
-        h = (h ^ ((uint8_t)p[i] | 0x20)) * 16777619u;
+    uint32_t a = 0, b = 0;
+    if (n >= 4) {
+        memcpy(&a, p, 4);
+        memcpy(&b, p + n - 4, 4);
+    } else if (n > 0) {
+        a = (uint8_t)p[0] | (uint32_t)(uint8_t)p[n / 2] << 8 | (uint32_t)(uint8_t)p[n - 1] << 16;
     }
-    return h ^ (h >> 15);
+    uint64_t w = ((uint64_t)b << 32 | a) | 0x2020202020202020u;
+    for (size_t i = 4; i + 4 < n; i += 4) { /* what lies between the first and the last four */
+        memcpy(&a, p + i, 4);
+        w = (w ^ (a | 0x20202020u)) * 0x9e3779b97f4a7c15u;
+    }
+    return w ^ (uint64_t)n << 56;
+}
+
+static inline uint32_t word_slot(uint64_t w)
+{
+    return (uint32_t)(w * 0x9e3779b97f4a7c15u >> 40) & (TABLE_SLOTS - 1);
 }
 
 static bool name_eq(struct slice name, struct slice lower)
@@ -104,12 +122,18 @@ static void ref_fill(struct command_table *t, struct cmd_ref *ref, const struct 
 
 static void table_put(struct command_table *t, struct cmd_ref *ref)
 {
-    uint32_t at = name_hash(ref->name.p, ref->name.n) & (TABLE_SLOTS - 1);
+    uint64_t w = name_word(ref->name.p, ref->name.n);
+    uint32_t at = word_slot(w);
     while (t->top[at] != NULL) {
         must(!name_eq(t->top[at]->name, ref->name));
         at = (at + 1) & (TABLE_SLOTS - 1);
     }
     t->top[at] = ref;
+    t->word[at] = w;
+    ref->letters = ref->name.n <= WORD_EXACT;
+    for (size_t i = 0; i < ref->name.n; i++) {
+        ref->letters = ref->letters && ref->name.p[i] >= 'a' && ref->name.p[i] <= 'z';
+    }
 }
 
 int commands_new(struct exec *x)
@@ -174,9 +198,12 @@ const struct cmd_ref *command_by_id(const struct exec *x, unsigned id)
 
 static struct cmd_ref **table_at(struct command_table *t, struct slice name)
 {
-    uint32_t at = name_hash(name.p, name.n) & (TABLE_SLOTS - 1);
+    uint64_t w = name_word(name.p, name.n);
+    uint32_t at = word_slot(w);
     while (t->top[at] != NULL) {
-        if (name_eq(name, t->top[at]->name)) {
+        const struct cmd_ref *ref = t->top[at];
+        if (t->word[at] == w && ref->name.n == name.n &&
+            (likely(ref->letters) || name_eq(name, ref->name))) {
             return &t->top[at];
         }
         at = (at + 1) & (TABLE_SLOTS - 1);

@@ -31,6 +31,7 @@ struct cmd_ref {
     unsigned nsub;
     uint32_t acl; /* categories with those that follow from the flags */
     bool one_key; /* exactly one declared key at argv[1]: the prefetched fast path */
+    bool letters; /* the name is a few letters: command.c compares it as a number */
 };
 struct cmd_stat {
     counter_t calls, ticks, rejected, failed;
