@@ -134,7 +134,7 @@ static const char *flags_of(const struct session *s, char text[16])
     if (s->multi != NULL) {
         text[n++] = 'x';
     }
-    if (s->waiter != NULL || s->paused) {
+    if (s->waiter != NULL || s->paused || s->deferred) {
         text[n++] = 'b';
     }
     if (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed)) {

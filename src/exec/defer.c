@@ -19,7 +19,7 @@ uint64_t call_defer(struct call *c)
     if (s == NULL || !call_may_block(c)) {
         return 0;
     }
-    s->deferred = s->paused = true;
+    s->deferred = true;
     s->deferred_silent = s->reply_mode != REPLY_ON;
     conn_stop(s->conn, STOP_BLOCKED);
     return s->handle;
@@ -31,7 +31,7 @@ static void reply_here(struct reactor *r, struct message *m)
     struct conn *conn = conn_by_handle(r, d->handle);
     struct session *s = conn != NULL && !conn_closing(conn) ? conn_user(conn) : NULL;
     if (s != NULL && s->deferred) {
-        s->deferred = s->paused = false;
+        s->deferred = false;
         struct slice error = slice_str(d->error);
         if (error.n > 0) {
             error_count(s->w->x, s->w, slice_of(error.p, strcspn(error.p, " ")));

@@ -327,7 +327,7 @@ void session_unblock_closed(struct session *s); /* its connection is gone: out o
 void session_unsubscribe_all(struct session *s);
 void session_unmonitor(struct session *s);
 struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
-bool session_runs(const struct session *s); /* not blocked, paused, closing */
+bool session_runs(const struct session *s); /* not blocked, paused, deferred, closing */
 
 /* section.c */
 void section_enter(

@@ -195,7 +195,7 @@ static bool idle_visit(void *arg, struct conn *conn)
     struct worker *w = arg;
     struct session *s = conn_user(conn);
     int64_t limit_ms = option_int(&w->x->opt.timeout_s) * 1000;
-    if (limit_ms > 0 && s->waiter == NULL && !s->paused && !session_subscribed(s) &&
+    if (limit_ms > 0 && s->waiter == NULL && !s->paused && !s->deferred && !session_subscribed(s) &&
         reactor_now_ms(w->r) - conn_last_input_ms(conn) > limit_ms) {
         log_verbose("Closing idle client");
         conn_close(conn, CLOSE_NOW);

@@ -44,7 +44,7 @@ void session_hold(struct session *s, struct pending *p)
 
 bool session_runs(const struct session *s)
 {
-    return s->waiter == NULL && !s->paused && !conn_closing(s->conn);
+    return s->waiter == NULL && !s->paused && !s->deferred && !conn_closing(s->conn);
 }
 
 /* ---- Batches ---- */
@@ -261,17 +261,14 @@ void sessions_unstop(struct worker *w)
 
 /* ---- Life ---- */
 
-#define UNAUTH_ARGS_MAX 10
-#define UNAUTH_BULK_MAX 16384
-#define ARGS_MAX        (1024 * 1024)
-#define INLINE_MAX      (64 * 1024)
+#define INLINE_MAX (64 * 1024)
 
 void session_set_authenticated(struct session *s, bool yes)
 {
     s->authenticated = yes;
-    s->limits.max_args = yes ? INT32_MAX : UNAUTH_ARGS_MAX;
-    s->limits.max_bulk =
-        yes ? (size_t)option_int(&s->w->x->opt.proto_max_bulk_len) : UNAUTH_BULK_MAX;
+    s->limits.unauthenticated = !yes;
+    s->limits.max_args = INT32_MAX;
+    s->limits.max_bulk = (size_t)option_int(&s->w->x->opt.proto_max_bulk_len);
     s->limits.max_inline = INLINE_MAX;
 }
 

@@ -480,15 +480,37 @@ START_TEST(test_pipeline_keeps_order)
 }
 END_TEST
 
+/* The end of a pause does not let go on whom only the reply that comes later may let go on. */
+START_TEST(test_pause_ends_meanwhile)
+{
+    server_env(&kv, "KV_FAULTS", "exec.image=delay1:0:0");
+    start("no");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_send(c, "CONFIG SET appendonly yes");
+    client_send(c, "PING");
+    while (strstr(client_ask(d, "CLIENT LIST")->text, " flags=b ") == NULL) {
+        usleep(1000);
+    }
+    expect(d, "+OK", "CLIENT PAUSE 60000 WRITE");
+    expect(d, "+OK", "CLIENT UNPAUSE");
+    client_expect_next(c, "+OK");
+    client_expect_next(c, "+PONG");
+    ck_assert_ptr_nonnull(strstr(client_ask(d, "INFO clients")->text, "blocked_clients:0"));
+    client_close(c);
+    client_close(d);
+}
+END_TEST
+
 #define LOOP(name, tc, array)  \
     tcase_add_checked_fixture( \
         unit_case_loop(suite, name, 120, tc, sizeof array / sizeof array[0]), setup, teardown)
 
 UNIT_SUITE(config_set)
 {
-    TCase *c = unit_case_slow(suite, "log switches", 120, test_on_under_load,
-                              test_on_meets_everything, test_off_and_on_again, test_sync_under_load,
-                              test_transactions_do_not_wait, test_pipeline_keeps_order);
+    TCase *c =
+        unit_case_slow(suite, "log switches", 120, test_on_under_load, test_on_meets_everything,
+                       test_off_and_on_again, test_sync_under_load, test_transactions_do_not_wait,
+                       test_pipeline_keeps_order, test_pause_ends_meanwhile);
     tcase_add_checked_fixture(c, setup, teardown);
     LOOP("on, killed", test_on_killed, on_kills);
     LOOP("on, failed", test_on_fails, on_failures);

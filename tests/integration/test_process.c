@@ -429,8 +429,8 @@ START_TEST(test_before_auth)
     expect(c, "+OK", "AUTH secret");
     expect(c, "+PONG", "PING");
     client_close(c);
-    closes_after("*11\r\n", "-ERR Protocol error: ");
-    closes_after("*1\r\n$16385\r\n", "-ERR Protocol error: ");
+    closes_after("*11\r\n", "-ERR Protocol error: unauthenticated multibulk length");
+    closes_after("*1\r\n$16385\r\n", "-ERR Protocol error: unauthenticated bulk length");
     closes_after("QUIT\r\n", "+OK");
 }
 END_TEST
