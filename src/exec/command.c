@@ -11,8 +11,9 @@
 #define TABLE_SLOTS 1024 /* power of two, above twice the number of top-level commands */
 
 struct command_table {
-    struct cmd_ref *top[TABLE_SLOTS]; /* open addressing by name_word() */
-    uint64_t word[TABLE_SLOTS];       /* the name_word() of each */
+    struct cmd_ref *top[TABLE_SLOTS];    /* open addressing by name_word() */
+    uint64_t word[TABLE_SLOTS];          /* the name_word() of each */
+    struct cmd_ref *logged[TABLE_SLOTS]; /* as top, but by the names of the rows */
     struct cmd_ref *by_id[TABLE_SLOTS];
     unsigned count;
     const struct command *families[64];
@@ -136,6 +137,15 @@ static void table_put(struct command_table *t, struct cmd_ref *ref)
     }
 }
 
+static void logged_put(struct command_table *t, struct cmd_ref *ref)
+{
+    uint32_t at = word_slot(name_word(ref->row->name, strlen(ref->row->name)));
+    while (t->logged[at] != NULL) {
+        at = (at + 1) & (TABLE_SLOTS - 1);
+    }
+    t->logged[at] = ref;
+}
+
 int commands_new(struct exec *x)
 {
     x->commands = mem_calloc(sizeof *x->commands);
@@ -165,6 +175,7 @@ void exec_register(struct exec *x, const struct command *rows)
         struct cmd_ref *ref = mem_calloc(sizeof *ref);
         ref_fill(t, ref, row, NULL);
         table_put(t, ref);
+        logged_put(t, ref);
     }
 }
 
@@ -217,9 +228,9 @@ const struct cmd_ref *command_lookup_top(const struct exec *x, struct slice name
     return at != NULL ? *at : NULL;
 }
 
-const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *argv, unsigned argc)
+static const struct cmd_ref *with_subcommand(const struct cmd_ref *ref, const struct slice *argv,
+                                             unsigned argc)
 {
-    const struct cmd_ref *ref = command_lookup_top(x, argv[0]);
     if (ref == NULL || ref->nsub == 0 || argc < 2) {
         return ref;
     }
@@ -229,6 +240,28 @@ const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *a
         }
     }
     return ref; /* the container's own handler answers: unknown subcommand */
+}
+
+const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *argv, unsigned argc)
+{
+    return with_subcommand(command_lookup_top(x, argv[0]), argv, argc);
+}
+
+const struct cmd_ref *command_lookup_logged(const struct exec *x, const struct slice *argv,
+                                            unsigned argc)
+{
+    struct cmd_ref *const *table = x->commands->logged;
+    uint32_t at = word_slot(name_word(argv[0].p, argv[0].n));
+    while (table[at] != NULL && !name_eq(argv[0], slice_str(table[at]->row->name))) {
+        at = (at + 1) & (TABLE_SLOTS - 1);
+    }
+    return with_subcommand(table[at], argv, argc);
+}
+
+const char *command_original_name(const struct cmd_ref *ref)
+{
+    const struct cmd_ref *top = ref->parent != NULL ? ref->parent : ref;
+    return top->name.p != top->row->name ? top->row->name : NULL;
 }
 
 const struct command *exec_find_command(struct exec *x, const struct slice *argv, unsigned argc)

@@ -59,7 +59,8 @@ static void verbatim_spill(struct txn *t)
     t->fx_commands++;
 }
 
-void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc)
+static void put_command(struct txn *t, unsigned db, struct slice name, const struct slice *argv,
+                        unsigned argc)
 {
     if (!logging(t)) {
         return;
@@ -70,10 +71,16 @@ void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc
         t->fx_db = db;
     }
     put_header(&t->fx, '*', argc);
-    for (unsigned i = 0; i < argc; i++) {
+    put_bulk(&t->fx, name);
+    for (unsigned i = 1; i < argc; i++) {
         put_bulk(&t->fx, argv[i]);
     }
     t->fx_commands++;
+}
+
+void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc)
+{
+    put_command(t, db, argv[0], argv, argc);
 }
 
 static void slot_merge(struct txn *t, uint32_t slot)
@@ -105,6 +112,11 @@ void fx_collect(struct call *c)
     }
     if (c->nkeys == 0 && t->slot == SLOT_NONE) {
         t->slot = WAL_SLOT_ALL;
+    }
+    const char *original = command_original_name(in->ref);
+    if (unlikely(original != NULL)) { /* the log outlives rename-command */
+        put_command(t, c->db, slice_str(original), c->argv, c->argc);
+        return;
     }
     if (in->raw.n > 0 && !t->in_multi && t->fx_commands == 0 && t->verbatim.n == 0) {
         t->verbatim = in->raw;

@@ -266,6 +266,11 @@ void commands_free(struct exec *x);
 const struct cmd_ref *command_lookup(const struct exec *x, const struct slice *argv,
                                      unsigned argc); /* with its subcommand */
 const struct cmd_ref *command_lookup_top(const struct exec *x, struct slice name);
+/* By the name in the log: rename-command is for clients only. */
+const struct cmd_ref *command_lookup_logged(const struct exec *x, const struct slice *argv,
+                                            unsigned argc);
+/* The name of the command that clients call by another one, or NULL. */
+const char *command_original_name(const struct cmd_ref *ref);
 unsigned commands_count(const struct exec *x); /* statistics ids: 0..count-1 */
 const struct cmd_ref *command_by_id(const struct exec *x, unsigned id);
 

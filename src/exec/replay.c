@@ -117,7 +117,7 @@ static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigne
 {
     struct worker *w = &rp->w;
     struct slice *argv = rp->argv;
-    const struct cmd_ref *ref = command_lookup(w->x, argv, argc);
+    const struct cmd_ref *ref = command_lookup_logged(w->x, argv, argc);
     if (ref == NULL || ref->row->proc == NULL) {
         fail(rp->all, rec, "unknown command", argv[0]);
         return false;
