@@ -57,8 +57,13 @@ static void pending_prepare(struct worker *w, struct session *s, struct pending 
     if (p->keyed) {
         p->key = keyspace_key(w->x->ks, p->req.argv[1]);
         keyspace_prefetch_table(w->x->ks, s->db, &p->key);
-        __builtin_prefetch(&w->x->shards[p->key.shard].recent[key_group(&p->key)]);
-        __builtin_prefetch(&w->x->shards[p->key.shard].watches);
+        const struct exec_shard *side = &w->x->shards[p->key.shard];
+        if (w->x->wal != NULL) {
+            __builtin_prefetch(&side->recent[key_group(&p->key)]);
+        }
+        if (p->ref->row->flags & CMD_WRITE) {
+            __builtin_prefetch(&side->watches);
+        }
     }
 }
 
