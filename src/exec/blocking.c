@@ -75,7 +75,8 @@ bool call_may_block(const struct call *c)
 
 bool call_serves(const struct call *c, unsigned i)
 {
-    return !(c->flags & CALL_SERVING) || i == c->in->serving_key;
+    return !(c->flags & CALL_SERVING) || c->in->serving_key == SERVING_ANY ||
+           i == c->in->serving_key;
 }
 
 static void node_link(struct exec *x, struct waiter *w, unsigned i)
@@ -395,8 +396,9 @@ static void unclaim(struct waiter *w)
     }
 }
 
-/* The claimed waiter's command, under t's locks. True: served, its message is on the way. */
-static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *rk)
+/* The claimed waiter's command, under t's locks; `all`: those of all its keys. True: served, its
+ * message is on the way. */
+static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *rk, bool all)
 {
     struct worker *me = t->w;
     struct txn *own = &me->serve_txn;
@@ -421,25 +423,24 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
                       .ks = me->x->ks,
                       .out = &d->out,
                       .in = &in };
-    for (unsigned i = 0; i < w->nkeys; i++) {
+    in.serving_key = SERVING_ANY;
+    for (unsigned i = 0; i < w->nkeys && !all; i++) {
         if (w->keys[i].hash == rk->key.hash && slice_eq(w->keys[i].s, rk->key.s)) {
             in.serving_key = i;
             break;
         }
     }
-    if (!(w->ref->row->flags & CMD_SERVE_ONE)) {
+    if (all || !(w->ref->row->flags & CMD_SERVE_ONE)) {
         txn_gates(own, w->keys, w->nkeys);
     }
     uint64_t start = clock_ticks();
     call_invoke(&c);
+    txn_commit(own); /* also when nothing was served: the key may have expired, and has its DEL */
     if (in.blocked) {
-        fx_reset(own);
-        own->ntouched = 0;
         out_clear(&d->out);
         mem_free(d);
         return false;
     }
-    txn_commit(own);
     stat_count(me, w->ref->id, clock_ticks() - start, in.error);
     d->gate = seeded_bug("exec.bug_ungated_handover") ? 0 : own->gate;
     d->lsn = own->lsn;
@@ -505,7 +506,7 @@ static void serve_key(struct txn *t, const struct ready_key *rk)
         if (!move_state(w, WAIT_WAITING, WAIT_CLAIMED)) {
             continue;
         }
-        if (!serve_one(t, w, rk)) {
+        if (!serve_one(t, w, rk, false)) {
             unclaim(w);
         }
     }
@@ -538,7 +539,8 @@ void waits_serve(struct txn *t)
     t->nready = 0;
 }
 
-/* One waiter of rk with all its locks. True: served, look again. */
+/* One waiter of rk with all its locks. True: look again. Between its claim and the locks it is
+ * nobody else's, and another of its keys may have become ready: so any of them serves it. */
 static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
 {
     struct exec *x = w->x;
@@ -549,18 +551,18 @@ static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
     if (e != NULL) {
         n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), NULL, e);
     }
+    (void)fault("exec.before_claim");
     bool claimed = n != NULL && move_state(n->owner, WAIT_WAITING, WAIT_CLAIMED);
     struct waiter *wt = claimed ? n->owner : NULL;
     shard_unlock(s);
     if (!claimed) {
-        return false;
+        return n != NULL; /* that one ended in this moment: the next one's turn */
     }
     worker_keys_reserve(w, wt->nkeys); /* claimed: nobody frees it */
     struct txn *t = &w->txn;
     txn_begin(t, w);
     txn_lock(t, wt->keys, wt->nkeys, w->lock_set);
-    bool served = serve_one(t, wt, rk);
-    if (!served) {
+    if (!serve_one(t, wt, rk, true)) {
         unclaim(wt);
     }
     take_over_ready(t, &w->serve_txn);
@@ -568,7 +570,7 @@ static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
         waits_serve(t);
     }
     txn_unlock(t);
-    return served;
+    return true;
 }
 
 void waits_serve_rest(struct worker *w)

@@ -98,8 +98,9 @@ struct call_int {
     bool blocked;           /* call_block() was called */
     bool held;              /* a pause began before it could run: nothing was done */
     struct waiter *serving; /* the blocked client this runs for */
-    unsigned serving_key;   /* index of the ready key */
+    unsigned serving_key;   /* index of the ready key, or SERVING_ANY */
 };
+#define SERVING_ANY UINT32_MAX /* the locks of all its keys are held */
 
 /* ---- Workers ---- */
 enum worker_state { WORKER_ASLEEP = 0, WORKER_RUNNING = 1, WORKER_PARKED = 2 };

@@ -2,6 +2,8 @@
  * writes that are not durable yet. SPDX-License-Identifier: BSD-3-Clause */
 #include "lib/server.h"
 #include "lib/unit.h"
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static struct server kv;
@@ -57,8 +59,98 @@ START_TEST(test_renamed_commands)
 }
 END_TEST
 
+static void restart(void)
+{
+    server_kill(&kv);
+    server_start(&kv, "--threads", "1");
+}
+
+static void wait_blocked(struct client *c, unsigned n)
+{
+    char want[40];
+    snprintf(want, sizeof want, "blocked_clients:%u\r", n);
+    while (strstr(client_ask(c, "INFO clients")->text, want) == NULL) {
+        usleep(1000);
+    }
+}
+
+/* The source of BITOP has expired and is not deleted yet: replay, which knows no time, must find it
+ * deleted, too. BITOP NOT of many bytes lets the time pass. */
+START_TEST(test_write_reads_expired)
+{
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "100000000", "SETRANGE big 99999999 x");
+    client_expect(c, "+OK", "SET b aa");
+    client_send(c, "SET a zzzz PX 2");
+    client_send(c, "BITOP NOT not big");
+    client_send(c, "BITOP OR dest a b");
+    client_expect_next(c, "+OK");
+    client_expect_next(c, "100000000");
+    client_expect_next(c, "2");
+    client_expect(c, "\"aa\"", "GET dest");
+    client_close(c);
+    restart();
+    c = server_connect(&kv);
+    client_expect(c, "\"aa\"", "GET dest");
+    client_close(c);
+}
+END_TEST
+
+/* What a blocked client would have got expires in the transaction that brought it: its DEL is in
+ * the log before anything that follows. */
+START_TEST(test_served_with_expired)
+{
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv), *waits = server_connect(&kv);
+    client_expect(c, "100000000", "SETRANGE big 99999999 x");
+    client_send(waits, "BLPOP list 0");
+    wait_blocked(c, 1);
+    client_expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "RPUSH list gone");
+    client_expect(c, "+QUEUED", "PEXPIRE list 2");
+    client_expect(c, "+QUEUED", "BITOP NOT not big");
+    client_expect(c, "[1, 1, 100000000]", "EXEC");
+    client_close(waits);
+    wait_blocked(c, 0);
+    client_expect(c, "1", "RPUSH list stays");
+    client_close(c);
+    restart();
+    c = server_connect(&kv);
+    client_expect(c, "[\"stays\"]", "LRANGE list 0 -1");
+    client_close(c);
+}
+END_TEST
+
+/* The first in the queue, who needs more locks, ends just when it is to be served: the next one's
+ * turn. */
+START_TEST(test_first_ends_when_served)
+{
+    server_env(&kv, "KV_FAULTS", "exec.before_claim=delay1000");
+    server_start(&kv, "--threads", "2");
+    struct client *first = server_connect(&kv), *c = server_connect(&kv),
+                  *next = server_connect(&kv);
+    client_send(first, "BLMOVE src dst LEFT LEFT 0.5");
+    wait_blocked(c, 1);
+    client_send(next, "BLPOP src 0");
+    wait_blocked(c, 2);
+    client_expect(c, "1", "RPUSH src x");
+    const char *got = client_read_line(first);
+    if (strcmp(got, "\"x\"") != 0) { /* unless both keys share a shard */
+        ck_assert_str_eq(got, "nil*");
+        client_expect_next(next, "[\"src\", \"x\"]");
+    }
+    client_close(first);
+    client_close(next);
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(restart)
 {
-    TCase *c = unit_case_slow(suite, "restart", 120, test_renamed_commands);
+    TCase *c = unit_case_slow(suite, "restart", 120, test_renamed_commands,
+                              test_write_reads_expired, test_served_with_expired);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_slow(suite, "hand-over", 120, test_first_ends_when_served);
     tcase_add_checked_fixture(c, setup, teardown);
 }
