@@ -119,12 +119,13 @@ void key_expire_now(struct call *c, const struct key *k, struct entry *e)
     notify(c, NOTIFY_EXPIRED, "expired", k);
 }
 
-/* What a read sees of an expired entry: nothing. While active expiry is off the first access
+/* What a read sees of an expired entry: nothing. A write may depend on that (BITOP), and replay
+ * knows no time: the DEL has to stand before it. While active expiry is off the first access
  * deletes it, as in Redis. */
 static struct entry *expired_read(struct call *c, const struct key *k, struct entry *e)
 {
-    if (unlikely(!option_int(&c->x->opt.active_expire)) &&
-        (c->in->t->exclusive || c->in->t->nlocked > 0)) {
+    bool deletes = !option_int(&c->x->opt.active_expire) || (c->cmd->flags & CMD_WRITE) != 0;
+    if (deletes && (c->in->t->exclusive || c->in->t->nlocked > 0)) {
         key_expire_now(c, k, e);
     }
     return NULL;
