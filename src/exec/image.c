@@ -128,6 +128,9 @@ static void forget_log(struct exec *x)
     }
     for (unsigned i = 0; i < x->nworkers; i++) {
         x->workers[i].appended = false;
+        for (struct session *s = x->workers[i].sessions; s != NULL; s = s->next) {
+            s->last_lsn = s->last_gate = 0;
+        }
     }
     atomic_store_explicit(&x->floor, 0, memory_order_release);
     mem_free(x->imaged);

@@ -501,6 +501,27 @@ START_TEST(test_pause_ends_meanwhile)
 }
 END_TEST
 
+/* A log that failed leaves no gate behind that its successor would have to reach. */
+START_TEST(test_on_after_failure)
+{
+    server_env(&kv, "KV_FAULTS", "exec.image=delay1:0:0,server.log_imaged=eio");
+    start("no");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_send(c, "CONFIG SET appendonly yes");
+    while (strstr(client_ask(d, "INFO durability")->text, "wal_appended_lsn") == NULL) {
+        usleep(1000);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        client_expect(d, "+OK", "SET k %02000u", i);
+    }
+    ck_assert_int_eq(client_read(c)->type, RESP_ERROR);
+    expect(c, "+OK", "CONFIG SET appendonly yes");
+    expect(d, "nil*", "BLPOP none 0.1");
+    client_close(c);
+    client_close(d);
+}
+END_TEST
+
 #define LOOP(name, tc, array)  \
     tcase_add_checked_fixture( \
         unit_case_loop(suite, name, 120, tc, sizeof array / sizeof array[0]), setup, teardown)
@@ -510,7 +531,7 @@ UNIT_SUITE(config_set)
     TCase *c =
         unit_case_slow(suite, "log switches", 120, test_on_under_load, test_on_meets_everything,
                        test_off_and_on_again, test_sync_under_load, test_transactions_do_not_wait,
-                       test_pipeline_keeps_order, test_pause_ends_meanwhile);
+                       test_pipeline_keeps_order, test_pause_ends_meanwhile, test_on_after_failure);
     tcase_add_checked_fixture(c, setup, teardown);
     LOOP("on, killed", test_on_killed, on_kills);
     LOOP("on, failed", test_on_fails, on_failures);
