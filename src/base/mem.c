@@ -305,6 +305,12 @@ void mem_stats(struct mem_stats *out)
     *out = (struct mem_stats){ .allocated = mem_used() };
 }
 
+int mem_setting(const char *name unused_arg, void *old unused_arg, size_t *old_len unused_arg,
+                void *to unused_arg, size_t new_len unused_arg)
+{
+    return -ENOTSUP;
+}
+
 void mem_purge(void)
 {
 }
@@ -345,6 +351,11 @@ void mem_stats(struct mem_stats *out)
     out->retained = stat_of("stats.retained");
     out->muzzy =
         stat_of("stats.arenas." TEXT(MALLCTL_ARENAS_ALL) ".pmuzzy") * stat_of("arenas.page");
+}
+
+int mem_setting(const char *name, void *old, size_t *old_len, void *to, size_t new_len)
+{
+    return -mallctl(name, old, old_len, new_len > 0 ? to : NULL, new_len);
 }
 
 void mem_purge(void)

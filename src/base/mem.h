@@ -50,6 +50,9 @@ struct mem_stats {
     size_t allocated, active, resident, retained, muzzy;
 };
 void mem_stats(struct mem_stats *out);
+/* Reads and, with new_len > 0, writes one of the allocator's own settings by name ("arenas.page").
+ * 0 or -errno; -ENOTSUP: it has none. */
+must_check int mem_setting(const char *name, void *old, size_t *old_len, void *to, size_t new_len);
 void mem_purge(void); /* give dirty pages back to the system */
 /* The allocator's own report, in pieces of text that carry their line ends. */
 void mem_report(void (*piece)(void *arg, const char *text), void *arg);

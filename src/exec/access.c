@@ -69,12 +69,14 @@ static void clock_touch(struct call *c, struct entry *e)
     }
 }
 
+/* What is loaded counts as accessed now: log mode has no time of its own. */
 static void clock_init_entry(struct call *c, struct entry *e)
 {
+    int64_t now = likely(!(c->flags & CALL_REPLAY)) ? c->now_ms : c->in->w->wall_ms;
     if (POLICY_IS_LFU(option_int(&c->x->opt.maxmemory_policy))) {
-        entry_set_clock(e, lfu_minutes(c->now_ms) << 8 | LFU_INIT);
+        entry_set_clock(e, lfu_minutes(now) << 8 | LFU_INIT);
     } else {
-        entry_set_clock(e, lru_now(c->now_ms));
+        entry_set_clock(e, lru_now(now));
     }
 }
 

@@ -42,6 +42,10 @@ struct waiter {
     struct key *keys; /* all declared keys of the command, bytes in args */
     unsigned nkeys, first, n;
     struct reactor_timer timer;
+    /* home reactor only: in home->durable_waits until `lsn` is durable */
+    uint64_t lsn;
+    struct waiter *next_durable;
+    bool in_durable;
 
     /* atomic */
     _Atomic int state; /* enum wait_state */
@@ -167,6 +171,63 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     atomic_fetch_add_explicit(&c->x->blocked_now, 1, memory_order_relaxed);
 }
 
+/* ---- Waiting for the log instead of a key: WAIT, WAITAOF ---- */
+
+void call_block_until(struct call *c, uint64_t lsn, int64_t deadline_ms,
+                      void (*reply)(struct call *c))
+{
+    call_block(c, BLOCK_WAIT, 0, 0, deadline_ms, reply);
+    struct waiter *w = c->session->waiter;
+    w->lsn = lsn;
+    if (lsn != UINT64_MAX) {
+        w->next_durable = w->home->durable_waits;
+        w->home->durable_waits = w;
+        w->in_durable = true;
+    }
+}
+
+uint64_t session_last_write(const struct session *s)
+{
+    return s->last_lsn;
+}
+
+static void durable_unlink(struct waiter *w)
+{
+    struct waiter **at = &w->home->durable_waits;
+    while (w->in_durable && *at != w) {
+        at = &(*at)->next_durable;
+    }
+    if (w->in_durable) {
+        *at = w->next_durable;
+        w->in_durable = false;
+    }
+}
+
+static void post_end(struct waiter *w, const char *error, bool close_only);
+
+/* A log that was switched off makes nothing durable any more: its waits end too. */
+void waits_durable(struct worker *w)
+{
+    struct wal *wal = w->x->wal;
+    uint64_t durable = wal != NULL ? wal_durable(wal).v : UINT64_MAX;
+    for (struct waiter *at = w->durable_waits, *next; at != NULL; at = next) {
+        next = at->next_durable;
+        if (at->lsn <= durable && move_state(at, WAIT_WAITING, WAIT_DONE)) {
+            durable_unlink(at);
+            post_end(at, NULL, false);
+        }
+    }
+}
+
+bool waits_durable_pending(struct worker *w)
+{
+    uint64_t lowest = UINT64_MAX;
+    for (const struct waiter *at = w->durable_waits; at != NULL; at = at->next_durable) {
+        lowest = u64_min(lowest, at->lsn);
+    }
+    return lowest != UINT64_MAX && wal_wait_durable(w->x->wal, w->id, lowest).v >= lowest;
+}
+
 /* On the home reactor, state DONE: out of all lists and gone. */
 static void waiter_free(struct waiter *w)
 {
@@ -181,6 +242,7 @@ static void waiter_free(struct waiter *w)
             shard_unlock(s);
         }
     }
+    durable_unlink(w);
     reactor_timer_cancel(w->home->r, &w->timer);
     atomic_fetch_sub_explicit(&x->blocked_now, 1, memory_order_relaxed);
     if (w->deadline_ms > 0) {
@@ -224,7 +286,9 @@ static void end_with(struct waiter *w, const char *error)
         w->timeout_reply(&c);
     }
     s->waiter = NULL;
-    call_gate_all(&c); /* "nothing came" depends on every removal so far */
+    if (w->n > 0) {
+        call_gate_all(&c); /* "nothing came" depends on every removal so far */
+    }
     s->last_gate = u64_max(s->last_gate, w->home->txn.gate);
     conn_gate(s->conn, s->last_gate);
     w->home->ticks = clock_ticks();

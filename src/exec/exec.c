@@ -206,6 +206,9 @@ static uint64_t up_turn_end(void *arg, struct reactor *r)
             unstop_all(w);
         }
     }
+    if (unlikely(w->durable_waits != NULL)) {
+        waits_durable(w);
+    }
     return release_point(x);
 }
 
@@ -223,6 +226,9 @@ static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_ga
     if (w->appended) {
         w->appended = false;
         wal_announce(x->wal, w->id);
+    }
+    if (unlikely(w->durable_waits != NULL) && waits_durable_pending(w)) {
+        reactor_wake(r); /* it became durable since the turn's end */
     }
     return wal_wait(x->wal, w->id, lowest_gate, stopped || w->stopped != NULL);
 }
@@ -247,7 +253,7 @@ static unsigned up_tick(void *arg, struct reactor *r)
     struct worker *w = reactor_user(r);
     w->ticks = clock_ticks();
     unsigned again = expire_slice(w);
-    unsigned clients = clients_cron(w);
+    unsigned clients = unlikely(option_int(&w->x->opt.cron_paused)) ? 100 : clients_cron(w);
     return again < clients ? again : clients;
 }
 

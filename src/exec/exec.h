@@ -332,6 +332,11 @@ void effect_none(struct call *c); /* the change needs no log entry of its own (a
 void effect_verbatim(struct call *c); /* the arguments as they came, even without key_changed()
                                          (PUBLISH-like, FLUSHALL of an empty keyspace) */
 
+/* What was effected so far becomes a record of its own, and the call goes on: for exclusive admin
+ * commands with more effects than one record should hold. More effects must follow. Nothing inside
+ * MULTI, where all is one record. */
+void call_commit_part(struct call *c);
+
 /* ---- Keyspace events ---- */
 enum notify_class {
     NOTIFY_GENERIC = 1 << 2,
@@ -357,9 +362,15 @@ void notify(struct call *c, enum notify_class cls, const char *event, const stru
  * not: call_may_block() is false and the handler replies what Redis replies on a timeout.
  * deadline_ms: monotonic as from arg_timeout_ms; 0: for ever. */
 bool call_may_block(const struct call *c);
-enum block_kind { BLOCK_LIST, BLOCK_ZSET, BLOCK_STREAM };
+enum block_kind { BLOCK_LIST, BLOCK_ZSET, BLOCK_STREAM, BLOCK_WAIT };
 void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n,
                 int64_t deadline_ms, void (*timeout_reply)(struct call *c));
+/* Parks the client until everything up to lsn is durable (UINT64_MAX: that never comes), the
+ * deadline, UNBLOCK or disconnect; then `reply` answers, whichever it was. After
+ * call_may_block(). */
+void call_block_until(struct call *c, uint64_t lsn, int64_t deadline_ms,
+                      void (*reply)(struct call *c));
+uint64_t session_last_write(const struct session *s); /* LSN of its last write; 0: none */
 /* CMD_SERVE_ONE rows: while serving, only the ready key may be looked at. True when keys[i] may be
  * looked at now. */
 bool call_serves(const struct call *c, unsigned i);
@@ -380,6 +391,7 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t slowlog_slower_than, slowlog_max_len, latency_threshold, latency_tracking;
     _Atomic int64_t timeout_s, tcp_keepalive, maxclients;
     _Atomic int64_t durable_reads, active_expire; /* active_expire: DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic int64_t cron_paused;                  /* DEBUG PAUSE-CRON: no client is looked after */
     _Atomic int64_t protected_mode;
     _Atomic int64_t client_query_buffer_limit, maxmemory_clients;
     _Atomic int64_t obuf_hard[3], obuf_soft[3], obuf_soft_s[3]; /* normal, replica, pubsub */
@@ -471,6 +483,13 @@ void exec_retire(void *exec, void *p, void (*free_fn)(void *p)); /* keyspace_con
 /* Replays the log into the keyspace (before net_start) with `threads` workers. 0 or the error of
  * wal_replay. */
 must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads);
+/* DEBUG RELOAD and LOADAOF, in a CMD_EXCLUSIVE handler: waits until the log is durable, then
+ * empties the keyspace and replays the log into it, with as many threads as there are reactors.
+ * Watched keys count as changed; blocked clients, gates and watermarks stay. 0; -EBUSY: this
+ * transaction holds writes that have no record yet; -ENOENT: no log; other errors of the log. Then
+ * nothing changed. If the replay itself fails the process ends with EXIT_WAL: the log has
+ * everything, the memory would not. */
+must_check int exec_reload(struct call *c);
 /* Runs fn while no reactor executes: CONFIG SET, flips of the log. From worker threads inside a
  * CMD_EXCLUSIVE call it runs at once. */
 void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);

@@ -145,9 +145,10 @@ struct worker {
     struct txn serve_txn;    /* of a blocked client served inside another transaction */
     struct ready_key *rest;  /* keys whose first waiter needs more locks than were held */
     unsigned nrest, rest_cap;
-    bool waits_left;          /* nrest > 0 */
-    uint64_t lock_bits[1024]; /* scratch of lock sets: one bit per shard */
-    struct session *sessions; /* all of this reactor */
+    bool waits_left;              /* nrest > 0 */
+    struct waiter *durable_waits; /* its clients that wait for an LSN to be durable */
+    uint64_t lock_bits[1024];     /* scratch of lock sets: one bit per shard */
+    struct session *sessions;     /* all of this reactor */
     int64_t idle_checked_ms, recounted_ms;
     struct retired *retired;
     struct reactor_timer pause_timer; /* releases held sessions */
@@ -386,8 +387,10 @@ void pubsub_free(struct exec *x);
 void waits_ready(struct txn *t, unsigned db,
                  const struct key *k); /* shard lock held: remember it when somebody waits */
 void waits_ready_db(struct txn *t, unsigned db);
-void waits_serve(struct txn *t);         /* after the record, locks of t still held */
-void waits_serve_rest(struct worker *w); /* after unlocking: those that need more locks */
+void waits_serve(struct txn *t);              /* after the record, locks of t still held */
+void waits_serve_rest(struct worker *w);      /* after unlocking: those that need more locks */
+void waits_durable(struct worker *w);         /* each turn: ends the waits whose LSN is durable */
+bool waits_durable_pending(struct worker *w); /* before sleeping; true: take another turn */
 bool session_unblock(struct session *s,
                      bool with_error); /* CLIENT UNBLOCK: exclusive section or home reactor */
 void error_count(struct exec *x, struct worker *w, struct slice code);

@@ -129,6 +129,15 @@ void txn_commit(struct txn *t)
     }
 }
 
+void call_commit_part(struct call *c)
+{
+    struct txn *t = c->in->t;
+    must(t->exclusive || t->replay);
+    if (!t->in_multi && !t->replay) {
+        txn_commit(t);
+    }
+}
+
 void txn_unlock(struct txn *t)
 {
     if (t->exclusive || t->nlocked == 0) {
@@ -445,8 +454,8 @@ void exec_request(struct session *s, struct pending *p)
                       .out = conn_out(s->conn),
                       .in = &in };
     c.cmd = p->ref != NULL ? p->ref->row : NULL;
+    section_poll(w); /* first: a section may take long, and time goes on in it */
     c.now_ms = worker_now_ms(w);
-    section_poll(w);
     w->current = s;
     s->commands++;
     enum reply_mode mode = s->reply_mode;

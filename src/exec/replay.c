@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define APPLY_AHEAD 32   /* records parsed and prefetched ahead of execution */
 #define QUEUE_ITEMS 1024 /* work items (shares of batches) in flight per worker */
@@ -376,6 +377,7 @@ int exec_replay(struct exec *x, struct wal *w, unsigned threads)
         rp->all = &all;
         rp->w.x = x;
         rp->w.id = i;
+        rp->w.wall_ms = clock_wall_ms();
         rp->w.txn.w = &rp->w;
         rp->w.txn.replay = true;
         must(pthread_create(&rp->thread, NULL, replayer_main, rp) == 0);
@@ -406,4 +408,31 @@ int exec_replay(struct exec *x, struct wal *w, unsigned threads)
         log_warning("Loading the log failed at %s", all.message);
     }
     return rc;
+}
+
+int exec_reload(struct call *c)
+{
+    struct exec *x = c->x;
+    const struct txn *t = c->in->t;
+    must(t->exclusive);
+    if (x->wal == NULL) {
+        return -ENOENT;
+    }
+    if (t->fx_commands > 0 || t->verbatim.n > 0) {
+        return -EBUSY;
+    }
+    int rc = wal_wait_until(x->wal, wal_tail(x->wal));
+    rc = rc != 0 ? rc : wal_replay_begin(x->wal); /* judged readable before anything is dropped */
+    if (rc != 0) {
+        return rc;
+    }
+    watch_touch_db(x, -1);
+    keyspace_flush(c->ks, -1, false);
+    rc = exec_replay(x, x->wal, x->reactors);
+    wal_replay_end(x->wal);
+    if (rc != 0) {
+        log_warning("The log could not be read again (%d): ending, a restart reads it anew", rc);
+        _exit(EXIT_WAL);
+    }
+    return 0;
 }

@@ -60,6 +60,7 @@ void section_poll_slow(struct worker *w)
     state_set(w, WORKER_PARKED);
     tell_initiator(w->x);
     run_again(w);
+    w->ticks = clock_ticks(); /* the section is nobody's execution time */
 }
 
 void worker_sleep(struct worker *w)

@@ -26,8 +26,13 @@
 #include <syslog.h>
 #include <unistd.h>
 
-const struct command *const server_families[] = { server_commands, config_commands,
-                                                  command_commands, NULL };
+const struct command *const server_families[] = { server_commands,
+                                                  config_commands,
+                                                  command_commands,
+                                                  debug_commands,
+                                                  memory_commands,
+                                                  wait_commands,
+                                                  NULL };
 
 static struct server *the_server; /* set once in server_new(), before any thread */
 

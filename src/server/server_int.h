@@ -133,8 +133,21 @@ struct server *server_of(const struct call *c);
 struct server *server_of_exec(struct exec *x);
 
 extern const struct command server_commands[], config_commands[], command_commands[];
+extern const struct command debug_commands[], memory_commands[], wait_commands[];
 extern const struct command *const server_families[]; /* all of them; terminated by NULL */
 void info_write(struct server *s, const struct slice *sections, unsigned n,
                 struct buf *out);             /* INFO's text; any thread */
 void server_counters_reset(struct server *s); /* CONFIG RESETSTAT */
+
+/* digest.c: DEBUG DIGEST as redis-server computes it; equal data gives equal digests. With the
+ * locks of what is read. */
+#define DIGEST_BYTES 20
+void digest_of_entry(const struct entry *e, uint8_t digest[DIGEST_BYTES]);  /* DIGEST-VALUE */
+void digest_of_keyspace(struct keyspace *ks, uint8_t digest[DIGEST_BYTES]); /* all databases */
+/* debug_object.c: what DEBUG shows of one key or table. The shard's lock is held. */
+size_t rdb_length(const struct entry *e); /* bytes of the value in an RDB file, uncompressed */
+void debug_object(struct call *c, const struct entry *e);
+void debug_listpack(struct call *c, const struct entry *e);
+void debug_quicklist(struct call *c, const struct entry *e);
+void debug_htstats(struct call *c, unsigned db);
 #endif

@@ -1,10 +1,14 @@
 /* restart.c -- Recovery as the server uses it: judge the log, hand the writer its position, repair.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * THREADS     The main thread, before the log's own threads run. */
+ * THREADS     The main thread, before the log's own threads run; wal_replay_begin() and _end()
+ * while they do, by whoever keeps the producers still. */
 #include "base/fault.h"
+#include "base/log.h"
 #include "wal/recover.h"
 #include "wal/wal_int.h"
+#include <stdio.h>
+#include <string.h>
 
 /* Under everysec and no, replies left before their LSN was durable. After a crash those LSNs would
  * be given out again with other contents, so they continue under another name. */
@@ -65,6 +69,31 @@ void wal_recover_free(struct wal *w)
 {
     wal_recovery_free(w->recovery);
     w->recovery = NULL;
+}
+
+int wal_replay_begin(struct wal *w)
+{
+    must(w->running && w->recovery == NULL);
+    struct wal_recovery_options o = { .how = WAL_READ_CACHED, .live = true };
+    struct wal_report report = { .created = false };
+    int err = wal_recovery_open(&w->recovery, w->dir, wal_history(w), &o, &report);
+    uint64_t durable = atomic_load(&w->stream_durable);
+    if (err == 0 && report.end_lsn != durable) {
+        snprintf(report.message, sizeof report.message, "it ends at LSN %llu instead of %llu",
+                 (unsigned long long)report.end_lsn, (unsigned long long)durable);
+        wal_recover_free(w);
+        err = WAL_E_DAMAGED;
+    }
+    if (err != 0) {
+        log_warning("WAL: reading it again was refused: %s",
+                    report.message[0] != '\0' || err <= -1000 ? report.message : strerror(-err));
+    }
+    return err;
+}
+
+void wal_replay_end(struct wal *w)
+{
+    wal_recover_free(w);
 }
 
 int wal_replay(struct wal *w, const struct wal_replay *r)

@@ -338,6 +338,11 @@ int wal_set_sync(struct wal *w, enum wal_sync sync)
     }
 }
 
+void wal_delay_writes(struct wal *w, int64_t us)
+{
+    atomic_store_explicit(&w->write_delay_us, us, memory_order_relaxed);
+}
+
 enum wal_state wal_state(const struct wal *w)
 {
     return (enum wal_state)atomic_load_explicit(&w->state, memory_order_seq_cst);

@@ -106,6 +106,11 @@ struct wal_replay {
 };
 must_check int wal_replay(struct wal *w, const struct wal_replay *r);
 void wal_batch_release(struct wal_batch *b);
+/* While the log runs (DEBUG RELOAD): classifies it again as it is now, so that wal_replay() hands
+ * out all of it once more, until wal_replay_end(). Everything appended is durable and no producer
+ * appends meanwhile. 0, -errno or an enum wal_error; nothing is changed. */
+must_check int wal_replay_begin(struct wal *w);
+void wal_replay_end(struct wal *w);
 
 /* Cuts what was torn, makes the accepted tail durable again, starts the threads. After it producers
  * may append. 0 or -errno; then wal_free() is all that is left to do. */
@@ -170,6 +175,9 @@ must_check int wal_wait_until(struct wal *w, uint64_t lsn);
 /* After wal_start() with cfg.whole, once everything appended is durable: from here on this history
  * is the log. 0 or -errno (then the old one still is). */
 must_check int wal_make_current(struct wal *w);
+
+/* DEBUG AOF-FLUSH-SLEEP: every group waits so long before it is written; 0: not. */
+void wal_delay_writes(struct wal *w, int64_t us);
 
 struct wal_stats {
     uint64_t appended, written, durable; /* as producers count */

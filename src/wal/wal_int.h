@@ -227,6 +227,7 @@ struct wal {
     _Atomic uint32_t event_waiters;
     _Atomic uint64_t sync_request;               /* ticket that somebody wants durable soon */
     _Atomic uint32_t syncer_kick, preparer_kick; /* futexes */
+    _Atomic int64_t write_delay_us;              /* DEBUG AOF-FLUSH-SLEEP */
     _Atomic bool give_up; /* do not wait for space: the log starts or stops */
     _Atomic bool preparer_stop;
 

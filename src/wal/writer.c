@@ -132,6 +132,10 @@ void wal_write_group(struct wal *w, struct wal_group *g)
     if (early) {
         wal_publish_group(w, g);
     }
+    int64_t delay = atomic_load_explicit(&w->write_delay_us, memory_order_relaxed);
+    if (unlikely(delay > 0)) {
+        usleep((useconds_t)delay);
+    }
     int64_t start = clock_mono_us();
     write_bytes(g);
     (void)fault("wal.after_write");

@@ -1,0 +1,107 @@
+/* digest.c -- DEBUG DIGEST and DIGEST-VALUE: a hash of the data that redis-server computes alike.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY      Two servers that hold the same data answer the same digest, whatever their encodings and
+ * the order of their tables: kv is compared with redis-server by it, and with itself over a reload.
+ * FORM     Learned from what redis-server 7.0.15 answers. `add` is order-free (d ^= SHA1(x)), `mix`
+ * is not (add, then d = SHA1(d)).
+ *              value     mix type, mix each element in order; add "!!expire!!" if it expires
+ *              keyspace  per database that has keys: mix its number; then for each key add the
+ * digest of: mix key, value
+ *          Numbers are 4 bytes, most significant first. The moment of expiry does not count.
+ *          A later type whose elements have no order adds a digest of its own per element.
+ * THREADS  Whoever holds the shards: an exclusive section. */
+#include "server/server_int.h"
+#include "base/hash.h"
+#include "ds/quicklist.h"
+#include <endian.h>
+
+static void add(uint8_t digest[DIGEST_BYTES], struct slice s)
+{
+    uint8_t hash[DIGEST_BYTES];
+    sha1(s.p, s.n, hash);
+    for (unsigned i = 0; i < DIGEST_BYTES; i++) {
+        digest[i] ^= hash[i];
+    }
+}
+
+static void mix(uint8_t digest[DIGEST_BYTES], struct slice s)
+{
+    uint8_t sum[DIGEST_BYTES];
+    add(digest, s);
+    memcpy(sum, digest, sizeof sum);
+    sha1(sum, sizeof sum, digest);
+}
+
+static void mix_number(uint8_t digest[DIGEST_BYTES], uint32_t v)
+{
+    v = htobe32(v);
+    mix(digest, slice_of(&v, sizeof v));
+}
+
+/* ---- Values: one function per type ---- */
+
+static void value_string(const struct entry *e, uint8_t digest[DIGEST_BYTES])
+{
+    char tmp[I64_TEXT_MAX];
+    mix(digest, entry_string(e, tmp));
+}
+
+static void value_list(const struct entry *e, uint8_t digest[DIGEST_BYTES])
+{
+    struct ql_iter it;
+    struct lp_value v;
+    char tmp[I64_TEXT_MAX];
+    quicklist_iter(&it, entry_ptr(e), 0, true);
+    while (quicklist_next(&it, &v)) {
+        mix(digest, lp_text(&v, tmp));
+    }
+}
+
+static void (*const value_of[])(const struct entry *e, uint8_t digest[DIGEST_BYTES]) = {
+    [OBJ_STRING] = value_string,
+    [OBJ_LIST] = value_list,
+};
+
+/* Type numbers are those of Redis (enum obj_type). */
+static void mix_value(const struct entry *e, uint8_t digest[DIGEST_BYTES])
+{
+    enum obj_type t = entry_type(e);
+    must((unsigned)t < countof(value_of) && value_of[t] != NULL);
+    mix_number(digest, (uint32_t)t);
+    value_of[t](e, digest);
+    if (entry_expire(e) >= 0) {
+        add(digest, S("!!expire!!"));
+    }
+}
+
+void digest_of_entry(const struct entry *e, uint8_t digest[DIGEST_BYTES])
+{
+    memset(digest, 0, DIGEST_BYTES);
+    mix_value(e, digest);
+}
+
+/* ---- The keyspace ---- */
+
+static bool add_key(void *arg, struct entry *e)
+{
+    uint8_t *digest = arg, one[DIGEST_BYTES] = { 0 };
+    mix(one, entry_key(e));
+    mix_value(e, one);
+    add(digest, slice_of(one, sizeof one));
+    return true;
+}
+
+void digest_of_keyspace(struct keyspace *ks, uint8_t digest[DIGEST_BYTES])
+{
+    memset(digest, 0, DIGEST_BYTES);
+    for (unsigned db = 0; db < keyspace_databases(ks); db++) {
+        if (keyspace_count(ks, db) == 0) {
+            continue;
+        }
+        mix_number(digest, db);
+        for (unsigned i = 0; i < keyspace_shards(ks); i++) {
+            shard_each(keyspace_shard(ks, i), db, add_key, digest);
+        }
+    }
+}
