@@ -316,7 +316,7 @@ static bool admitted(struct session *s, struct call *c)
     }
     if (unlikely(atomic_load_explicit(&x->loading, memory_order_relaxed)) &&
         !(row->flags & CMD_LOADING)) {
-        refuse(s, c, "LOADING kv is loading the dataset in memory");
+        refuse(s, c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
     if (row->flags & CMD_DENYOOM) {

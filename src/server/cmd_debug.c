@@ -569,7 +569,7 @@ static void cmd_debug(struct call *c)
             struct load_progress load;
             exec_load_progress(c->x, &load);
             if (w->keys && load.loading) {
-                reply_error(c, "LOADING kv is loading the dataset in memory");
+                reply_error(c, "LOADING Redis is loading the dataset in memory");
             } else {
                 w->run(c);
             }
