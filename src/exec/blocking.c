@@ -1,22 +1,27 @@
-/* blocking.c -- Clients that wait for a key: parked sessions, served in order by whoever makes the
- * key ready. SPDX-License-Identifier: BSD-3-Clause
+/* blocking.c -- Clients that wait for a key: parked sessions, served in order.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
- * A WAITER      holds copies of everything its command needs, and one node in the list of each key
- * it waits for. It belongs to its session's reactor, which alone unlinks and frees it; others only
- * claim it.
+ * A WAITER   holds copies of everything its command needs, and one node in the list of each key it
+ *            waits for. It belongs to its session's reactor, which alone unlinks and frees it;
+ *            others only claim it.
  *
- *                        claim (server)             served
- *               WAITING ----------------> CLAIMED ----------> DONE -> message to the reactor:
- * reply, unlink, free |   <----------------     | |    nothing to serve
- *                  +---- timeout, UNBLOCK, close (reactor) ----> DONE
+ *                      claim (server)              served
+ *            WAITING ------------------> CLAIMED ----------> DONE -> message to the reactor:
+ *              |    <------------------                      ^       reply, unlink, free
+ *              |      nothing to serve                       |
+ *              +--- timeout, UNBLOCK, close (reactor) -------+
  *
- *               Every move is one compare-and-swap, so a waiter is served or ended once. A close
- * that meets CLAIMED leaves `cancel`; whoever un-claims looks at it after (both sequentially
- * consistent: one of the two sees the other). SERVING       Under the locks of the command that
- * made the key ready, after its record: first blocked, first served. The waiter's handler runs
- *               again as CALL_SERVING; its effects are a record of their own. When it needs locks
- * that are not held (a destination key), it is left for waits_serve_rest(), which takes the whole
- * set in order and looks again. LOCKS         Nodes: the shard lock of their key. */
+ *            Every move is one compare-and-swap, so a waiter is served or ended once. A close
+ *            that meets CLAIMED leaves `cancel`, a server of another key that meets it leaves
+ *            `skipped`; whoever un-claims looks at both after (all sequentially consistent: one
+ *            of the two sees the other).
+ * SERVING    Under the locks of the command that made the key ready, after its record: first
+ *            blocked, first served. The waiter's handler runs again as CALL_SERVING; its effects
+ *            are a record of their own. When it needs locks that are not held (a destination
+ *            key), it is left for waits_serve_rest(), which takes the whole set in order and
+ *            looks again; nobody behind it is served before.
+ * LOCKS      Nodes: the shard lock of their key. A claimed or un-claimed waiter stays valid while
+ *            the lock of one of its keys is held: to free it its reactor takes all of them. */
 #include "exec/exec_int.h"
 #include "exec/keymap.h"
 
@@ -50,6 +55,7 @@ struct waiter {
     /* atomic */
     _Atomic int state; /* enum wait_state */
     _Atomic bool cancel;
+    _Atomic bool skipped; /* another key was ready while it was claimed: look at all its keys */
 
     struct wait_node node[]; /* n of them, for keys[first..] ; under each key's shard lock */
 };
@@ -79,8 +85,7 @@ bool call_may_block(const struct call *c)
 
 bool call_serves(const struct call *c, unsigned i)
 {
-    return !(c->flags & CALL_SERVING) || c->in->serving_key == SERVING_ANY ||
-           i == c->in->serving_key;
+    return !(c->flags & CALL_SERVING) || i == c->in->serving_key;
 }
 
 static void node_link(struct exec *x, struct waiter *w, unsigned i)
@@ -134,6 +139,8 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     if (c->flags & CALL_SERVING) {
         return; /* it keeps its place */
     }
+    /* turn_of() */
+    must(n == 1 || (c->in->ref->row->flags & CMD_SERVE_ONE) != 0);
     struct session *s = c->session;
     struct waiter *w = mem_calloc(sizeof *w + n * sizeof w->node[0]);
     w->home = s->w;
@@ -451,18 +458,34 @@ static bool locks_suffice(const struct txn *t, const struct waiter *w)
     return true;
 }
 
-static void unclaim(struct waiter *w)
+static void leave_for_rest(struct worker *w, unsigned db, const struct key *k)
+{
+    if (w->nrest == w->rest_cap) {
+        w->rest_cap = w->rest_cap == 0 ? 8 : w->rest_cap * 2;
+        w->rest = mem_realloc(w->rest, w->rest_cap * sizeof *w->rest);
+    }
+    w->rest[w->nrest] = (struct ready_key){ db, *k };
+    w->rest[w->nrest++].key.s.p = mem_dup(k->s.p, k->s.n);
+    w->waits_left = true;
+}
+
+/* There was nothing for it after all. `me` holds the lock of one of its keys. */
+static void unclaim(struct worker *me, struct waiter *w)
 {
     must(move_state(w, WAIT_CLAIMED, WAIT_WAITING));
+    if (atomic_exchange_explicit(&w->skipped, false, memory_order_seq_cst)) {
+        for (unsigned i = 0; i < w->n; i++) {
+            leave_for_rest(me, w->db, &w->keys[w->first + i]);
+        }
+    }
     if (atomic_load_explicit(&w->cancel, memory_order_seq_cst) &&
         move_state(w, WAIT_WAITING, WAIT_DONE)) {
         post_end(w, NULL, true);
     }
 }
 
-/* The claimed waiter's command, under t's locks; `all`: those of all its keys. True: served, its
- * message is on the way. */
-static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *rk, bool all)
+/* The claimed waiter's command, under t's locks. True: served, its message is on the way. */
+static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *rk)
 {
     struct worker *me = t->w;
     struct txn *own = &me->serve_txn;
@@ -487,18 +510,21 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
                       .ks = me->x->ks,
                       .out = &d->out,
                       .in = &in };
-    in.serving_key = SERVING_ANY;
-    for (unsigned i = 0; i < w->nkeys && !all; i++) {
+    for (unsigned i = 0; i < w->nkeys; i++) {
         if (w->keys[i].hash == rk->key.hash && slice_eq(w->keys[i].s, rk->key.s)) {
             in.serving_key = i;
             break;
         }
     }
-    if (all || !(w->ref->row->flags & CMD_SERVE_ONE)) {
+    if (!(w->ref->row->flags & CMD_SERVE_ONE)) {
         txn_gates(own, w->keys, w->nkeys);
     }
     uint64_t start = clock_ticks();
-    call_invoke(&c);
+    in.blocked = fault("exec.serve_nothing") != 0;
+    (void)fault("exec.claimed");
+    if (!in.blocked) {
+        call_invoke(&c);
+    }
     txn_commit(own); /* also when nothing was served: the key may have expired, and has its DEL */
     if (in.blocked) {
         out_clear(&d->out);
@@ -521,7 +547,24 @@ static bool is_awaited(const struct entry *e, enum block_kind kind)
     return kind == BLOCK_STREAM || entry_type(e) == (kind == BLOCK_LIST ? OBJ_LIST : OBJ_ZSET);
 }
 
-/* The first one, after `from`, that waits for what e is. */
+/* May this one, the first at its key, be served? A claimed one whose server looks at this key again
+ * keeps its place; one that is being served from another key is passed over and marked, so that it
+ * misses nothing if that fails. */
+enum turn { TURN_NOW, TURN_PASSED, TURN_KEPT };
+static enum turn turn_of(struct waiter *w)
+{
+    int state = atomic_load_explicit(&w->state, memory_order_seq_cst);
+    if (state == WAIT_CLAIMED && !seeded_bug("exec.bug_claimed_forgotten")) {
+        if (!(w->ref->row->flags & CMD_SERVE_ONE)) {
+            return TURN_KEPT; /* it has one key, this one, whose lock its server is about to take */
+        }
+        atomic_store_explicit(&w->skipped, true, memory_order_seq_cst);
+        state = atomic_load_explicit(&w->state, memory_order_seq_cst);
+    }
+    return state == WAIT_WAITING ? TURN_NOW : TURN_PASSED;
+}
+
+/* The first one, after `from`, that waits for what e is; NULL also when somebody's turn is kept. */
 static struct wait_node *first_waiting(struct keynode *at, struct wait_node *from,
                                        const struct entry *e)
 {
@@ -529,26 +572,20 @@ static struct wait_node *first_waiting(struct keynode *at, struct wait_node *fro
     if (seeded_bug("exec.bug_blocked_lifo") && from == NULL && at != NULL) {
         n = at->tail;
     }
-    while (n != NULL &&
-           (atomic_load_explicit(&n->owner->state, memory_order_relaxed) != WAIT_WAITING ||
-            !is_awaited(e, n->owner->kind))) {
-        n = n->next;
+    for (; n != NULL; n = n->next) {
+        if (is_awaited(e, n->owner->kind)) {
+            enum turn turn = turn_of(n->owner);
+            if (turn != TURN_PASSED) {
+                return turn == TURN_NOW ? n : NULL;
+            }
+        }
     }
-    return n;
+    return NULL;
 }
 
-static void leave_for_rest(struct worker *w, const struct ready_key *rk)
-{
-    if (w->nrest == w->rest_cap) {
-        w->rest_cap = w->rest_cap == 0 ? 8 : w->rest_cap * 2;
-        w->rest = mem_realloc(w->rest, w->rest_cap * sizeof *w->rest);
-    }
-    w->rest[w->nrest] = *rk;
-    w->rest[w->nrest++].key.s.p = mem_dup(rk->key.s.p, rk->key.s.n);
-    w->waits_left = true;
-}
-
-static void serve_key(struct txn *t, const struct ready_key *rk)
+/* Serves who waits for rk, in order. False: the first one left needs more locks than t holds, and
+ * nobody behind it may overtake. */
+static bool serve_key(struct txn *t, const struct ready_key *rk)
 {
     struct exec *x = t->w->x;
     struct shard *s = keyspace_shard(x->ks, rk->key.shard);
@@ -556,22 +593,21 @@ static void serve_key(struct txn *t, const struct ready_key *rk)
     for (;;) {
         const struct entry *e = shard_find(s, rk->db, &rk->key);
         if (e == NULL) {
-            return; /* used up */
+            return true; /* used up */
         }
         n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), n, e);
         if (n == NULL) {
-            return;
+            return true;
         }
         struct waiter *w = n->owner;
         if (!locks_suffice(t, w)) {
-            leave_for_rest(t->w, rk);
-            return; /* nobody behind it may overtake */
+            return false;
         }
         if (!move_state(w, WAIT_WAITING, WAIT_CLAIMED)) {
             continue;
         }
-        if (!serve_one(t, w, rk, false)) {
-            unclaim(w);
+        if (!serve_one(t, w, rk)) {
+            unclaim(t->w, w);
         }
     }
 }
@@ -591,24 +627,29 @@ static void take_over_ready(struct txn *t, struct txn *own)
 
 void waits_serve(struct txn *t)
 {
-    if (t == &t->w->serve_txn) {
+    struct worker *w = t->w;
+    if (t == &w->serve_txn) {
         return; /* the outer one goes on with what it made ready */
     }
     for (unsigned i = 0; i < t->nready; i++) {
         struct ready_key rk = t->ready[i];
-        serve_key(t, &rk);
+        if (w->waits_left || !serve_key(t, &rk)) { /* one key waits: those made ready later, too */
+            leave_for_rest(w, rk.db, &rk.key);
+        }
         mem_free((void *)(uintptr_t)rk.key.s.p);
-        take_over_ready(t, &t->w->serve_txn);
+        take_over_ready(t, &w->serve_txn);
     }
     t->nready = 0;
 }
 
-/* One waiter of rk with all its locks. True: look again. Between its claim and the locks it is
- * nobody else's, and another of its keys may have become ready: so any of them serves it. */
-static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
+enum claim { CLAIM_NONE, CLAIM_MANY_LOCKS, CLAIM_ONE_LOCK, CLAIM_LOST };
+
+/* Looks at the first waiter of rk: it has been claimed (*wt) when it needs more locks than that of
+ * rk, it is left as it is when that lock will do, or it ended in this moment. */
+static enum claim claim_first(struct exec *x, const struct ready_key *rk, struct waiter **wt)
 {
-    struct exec *x = w->x;
     struct shard *s = keyspace_shard(x->ks, rk->key.shard);
+    enum claim result = CLAIM_NONE;
     shard_lock(s);
     const struct entry *e = shard_find(s, rk->db, &rk->key);
     struct wait_node *n = NULL;
@@ -616,36 +657,52 @@ static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
         n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), NULL, e);
     }
     (void)fault("exec.before_claim");
-    bool claimed = n != NULL && move_state(n->owner, WAIT_WAITING, WAIT_CLAIMED);
-    struct waiter *wt = claimed ? n->owner : NULL;
-    shard_unlock(s);
-    if (!claimed) {
-        return n != NULL; /* that one ended in this moment: the next one's turn */
+    if (n != NULL && (n->owner->ref->row->flags & CMD_SERVE_ONE)) {
+        result = CLAIM_ONE_LOCK;
+    } else if (n != NULL) {
+        *wt = n->owner;
+        result = move_state(*wt, WAIT_WAITING, WAIT_CLAIMED) ? CLAIM_MANY_LOCKS : CLAIM_LOST;
     }
-    worker_keys_reserve(w, wt->nkeys); /* claimed: nobody frees it */
+    shard_unlock(s);
+    return result;
+}
+
+/* One waiter of rk with all its locks, or all in front that need none but rk's. True: look again.
+ */
+static bool serve_with_all_locks(struct worker *w, const struct ready_key *rk)
+{
+    struct waiter *wt = NULL;
+    enum claim claim = claim_first(w->x, rk, &wt);
+    if (claim == CLAIM_NONE || claim == CLAIM_LOST) {
+        return claim == CLAIM_LOST;
+    }
+    bool many = claim == CLAIM_MANY_LOCKS; /* claimed: nobody frees it */
+    unsigned nkeys = many ? wt->nkeys : 1;
+    worker_keys_reserve(w, nkeys);
     struct txn *t = &w->txn;
     txn_begin(t, w);
-    txn_lock(t, wt->keys, wt->nkeys, w->lock_set);
-    if (!serve_one(t, wt, rk, true)) {
-        unclaim(wt);
+    (void)fault("exec.claimed_unlocked");
+    txn_lock(t, many ? wt->keys : &rk->key, nkeys, w->lock_set);
+    bool again = many ? serve_one(t, wt, rk) : !serve_key(t, rk);
+    if (many && !again) {
+        unclaim(w, wt);
     }
     take_over_ready(t, &w->serve_txn);
-    if (t->nready > 0) {
-        waits_serve(t);
-    }
+    waits_serve(t); /* only moves them behind those that are left already */
     txn_unlock(t);
-    return true;
+    return again;
 }
 
 void waits_serve_rest(struct worker *w)
 {
     uint64_t gate = w->txn.gate, lsn = w->txn.lsn;
-    while (w->nrest > 0) {
-        struct ready_key rk = w->rest[--w->nrest];
+    for (unsigned i = 0; i < w->nrest; i++) { /* in the order in which they became ready */
+        struct ready_key rk = w->rest[i];
         while (serve_with_all_locks(w, &rk)) {
         }
         mem_free((void *)(uintptr_t)rk.key.s.p);
     }
+    w->nrest = 0;
     w->waits_left = false;
     w->txn.gate = gate;
     w->txn.lsn = lsn;

@@ -98,9 +98,8 @@ struct call_int {
     bool blocked;           /* call_block() was called */
     bool held;              /* a pause began before it could run: nothing was done */
     struct waiter *serving; /* the blocked client this runs for */
-    unsigned serving_key;   /* index of the ready key, or SERVING_ANY */
+    unsigned serving_key;   /* index of the ready key */
 };
-#define SERVING_ANY UINT32_MAX /* the locks of all its keys are held */
 
 /* ---- Workers ---- */
 enum worker_state { WORKER_ASLEEP = 0, WORKER_RUNNING = 1, WORKER_PARKED = 2 };
@@ -143,7 +142,8 @@ struct worker {
                                 (session.next_stopped) */
     uint64_t slow_ticks;     /* a command above this goes to slowlog_note() */
     struct txn serve_txn;    /* of a blocked client served inside another transaction */
-    struct ready_key *rest;  /* keys whose first waiter needs more locks than were held */
+    struct ready_key *rest;  /* keys whose first waiter needs more locks than were held, and those
+                                made ready after them */
     unsigned nrest, rest_cap;
     bool waits_left;              /* nrest > 0 */
     struct waiter *durable_waits; /* its clients that wait for an LSN to be durable */

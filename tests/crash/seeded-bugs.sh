@@ -15,6 +15,7 @@ shift || true
 table='
 exec.bug_append_after_unlock    crash:order
 exec.bug_blocked_lifo           integration:test_blocking_across_connections
+exec.bug_claimed_forgotten      integration:test_claimed_then_other_key
 exec.bug_effects_verbatim       crash:export
 exec.bug_expired_not_logged     crash:kill9
 exec.bug_flush_no_floor        crash:kill9_gates crash:kill9

@@ -1,0 +1,233 @@
+/* test_blocking.c -- Blocked clients between reactors: whose turn it is, and that nobody is
+ * forgotten. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY  A waiter is claimed before its command runs for it. What happens on other reactors between
+ *      the claim and its end is forced here with fault points: exec.claimed and
+ *      exec.claimed_unlocked are inside of that window (the latter before a second lock is taken),
+ *      exec.serve_nothing lets the claimed command find nothing. */
+#include "lib/compare.h"
+#include "lib/unit.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct server kv;
+
+static void setup(void)
+{
+    server_init(&kv, SERVER_KV);
+}
+
+static void teardown(void)
+{
+    server_stop(&kv);
+}
+
+/* Connections go to the reactor with the fewest: four in a row are on four of them. */
+struct four {
+    struct client *w1, *w2, *a, *b;
+};
+
+static void four_open(struct four *f, const char *faults)
+{
+    server_env(&kv, "KV_FAULTS", faults);
+    server_start(&kv, "--threads", "4");
+    f->w1 = server_connect(&kv);
+    f->w2 = server_connect(&kv);
+    f->a = server_connect(&kv);
+    f->b = server_connect(&kv);
+}
+
+static void four_close(struct four *f)
+{
+    client_close(f->w1);
+    client_close(f->w2);
+    client_close(f->a);
+    client_close(f->b);
+}
+
+static int64_t info_int(struct client *c, const char *field)
+{
+    const struct resp *r = client_ask(c, "INFO clients");
+    const char *at = strstr(r->text, field);
+    ck_assert_ptr_nonnull(at);
+    return strtoll(at + strlen(field) + 1, NULL, 10);
+}
+
+static void wait_blocked(struct client *c, int64_t n)
+{
+    for (unsigned i = 0; info_int(c, "blocked_clients") != n; i++) {
+        ck_assert_msg(i < 1000, "blocked_clients is not %d in time", (int)n);
+        usleep(5000);
+    }
+}
+
+#define CLAIM_WINDOW "exec.claimed=delay300,exec.serve_nothing=fail"
+
+/* Claimed for k1, which then has nothing for it, while k2 gets an element and passes it over: all
+ * its keys are looked at again, in order. */
+START_TEST(test_claimed_then_other_key)
+{
+    struct four f;
+    four_open(&f, CLAIM_WINDOW);
+    client_send(f.w1, "BLPOP k1 k2 0");
+    wait_blocked(f.a, 1);
+    client_send(f.a, "RPUSH k1 x");
+    usleep(100000);
+    client_expect(f.b, "1", "RPUSH k2 y");
+    client_expect_next(f.a, "1");
+    client_expect_next(f.w1, "[\"k1\", \"x\"]");
+    client_expect(f.b, "1", "LLEN k2");
+    four_close(&f);
+}
+END_TEST
+
+/* The same with one behind it at k2, who is served, and one element more, which is for the first.
+ */
+START_TEST(test_claimed_then_two_elements)
+{
+    struct four f;
+    four_open(&f, CLAIM_WINDOW);
+    client_send(f.w1, "BLPOP k1 k2 0");
+    wait_blocked(f.a, 1);
+    client_send(f.w2, "BLPOP k2 0");
+    wait_blocked(f.a, 2);
+    client_send(f.a, "RPUSH k1 x");
+    usleep(100000);
+    client_expect(f.b, "2", "RPUSH k2 y z");
+    client_expect_next(f.a, "1");
+    client_expect_next(f.w2, "[\"k2\", \"y\"]");
+    client_expect_next(f.w1, "[\"k1\", \"x\"]");
+    client_expect(f.b, "[\"z\"]", "LRANGE k2 0 -1");
+    four_close(&f);
+}
+END_TEST
+
+/* A time that ends, a connection that closes and CLIENT KILL inside of the window: the waiter ends
+ * once, and what comes later stays. */
+START_TEST(test_claimed_then_ends)
+{
+    struct four f;
+    four_open(&f, CLAIM_WINDOW);
+    client_send(f.w1, "CLIENT ID");
+    client_send(f.w1, _i == 0 ? "BLPOP k1 k2 0.15" : "BLPOP k1 k2 0");
+    int64_t id = client_read(f.w1)->integer;
+    wait_blocked(f.a, 1);
+    client_send(f.a, "RPUSH k1 x");
+    usleep(100000);
+    if (_i == 1) {
+        client_close(f.w1);
+        f.w1 = NULL;
+    } else if (_i == 2) {
+        client_expect(f.b, "1", "CLIENT KILL ID %d", (int)id);
+        client_expect_closed(f.w1);
+    } else if (_i == 3) {
+        client_expect(f.b, "1", "CLIENT UNBLOCK %d", (int)id);
+        client_expect_next(f.w1, "nil*");
+    } else {
+        client_expect_next(f.w1, "nil*");
+    }
+    client_expect_next(f.a, "1");
+    wait_blocked(f.a, 0);
+    client_expect(f.b, "1", "RPUSH k2 y");
+    client_expect(f.b, "[\"x\"]", "LRANGE k1 0 -1");
+    client_expect(f.b, "[\"y\"]", "LRANGE k2 0 -1");
+    four_close(&f);
+}
+END_TEST
+
+/* A waiter that needs a second lock, claimed while none is held: whoever waits behind it does not
+ * get ahead, though its element was taken away and another one came. */
+START_TEST(test_claimed_keeps_its_turn)
+{
+    struct four f;
+    four_open(&f, "exec.claimed_unlocked=delay300");
+    client_send(f.w1, "BLMOVE src dst LEFT RIGHT 0");
+    wait_blocked(f.a, 1);
+    client_send(f.w2, "BLPOP src 0");
+    wait_blocked(f.a, 2);
+    client_send(f.a, "RPUSH src x");
+    usleep(100000);
+    client_expect(f.b, "\"x\"", "LPOP src");
+    client_expect(f.b, "1", "RPUSH src y");
+    client_expect_next(f.a, "1");
+    client_expect_next(f.w1, "\"y\"");
+    client_expect(f.b, "[\"y\"]", "LRANGE dst 0 -1");
+    client_expect(f.b, "1", "RPUSH src z");
+    client_expect_next(f.w2, "[\"src\", \"z\"]");
+    four_close(&f);
+}
+END_TEST
+
+/* ---- Whose turn it is, as redis-server has it ---- */
+
+START_TEST(test_order_of_many)
+{
+    compare("@a &BLPOP l 0", "@b &BRPOP l 0", "@c &BLPOP l 0", "@d &BLMPOP 0 1 l LEFT COUNT 2",
+            "RPUSH l 1 2 3 4 5 6", "@a <", "@b <", "@c <", "@d <", "LRANGE l 0 -1", "DEL l",
+            "@a &BLPOP x y z 0", "@b &BLPOP z y x 0", "@c &BLPOP y 0", "RPUSH y 1", "@a <",
+            "@b !quiet", "@c !quiet", "RPUSH y 2", "@b <", "@c !quiet", "RPUSH x 3", "@c !quiet",
+            "LRANGE x 0 -1", "RPUSH y 4", "@c <", "DEL x",
+            /* whoever comes back waits at the end */
+            "@a &BLPOP q 0", "@b &BLPOP q 0", "RPUSH q 1", "@a <", "@a &BLPOP q 0", "RPUSH q 2",
+            "@b <", "@a !quiet", "RPUSH q 3", "@a <",
+            /* the one that waits for the longer time is not served first */
+            "@a &BLPOP t 100", "@b &BLPOP t 0", "@c &BLPOP t 50", "RPUSH t 1 2", "@a <", "@b <",
+            "@c !quiet", "LPUSH t 3", "@c <");
+}
+END_TEST
+
+START_TEST(test_order_in_transactions)
+{
+    compare("@a &BLPOP k1 0", "@b &BLPOP k2 0", "@c &BLPOP k1 k2 0", "MULTI", "RPUSH k2 1 2",
+            "RPUSH k1 3 4", "EXEC", "@a <", "@b <", "@c <", "LRANGE k1 0 -1", "LRANGE k2 0 -1",
+            "DEL k1 k2",
+            /* both are ready when it ends: the order of the pushes, not of the arguments */
+            "@a &BLPOP k1 k2 0", "MULTI", "RPUSH k2 2", "RPUSH k1 1", "EXEC", "@a <",
+            "LRANGE k1 0 -1", "LRANGE k2 0 -1", "DEL k1 k2", "@a &BLPOP k1 k2 0", "MULTI",
+            "RPUSH k2 2", "DEL k2", "RPUSH k1 1", "EXEC", "@a <", "EXISTS k1 k2",
+            "@a &BLPOP k1 k2 0", "MULTI", "RPUSH k1 1", "DEL k1", "RPUSH k2 2", "EXEC", "@a <",
+            "EXISTS k1 k2", "@a &BLPOP k 0", "@b &BRPOP k 0", "MULTI", "RPUSH k 1 2 3", "LPOP k",
+            "RPUSH k 4", "EXEC", "@a <", "@b <", "LRANGE k 0 -1", "DEL k", "@a &BLPOP k 0", "MULTI",
+            "SET k string", "DEL k", "RPUSH k x", "EXEC", "@a <", "@a &BLPOP k1 k2 0", "MULTI",
+            "RPUSH k1 x", "SET k1 string", "EXEC", "@a !quiet", "RPUSH k2 y", "@a <", "GET k1",
+            "DEL k1", "@a &BLPOP k1 k2 0", "SET s string", "RENAME s k1", "@a !quiet", "RPUSH k2 z",
+            "@a <", "GET k1");
+}
+END_TEST
+
+START_TEST(test_order_of_chains)
+{
+    compare(
+        "@a &BLMOVE c1 c2 LEFT RIGHT 0", "@b &BLMOVE c2 c3 LEFT RIGHT 0", "@c &BLPOP c3 0",
+        "@d &BLPOP c2 0", "RPUSH c1 1 2", "@a <", "@b <", "@c <", "@d !quiet", "LRANGE c1 0 -1",
+        "RPUSH c2 3", "@d <", "DEL c1 c2 c3",
+        /* one chain feeds two that wait at its end */
+        "@a &BRPOPLPUSH s m 0", "@b &BRPOPLPUSH s m 0", "@c &BLPOP m 0", "@d &BLPOP m 0",
+        "RPUSH s 1 2 3", "@a <", "@b <", "@c <", "@d <", "LRANGE s 0 -1", "EXISTS m", "DEL s",
+        /* mixed at one key */
+        "@a &BLMOVE s m LEFT LEFT 0", "@b &BLPOP s 0", "@c &BLMOVE s m LEFT LEFT 0", "RPUSH s 1 2",
+        "@a <", "@b <", "@c !quiet", "LRANGE m 0 -1", "RPUSH s 3", "@c <", "LRANGE m 0 -1", "DEL m",
+        "@a &BLPOP s 0", "@b &BLMOVE s m LEFT LEFT 0", "@c &BLPOP s 0", "RPUSH s 1 2 3", "@a <",
+        "@b <", "@c <", "EXISTS s", "LRANGE m 0 -1", "DEL m",
+        /* a ring */
+        "@a &BLMOVE r1 r2 LEFT LEFT 0", "@b &BLMOVE r2 r1 LEFT LEFT 0", "RPUSH r1 x", "@a <",
+        "@b <", "LRANGE r1 0 -1", "EXISTS r2", "DEL r1",
+        /* the destination is no list: an error, and the element goes to the next */
+        "SET bad string", "@a &BLMOVE s bad LEFT LEFT 0", "@b &BLPOP s 0", "@c &BRPOPLPUSH s bad 0",
+        "RPUSH s 1 2", "@a <", "@b <", "@c <", "LRANGE s 0 -1", "DEL s", "@a &BRPOPLPUSH s bad 0",
+        "MULTI", "RPUSH s 1", "DEL bad", "EXEC", "@a <", "LRANGE bad 0 -1");
+}
+END_TEST
+
+UNIT_SUITE(blocking)
+{
+    TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
+                               test_claimed_then_two_elements, test_claimed_keeps_its_turn);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "claim_ends", 120, test_claimed_then_ends, 4);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_slow(suite, "turns", 300, test_order_of_many, test_order_in_transactions,
+                        test_order_of_chains);
+    tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
+}
