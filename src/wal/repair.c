@@ -18,6 +18,7 @@
 #include "wal/walk.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static int open_for_writing(const struct wal_history_info *h, uint64_t number)
@@ -95,6 +96,17 @@ static int write_zeros(int fd, uint64_t from, uint64_t to)
     return err;
 }
 
+/* What is missing at the end of a file, if the disk has room for it: to write until it is full
+ * would take space from everybody and end in the same error. */
+static int restore_size(int fd, uint64_t from, uint64_t to)
+{
+    struct statvfs fs;
+    if (fstatvfs(fd, &fs) != 0) {
+        return -errno;
+    }
+    return (uint64_t)fs.f_bavail * fs.f_frsize < to - from ? -ENOSPC : write_zeros(fd, from, to);
+}
+
 /* Also restores the size of a file that was cut short. */
 static int zero_segment(const struct wal_history_info *h, const struct wal_segment_info *s)
 {
@@ -108,7 +120,7 @@ static int zero_segment(const struct wal_history_info *h, const struct wal_segme
     }
     int err = write_zeros(fd, s->dirty_from, s->dirty_to);
     if (err == 0 && shorter) {
-        err = write_zeros(fd, s->bytes, s->size);
+        err = restore_size(fd, s->bytes, s->size);
     }
     return sync_and_close(fd, err);
 }

@@ -44,7 +44,8 @@ unsigned wal_look_segment(const struct wal_segment_header *h, const struct wal_e
         in |= bit(h->first_seq != x->seq, WAL_IN_MISORDERED);
         in |= bit(h->first_lsn != x->lsn || h->salt != x->salt, WAL_IN_BAD_BODY);
     }
-    in |= bit(h->size < 2 * WAL_BLOCK || h->size % WAL_BLOCK != 0 || h->first_seq == 0,
+    in |= bit(h->size < 2 * WAL_BLOCK || h->size > WAL_SEGMENT_MAX || h->size % WAL_BLOCK != 0 ||
+                  h->first_seq == 0,
               WAL_IN_BAD_BODY);
     return in;
 }

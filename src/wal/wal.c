@@ -38,8 +38,8 @@ static bool config_valid(const struct wal_config *cfg)
 {
     return cfg->dir != NULL && strlen(cfg->dir) < WAL_PATH_MAX / 2 && cfg->producers >= 1 &&
            cfg->producers <= WAL_PRODUCERS_MAX && cfg->depth >= 1 && cfg->depth <= WAL_DEPTH_MAX &&
-           cfg->segment_bytes >= WAL_SEGMENT_MIN && cfg->segment_bytes % WAL_BLOCK == 0 &&
-           cfg->queue_bytes > 0;
+           cfg->segment_bytes >= WAL_SEGMENT_MIN && cfg->segment_bytes <= WAL_SEGMENT_MAX &&
+           cfg->segment_bytes % WAL_BLOCK == 0 && cfg->queue_bytes > 0;
 }
 
 static struct wal *wal_new(const struct wal_config *cfg)

@@ -34,7 +34,8 @@ struct wal_segment_header {
     int64_t created_ms;                 /*  96 */
     uint32_t sync;                      /* 104 enum wal_sync it is written with */
     uint32_t chain;                     /* 108 chain value its first batch must carry */
-    uint64_t size;                      /* 112 bytes of the file */
+    uint64_t size;                      /* 112 bytes of the file: whole blocks, at least
+                                               2, at most WAL_SEGMENT_MAX; else damage */
     uint32_t flags;                     /* 120 enum wal_segment_flags */
     uint32_t salt;                      /* 124 random, the same in all segments of a history */
     uint64_t fork_seq;                  /* 128 the parent's last batch that belongs to this history;
@@ -92,6 +93,11 @@ struct wal_record_frame {
     uint16_t zero;      /* 14 */
 };
 _Static_assert(sizeof(struct wal_record_frame) == 16, "record frame");
+
+/* A segment is as large as its directive says (at most 1 TiB) or as the one record in it needs,
+ * whose length has 40 bits; headers, padding and the footer take far less than 1 MiB. Whatever
+ * claims to be larger was never written by kv: recovery must not make a file of that size. */
+#define WAL_SEGMENT_MAX (((uint64_t)1 << 40) + ((uint64_t)1 << 20))
 
 struct wal_segment_footer {
     char magic[8];                      /*  0 */

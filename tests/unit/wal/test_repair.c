@@ -4,10 +4,13 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/io.h"
+#include "wal/wal_format.h"
 #include "unit.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +138,64 @@ START_TEST(test_size_is_restored)
     ck_assert(all_zero(b, 1, last->offset, LB_SEGMENT));
     uint64_t torn;
     ck_assert_uint_eq(recovered(b, &torn), 1);
+    lb_free(b);
+}
+END_TEST
+
+/* What the first segment's header says of its size, with its checksum right. */
+static void claim_size(struct log_builder *b, uint64_t size)
+{
+    struct wal_segment_header h;
+    lb_peek(b, 1, 0, &h, sizeof h);
+    h.size = size;
+    h.crc = crc32c(0, &h, offsetof(struct wal_segment_header, crc));
+    lb_poke(b, 1, 0, &h, sizeof h);
+}
+
+static off_t file_size(struct log_builder *b, uint64_t number)
+{
+    struct stat st;
+    char *path = lb_path(b, number);
+    ck_assert_int_eq(stat(path, &st), 0);
+    free(path);
+    return st.st_size;
+}
+
+/* A size that no segment can have is damage, whatever the checksum: nobody makes a file of it. */
+START_TEST(test_absurd_size)
+{
+    const uint64_t sizes[] = { 0,
+                               WAL_BLOCK,
+                               LB_SEGMENT + 1,
+                               LB_SEGMENT + WAL_BLOCK / 2,
+                               WAL_SEGMENT_MAX + WAL_BLOCK,
+                               (uint64_t)1 << 62,
+                               UINT64_MAX - WAL_BLOCK + 1 };
+    struct log_builder *b = lb_with_batches(6);
+    for (unsigned i = 0; i < countof(sizes); i++) {
+        claim_size(b, sizes[i]);
+        lb_expect_refused(b, 'e', 0);
+    }
+    claim_size(b, LB_SEGMENT);
+    lb_expect_all(b);
+    lb_free(b);
+}
+END_TEST
+
+/* A size that a segment may have and the disk has not: an error at once, not a full disk. */
+START_TEST(test_no_room_for_the_size)
+{
+    struct statvfs fs;
+    ck_assert_int_eq(statvfs(unit_tmpdir(), &fs), 0);
+    if ((uint64_t)fs.f_bavail * fs.f_frsize >= WAL_SEGMENT_MAX - LB_SEGMENT) {
+        unit_skip("the disk has room for the largest segment");
+    }
+    struct log_builder *b = lb_with_batches(6);
+    claim_size(b, WAL_SEGMENT_MAX);
+    struct wal_recovery *r = open_log(b, &cached);
+    ck_assert_int_eq(wal_recovery_repair(r, b->dir, false), -ENOSPC);
+    ck_assert_int_eq(file_size(b, 1), LB_SEGMENT);
+    wal_recovery_free(r);
     lb_free(b);
 }
 END_TEST
@@ -341,7 +402,7 @@ END_TEST
 UNIT_SUITE(wal_repair)
 {
     unit_case(suite, "cut", test_cut, test_cut_of_later_segments, test_torn_header_of_next_segment,
-              test_size_is_restored, test_where_the_unproven_tail_begins, test_rewriting_fails,
-              test_interrupted);
+              test_size_is_restored, test_absurd_size, test_no_room_for_the_size,
+              test_where_the_unproven_tail_begins, test_rewriting_fails, test_interrupted);
     unit_case(suite, "force", test_set_aside, test_set_aside_unreadable);
 }
