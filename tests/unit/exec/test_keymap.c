@@ -1,0 +1,89 @@
+/* test_keymap.c -- The side table of watched and waited-for keys against a plain array.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "exec/keymap.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "unit.h"
+#include <stdio.h>
+
+#define KEYS 300
+
+struct oracle {
+    struct keynode *node[KEYS]; /* NULL: not in the map */
+    unsigned count;
+};
+
+static struct key key_of(unsigned i, char *text)
+{
+    int n = snprintf(text, 16, "k%u", i / 2);
+    /* Few hashes: chains, and different keys with an equal hash. */
+    return (struct key){ .s = slice_of(text, (size_t)n), .hash = i / 2 % 50 };
+}
+
+/* Keys 2i and 2i + 1 are the same one in two databases. */
+static unsigned db_of(unsigned i)
+{
+    return i % 2;
+}
+
+static void count_node(void *arg, struct keynode *n)
+{
+    unsigned *sum = arg;
+    ck_assert_ptr_eq(n->head, n);
+    (*sum)++;
+}
+
+static void check(struct keymap *m, const struct oracle *o)
+{
+    ck_assert_int_eq(m != NULL, o->count > 0);
+    for (unsigned i = 0; i < KEYS; i++) {
+        char text[16];
+        struct key k = key_of(i, text);
+        ck_assert_ptr_eq(keymap_find(m, db_of(i), &k), o->node[i]);
+    }
+    unsigned sum = 0;
+    keymap_each(m, count_node, &sum);
+    ck_assert_uint_eq(sum, o->count);
+}
+
+START_TEST(test_against_oracle)
+{
+    struct keymap *m = NULL;
+    struct oracle o = { .count = 0 };
+    rng_seed_all(unit_seed());
+    for (unsigned step = 0; step < 4000; step++) {
+        unsigned i = (unsigned)rng_below(KEYS);
+        char text[16];
+        struct key k = key_of(i, text);
+        bool fill = step % 1000 < 600;
+        if (o.node[i] != NULL && (!fill || rng_below(3) == 0)) {
+            keymap_drop(&m, o.node[i]);
+            o.node[i] = NULL;
+            o.count--;
+        } else {
+            struct keynode *n = keymap_make(&m, db_of(i), &k);
+            ck_assert(o.node[i] == NULL || o.node[i] == n);
+            ck_assert(n->key.s.p != k.s.p && slice_eq(n->key.s, k.s));
+            ck_assert_uint_eq(n->db, db_of(i));
+            o.count += o.node[i] == NULL;
+            o.node[i] = n;
+            n->head = n;
+        }
+        if (step % 20 == 0) {
+            check(m, &o);
+        }
+    }
+    for (unsigned i = 0; i < KEYS; i++) {
+        if (o.node[i] != NULL) {
+            keymap_drop(&m, o.node[i]);
+        }
+    }
+    ck_assert_ptr_null(m);
+}
+END_TEST
+
+UNIT_SUITE(exec_keymap)
+{
+    unit_case(suite, "keymap", test_against_oracle);
+}
