@@ -10,7 +10,8 @@
  * A cycle shows that no order of the operations explains what the clients saw.
  * FORM        An operation is one transaction: one command, one EXEC, or WATCH + read + EXEC. Times
  * are those of one clock. An operation whose reply never came ends at ORDER_UNKNOWN: it may have
- * happened at any time after its start, or never. One that surely did not happen is left out.
+ * happened at any time after its start, or never; so it only appends: what was read did happen. One
+ * that surely did not happen is left out.
  * Values are unique within a key.
  * THREADS     A history belongs to one thread; order_join() puts several together. */
 #ifndef CRASH_ORDER_H

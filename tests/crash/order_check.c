@@ -232,6 +232,7 @@ static bool note_appends(struct graph *g)
     for (size_t i = 0; i < g->h->n; i++) {
         const struct order_op *op = &g->h->op[i];
         for (unsigned m = 0; m < op->n; m++) {
+            must(op->end != ORDER_UNKNOWN || op->micro[m].kind == ORDER_APPEND);
             if (op->micro[m].kind == ORDER_APPEND) {
                 struct version *v = version_of(g, op->micro[m].key, op->micro[m].value);
                 if (v->id != UINT64_MAX) {

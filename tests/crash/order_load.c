@@ -268,7 +268,7 @@ static void transaction(struct order_client *o)
     finish(o, r);
 }
 
-/* WATCH, read, then append in EXEC: one transaction when EXEC runs, else a read. */
+/* WATCH, read, then append in EXEC: one transaction when EXEC is known to have run, else a read. */
 static void watched(struct order_client *o)
 {
     uint32_t k = some_number(o), v = new_value(o);
@@ -290,15 +290,18 @@ static void watched(struct order_client *o)
     ask(o, "EXEC");
     unsigned which = o->replies - 1;
     leave_db(o, k);
-    order_append(current(o), key_of(LIST_A, k), v);
+    int64_t sent = clock_mono_us();
     r = talk(o, which);
-    if (r != NULL && r->type == RESP_NIL) {
-        current(o)->n--; /* the append */
-        current(o)->end = heard;
-        resp_free(r);
-    } else if (r != NULL) {
+    if (r != NULL && r->type != RESP_NIL) {
+        order_append(current(o), key_of(LIST_A, k), v);
         finish(o, r);
+        return;
     }
+    current(o)->end = heard;
+    if (r == NULL) { /* the read has happened even if the append never does: two operations */
+        order_append(order_add(&o->h, o->id, sent, ORDER_UNKNOWN), key_of(LIST_A, k), v);
+    }
+    resp_free(r);
 }
 
 static void push_q(struct order_client *o)
