@@ -143,8 +143,8 @@ void conn_gate(struct conn *c, uint64_t gate)
 
 static void release_marks(struct conn *c, uint64_t release)
 {
-    uint64_t early = seeded_bug("net.bug_gate_off_by_one") ? 1 : 0;
-    while (c->nmarks > 0 && c->marks[c->mark_first].gate - early <= release) {
+    uint64_t early = seeded_bug("net.bug_gate_off_by_one") && release < UINT64_MAX ? 1 : 0;
+    while (c->nmarks > 0 && c->marks[c->mark_first].gate <= release + early) {
         c->released = c->marks[c->mark_first].end;
         c->mark_first = (uint8_t)((c->mark_first + 1) % GATE_MARKS);
         c->nmarks--;

@@ -34,6 +34,8 @@
 #define PAYLOAD_MAX   65536
 #define POWER_LOST    99
 #define KILLED        98
+#define FAULT_EXIT    72 /* of a fault point armed with "exit" */
+#define LOSES_ALL     5  /* seeds that are multiples of it lose everything unsynced */
 
 struct producer {
     uint64_t started, appended; /* counters; appended: ticket[] is set */
@@ -224,6 +226,7 @@ static void live(const char *mode)
     err = wal_stop(me.w);
     ENSURE(err == 0, "life %u: wal_stop: %d", me.life, err);
     remember_promises();
+    __atomic_store_n(&me.shared->serving, 0, __ATOMIC_SEQ_CST); /* the hook asks no log any more */
     wal_free(me.w);
 }
 
@@ -252,6 +255,9 @@ struct run {
     const char *mode;
     char *dir, *shared, *count, *log, *shim;
     struct shared *memory;
+    /* Of the next lives: KV_FAULTS, and losing power when the process ends by itself. */
+    const char *faults;
+    bool loses_at_exit;
 };
 
 static char *path_of(const char *a, const char *b)
@@ -269,6 +275,7 @@ static void run_init(struct run *r, const char *mode)
     ck_assert_int_gt(n, 0);
     self[n] = '\0';
     *r = (struct run){ .mode = mode,
+                       .faults = "",
                        .dir = path_of(root, "/data"),
                        .shared = path_of(root, "/shared"),
                        .count = path_of(root, "/count"),
@@ -306,8 +313,9 @@ static int run_life(struct run *r, unsigned life, uint64_t after, bool killed, u
         put("KV_LIFE", life);
         put("KV_LIFE_SEED", seed);
         char plan[200];
-        snprintf(plan, sizeof plan, "after=%llu seed=%llu kill=%d delay=300",
-                 (unsigned long long)after, (unsigned long long)seed, killed);
+        snprintf(plan, sizeof plan, "after=%llu seed=%llu kill=%d delay=300 exit=%d",
+                 (unsigned long long)after, (unsigned long long)seed, killed, r->loses_at_exit);
+        setenv("KV_FAULTS", r->faults, 1);
         setenv("KV_POWERLOSS_PLAN", plan, 1);
         int fd = open(r->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         dup2(fd, 2);
@@ -426,8 +434,56 @@ START_TEST(test_no)
 }
 END_TEST
 
+static void expect_life(struct run *r, unsigned life, uint64_t after, bool killed, int expected)
+{
+    int status = run_life(r, life, after, killed, LOSES_ALL);
+    if (status != expected) {
+        fail_with_log(r, life, after, LOSES_ALL, status);
+    }
+}
+
+/* A process is killed at each call before it serves, between each rename and the sync of its
+ * directory too. The next one serves from what it sees, then the power fails: the names it found
+ * must have been made durable. */
+START_TEST(test_names_found)
+{
+    struct run r;
+    run_init(&r, "direct");
+    uint64_t n = 0;
+    for (bool served = false; !served;) {
+        run_reset(&r);
+        expect_life(&r, 0, ++n, true, KILLED);
+        served = r.memory->serving != 0;
+        r.loses_at_exit = true;
+        expect_life(&r, 1, 0, false, 0);
+        r.loses_at_exit = false;
+        expect_life(&r, 2, 0, false, 0);
+    }
+    ck_assert_uint_gt(n, 10);
+}
+END_TEST
+
+/* The power fails when a segment that is left has been called durable and has no footer yet. */
+START_TEST(test_segment_left)
+{
+    static const char *const modes[] = { "direct", "buffered", "everysec", "no" };
+    struct run r;
+    run_init(&r, modes[_i]);
+    run_reset(&r);
+    r.faults = "wal.seal=exit";
+    r.loses_at_exit = true;
+    expect_life(&r, 0, 0, false, FAULT_EXIT);
+    r.faults = "";
+    r.loses_at_exit = false;
+    ck_assert_uint_gt(r.memory->p[0].must + r.memory->p[1].must, 0);
+    expect_life(&r, 1, 0, false, 0);
+}
+END_TEST
+
 UNIT_SUITE(powerloss_wal)
 {
+    unit_case(suite, "names", test_names_found);
+    unit_case_loop(suite, "segments", 60, test_segment_left, 4);
     unit_case_slow(suite, "powerloss_wal", 3600, test_direct, test_buffered, test_everysec,
                    test_no);
 }

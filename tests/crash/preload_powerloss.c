@@ -759,6 +759,9 @@ static void power_stays(void)
 {
     enter();
     if (shim.loses_at_exit) {
+        if (shim.hook != NULL) {
+            shim.hook();
+        }
         disk_crash(shim.disk, shim.seed);
     } else {
         disk_save(shim.disk);

@@ -25,7 +25,7 @@ exec.bug_no_select              crash:kill9
 exec.bug_ready_missed           integration:test_blocking_across_connections
 exec.bug_rename_ttl             crash:kill9
 exec.bug_replay_expires         crash:kill9
-exec.bug_served_twice           integration:test_blocking_across_connections crash:order crash:kill9
+exec.bug_served_twice           crash:order
 exec.bug_ungated_error          crash:kill9_gates crash:kill9
 exec.bug_ungated_event          crash:kill9_gates crash:kill9
 exec.bug_ungated_handover       crash:kill9_gates crash:kill9
@@ -34,23 +34,23 @@ exec.bug_ungated_nil            crash:kill9_gates crash:kill9
 exec.bug_ungated_read           crash:kill9_gates crash:kill9
 exec.bug_watch_missed           integration:test_watch crash:order
 net.bug_gate_falls              unit:net_turn unit:net crash:kill9
-net.bug_gate_off_by_one         unit:net_turn unit:net
+net.bug_gate_off_by_one         unit:gates_release_in_order
 net.bug_short_write_lost        unit:net unit:net_turn
 store.bug_expire_moved          unit:store_expire unit:store_keyspace
 store.bug_split_loses           unit:store_table
 wal.bug_body_unchecked          unit:wal_recover unit:wal_torn
-wal.bug_history_goes_on         unit:wal_restart unit:wal_lineage
+wal.bug_history_goes_on         unit:test_history_forks
 wal.bug_lost_wakeup             crash:test_wake
-wal.bug_names_not_synced        crash:powerloss_wal crash:powerloss
+wal.bug_names_not_synced        crash:test_names_found
 wal.bug_no_barrier              crash:powerloss_wal crash:powerloss
 wal.bug_no_dir_sync             crash:powerloss_wal crash:powerloss
 wal.bug_proofs_ignored          unit:wal_recover unit:wal_repair
 wal.bug_publish_early           crash:powerloss_wal crash:kill9
-wal.bug_publish_unordered       unit:wal_writer
+wal.bug_publish_unordered       unit:test_published_in_order
 wal.bug_remains_kept            unit:wal_repair unit:wal_recover
 wal.bug_stale_accepted          unit:wal_recover
-wal.bug_switch_unsynced         unit:wal_segments crash:powerloss_wal
-wal.bug_synced_upto             unit:wal_writer crash:powerloss_wal
+wal.bug_switch_unsynced         crash:test_segment_left
+wal.bug_synced_upto             unit:test_failed_group_is_cut
 wal.bug_tail_not_rewritten      unit:wal_repair crash:powerloss_wal
 '
 
@@ -70,7 +70,7 @@ run() { # program name, quietly; a test that hangs has failed as well
         echo "seeded-bugs: there is no test $2 in $1-tests"
         exit 1
     }
-    timeout -k 5 600 "$dir/$1-tests" "$2" >"$log" 2>&1
+    timeout -k 5 60 "$dir/$1-tests" "$2" >"$log" 2>&1
 }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -95,7 +95,7 @@ while read -r bug judges; do
     by=
     for judge in $judges; do
         if ! KV_BUG=$bug run "${judge%%:*}" "${judge#*:}"; then
-            by="$judge $(grep -oE ':[FE]:[^:]*:test_[a-z0-9_]+' "$log" | sed 's/.*://' | sort -u | head -n 3 | tr '\n' ' ')"
+            by="$judge $(grep -oE ':[FE]:[^:]*:[a-z][a-z0-9_]+:' "$log" | sed 's/:$//; s/.*://' | sort -u | head -n 3 | tr '\n' ' ')"
             break
         fi
     done
