@@ -72,11 +72,11 @@ static struct reactor *least_loaded(struct net *n)
 static void reject(struct net *n, int fd, enum conn_kind kind)
 {
     static const char text[] = "-ERR max number of clients reached\r\n";
+    counter_add(&n->rejected, 1); /* before it is told, so that who was told finds it counted */
     if (kind != CONN_TLS) { /* no session yet that could carry it */
         (void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     close(fd);
-    counter_add(&n->rejected, 1);
 }
 
 static void hand_over(struct net *n, int fd, enum conn_kind kind, const struct peer_addr *peer)
