@@ -116,7 +116,7 @@ void key_expire_now(struct call *c, const struct key *k, struct entry *e)
     }
     fx_slot(c->in->t, k);
     txn_touch(c->in->t, k, true);
-    watch_touch(c->x, c->db, k);
+    watch_touch_expired(c->x, c->db, k);
     counter_add(&c->in->w->expired, 1);
     notify(c, NOTIFY_EXPIRED, "expired", k);
 }
@@ -401,7 +401,7 @@ void call_swapdb(struct call *c, unsigned a, unsigned b)
         keyspace_swapdb(c->ks, a, b);
         return;
     }
-    watch_touch_swap(c->x, a, b);
+    watch_touch_swap(c, a, b);
     keyspace_swapdb(c->ks, a, b);
     waits_ready_db(c->in->t, a);
     waits_ready_db(c->in->t, b);

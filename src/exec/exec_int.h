@@ -169,7 +169,8 @@ struct worker {
 } cacheline_aligned;
 
 /* ---- Sessions ---- */
-enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT };
+/* REPLY_SKIP: this command's reply; REPLY_SKIP_NEXT: the next one's. */
+enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 struct queued { /* a request kept beyond its input bytes: MULTI, held requests, blocked clients; one
                    allocation */
     struct queued *next;
@@ -201,6 +202,7 @@ struct session {
     struct session *next_stopped;
     bool in_input; /* inside session_input(): no re-entry */
     enum reply_mode reply_mode;
+    bool confirmed;     /* this command has said so of a subscription: that is not silenced */
     uint64_t last_lsn;  /* of its last write: WAIT, published messages */
     uint64_t last_gate; /* newest gate of any reply */
     char *name, *lib_name, *lib_ver, *user;
@@ -367,7 +369,9 @@ static inline void watch_touch(struct exec *x, unsigned db,
         watch_touch_slow(x, db, k);
     }
 }
-void watch_touch_swap(struct exec *x, unsigned a,
+void watch_touch_expired(struct exec *x, unsigned db,
+                         const struct key *k); /* deleted because it had expired */
+void watch_touch_swap(struct call *c, unsigned a,
                       unsigned b); /* exclusive section, before the swap */
 unsigned multi_count(const struct session *s);
 uint32_t multi_flags(const struct session *s); /* of all queued rows; in MULTI */

@@ -438,6 +438,17 @@ static bool request_run(struct session *s, struct pending *p, struct call *c, ui
     return true;
 }
 
+/* With CLIENT REPLY OFF or SKIP: nothing is said, unless the command itself was CLIENT REPLY ON. */
+static void reply_silence(struct session *s, struct out_mark mark)
+{
+    if (s->reply_mode != REPLY_ON && !s->confirmed) {
+        out_rewind(conn_out(s->conn), mark);
+    }
+    if (s->reply_mode == REPLY_SKIP) {
+        s->reply_mode = REPLY_ON;
+    }
+}
+
 void exec_request(struct session *s, struct pending *p)
 {
     struct worker *w = s->w;
@@ -462,6 +473,8 @@ void exec_request(struct session *s, struct pending *p)
     struct out_mark mark = { 0 };
     if (unlikely(mode != REPLY_ON)) {
         mark = out_mark(c.out);
+        s->reply_mode = mode == REPLY_OFF ? REPLY_OFF : REPLY_SKIP;
+        s->confirmed = false;
     }
     uint64_t gate = 0;
     if (admitted(s, &c)) {
@@ -483,9 +496,8 @@ void exec_request(struct session *s, struct pending *p)
             }
         }
     }
-    if (unlikely(mode != REPLY_ON) && (mode == REPLY_SKIP_NEXT || s->reply_mode != REPLY_ON)) {
-        out_rewind(c.out, mark);
-        s->reply_mode = mode == REPLY_SKIP_NEXT ? REPLY_ON : s->reply_mode;
+    if (unlikely(mode != REPLY_ON)) {
+        reply_silence(s, mark);
     }
     if (unlikely(w->unpaused)) {
         w->unpaused = false;

@@ -95,6 +95,24 @@ void watch_touch_slow(struct exec *x, unsigned db, const struct key *k)
     }
 }
 
+/* The watchers of n for whom its key was there; it has gone now. */
+static void touch_gone(struct keynode *n)
+{
+    for (struct watch_node *at = n->head; at != NULL; at = at->next) {
+        if (!at->was_expired) {
+            atomic_store_explicit(&at->s->watch_dirty, true, memory_order_relaxed);
+        }
+    }
+}
+
+void watch_touch_expired(struct exec *x, unsigned db, const struct key *k)
+{
+    struct keynode *n = keymap_find(x->shards[k->shard].watches, db, k);
+    if (n != NULL) {
+        touch_gone(n);
+    }
+}
+
 struct touch_db {
     struct exec *x;
     int db;
@@ -106,9 +124,8 @@ static void touch_if_exists(void *arg, struct keynode *n)
     if (td->db >= 0 && n->db != (unsigned)td->db) {
         return;
     }
-    bool exists = shard_find(keyspace_shard(td->x->ks, n->key.shard), n->db, &n->key) != NULL;
-    for (struct watch_node *at = n->head; at != NULL && exists; at = at->next) {
-        atomic_store_explicit(&at->s->watch_dirty, true, memory_order_relaxed);
+    if (shard_find(keyspace_shard(td->x->ks, n->key.shard), n->db, &n->key) != NULL) {
+        touch_gone(n);
     }
 }
 
@@ -120,10 +137,10 @@ void watch_touch_db(struct exec *x, int db)
     }
 }
 
-/* SWAPDB a b: a watched key whose value differs by the swap (it exists on either side) is touched.
- */
+/* SWAPDB a b: a watched key is touched that exists on either side, unless it was expired or absent
+ * for the watcher and is so after the swap. */
 struct touch_swap {
-    struct exec *x;
+    struct call *c;
     unsigned a, b;
 };
 
@@ -133,16 +150,23 @@ static void touch_swapped(void *arg, struct keynode *n)
     if (n->db != ts->a && n->db != ts->b) {
         return;
     }
-    struct shard *sh = keyspace_shard(ts->x->ks, n->key.shard);
-    bool exists = shard_find(sh, ts->a, &n->key) != NULL || shard_find(sh, ts->b, &n->key) != NULL;
-    for (struct watch_node *at = n->head; at != NULL && exists; at = at->next) {
-        atomic_store_explicit(&at->s->watch_dirty, true, memory_order_relaxed);
+    struct shard *sh = keyspace_shard(ts->c->ks, n->key.shard);
+    bool existed = shard_find(sh, n->db, &n->key) != NULL;
+    const struct entry *next = shard_find(sh, n->db == ts->a ? ts->b : ts->a, &n->key);
+    bool live = next != NULL && !entry_expired(ts->c, next);
+    for (struct watch_node *at = n->head; at != NULL; at = at->next) {
+        if (live || (existed && !at->was_expired)) {
+            atomic_store_explicit(&at->s->watch_dirty, true, memory_order_relaxed);
+        } else {
+            at->was_expired = next != NULL;
+        }
     }
 }
 
-void watch_touch_swap(struct exec *x, unsigned a, unsigned b)
+void watch_touch_swap(struct call *c, unsigned a, unsigned b)
 {
-    struct touch_swap ts = { x, a, b };
+    struct exec *x = c->x;
+    struct touch_swap ts = { c, a, b };
     for (unsigned i = 0; i < x->nshards; i++) {
         keymap_each(x->shards[i].watches, touch_swapped, &ts);
     }

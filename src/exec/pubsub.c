@@ -459,13 +459,10 @@ static unsigned reply_count_of(const struct session *s, enum sub_kind kind)
 static void reply_subscription(struct call *c, const char *what, enum sub_kind kind,
                                const struct slice *name)
 {
+    c->session->confirmed = true;
     reply_push(c, 3);
     reply_bulk_str(c, what);
-    if (name != NULL) {
-        reply_bulk(c, *name);
-    } else {
-        reply_null(c);
-    }
+    name != NULL ? reply_bulk(c, *name) : reply_null(c);
     reply_int(c, reply_count_of(c->session, kind));
 }
 

@@ -122,12 +122,16 @@ static bool parse_octal(struct slice s, int64_t *out)
 }
 
 /* A percentage is stored as its negative. */
-static bool parse_percent_or_memory(struct slice s, int64_t *out)
+static bool parse_percent_or_memory(struct slice s, int64_t *out, const char **error)
 {
     int64_t v;
     uint64_t u;
     if (s.n > 1 && s.p[s.n - 1] == '%') {
-        if (!parse_i64(slice_of(s.p, s.n - 1), &v) || v < 0 || v > 100) {
+        if (!parse_i64(slice_of(s.p, s.n - 1), &v) || v < 0) {
+            return false;
+        }
+        if (v > 100) {
+            *error = "percentage argument must be less or equal to 100";
             return false;
         }
         *out = -v;
@@ -163,7 +167,7 @@ static bool parse_one(const struct option *o, struct slice s, int64_t *out, cons
         return in_range(o, *out, error);
     case OPT_PERCENT_OR_MEMORY:
         *error = "argument must be a memory or percent value";
-        return parse_percent_or_memory(s, out);
+        return parse_percent_or_memory(s, out, error);
     case OPT_OCTAL:
         *error = "argument couldn't be parsed into an integer";
         return parse_octal(s, out) && in_range(o, *out, error);
@@ -345,6 +349,17 @@ static void failed(struct buf *error, struct slice name, const char *why)
                (int)name.n, name.p, why);
 }
 
+/* COMPAT: an immutable directive of kv's own may be set to the value it has, so that CONFIG SET of
+ * all that CONFIG GET showed works as it does with Redis. */
+static bool is_own_and_same(const struct bound *b, struct slice value)
+{
+    struct buf now = { 0 };
+    bound_get(b, &now);
+    bool same = (b->o->flags & OPTF_OWN) && slice_eq(buf_slice(&now), value);
+    buf_free(&now);
+    return same;
+}
+
 static bool may_change(struct config *c, const struct slice *pairs, unsigned i, struct change *ch,
                        bool protected_ok, struct buf *error)
 {
@@ -356,7 +371,7 @@ static bool may_change(struct config *c, const struct slice *pairs, unsigned i, 
         return false;
     }
     const char *why = NULL;
-    if (b->o->flags & OPTF_IMMUTABLE) {
+    if ((b->o->flags & OPTF_IMMUTABLE) && !is_own_and_same(b, pairs[2 * i + 1])) {
         why = "can't set immutable config";
     } else if ((b->o->flags & OPTF_PROTECTED) && !protected_ok) {
         why = "can't set protected config";
