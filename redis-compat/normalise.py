@@ -81,9 +81,13 @@ def short_list_encoding(_, kv, ref):
     return kv == ("$", b"listpack") and ref == ("$", b"quicklist")
 
 
+BIT_ARGUMENTS = (b"ERR value is not an integer or out of range", b"ERR syntax error", b"ERR The bit argument must be 1 or 0.")
+WRONG_TYPE = b"WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
 def bitcount_checks_first(_, kv, ref):
-    """7.4: BITCOUNT and BITPOS check their arguments before they look whether the key exists."""
-    return kv[0] == "-" and (ref[0] == ":" or ref[1].startswith(b"WRONGTYPE"))
+    """7.4: BITCOUNT and BITPOS check their arguments before they look at the key. Before that, what no key or another type would answer came first."""
+    return kv[0] == "-" and kv[1] in BIT_ARGUMENTS and ref in ((":", b"0"), (":", b"-1"), ("-", WRONG_TYPE))
 
 
 # ---- not in that list, but valkey 8.0.1 answers as kv does, so Redis or Valkey changed it after 7.0.15 ----
@@ -99,9 +103,20 @@ def least_integer(words, kv, ref):
     return b"-9223372036854775808" in words and kv[0] == "-" and kv[1].startswith(b"ERR value is out of range, value must between -9223372036854775807 ")
 
 
-def strict_cursor(words, kv, ref):
-    """SCAN with an empty or signed cursor: strtoul() let it pass."""
-    return len(words) > 1 and words[1] in (b"", b"-1", b"-0", b"+1", b"-2") and kv == ("-", b"ERR invalid cursor")
+# ---- Valkey's alone, or Redis's after 7.2 ----
+
+
+def valkey_bitcount(words, kv, ref):
+    """8.0: BITCOUNT takes a start without an end."""
+    return bitcount_checks_first(words, kv, ref) or (len(words) == 3 and kv == ("-", b"ERR syntax error"))
+
+
+def valkey_scan(words, kv, ref):
+    """SCAN: a cursor is digits alone (strtoul() let signs and nothing at all pass up to 7.2), and an unknown TYPE is an error (7.2: no key has it)."""
+    if ref == ("-", b"ERR invalid cursor"):
+        return words[1] in (b"", b"-1", b"-0", b"+1", b"-2")
+    types = [words[i + 1] for i in range(2, len(words) - 1) if words[i].upper() == b"TYPE"]
+    return any(ref == ("-", b"ERR unknown type name '" + name + b"'") for name in types) and kv[0] == "*" and kv[1][1] == ("*", [])
 
 
 def shared_integer(_, kv, ref):
@@ -117,11 +132,11 @@ def shared_idletime(_, kv, ref):
 DIFFERENCES = {
     ("redis", "object|idletime"): shared_idletime, ("valkey", "object|idletime"): shared_idletime,
     ("redis", "object|refcount"): shared_integer, ("valkey", "object|refcount"): shared_integer,
-    ("redis", "lpos"): least_integer, ("redis", "scan"): strict_cursor,
+    ("redis", "lpos"): least_integer, ("valkey", "scan"): valkey_scan,
     **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop", "bzpopmin", "bzpopmax", "bzmpop")},
     ("redis", "object|encoding"): short_list_encoding,
     ("redis", "bitcount"): bitcount_checks_first, ("redis", "bitpos"): bitcount_checks_first,
-    ("valkey", "bitcount"): bitcount_checks_first, ("valkey", "bitpos"): bitcount_checks_first,
+    ("valkey", "bitcount"): valkey_bitcount, ("valkey", "bitpos"): bitcount_checks_first,
 }
 
 

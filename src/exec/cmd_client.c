@@ -38,8 +38,8 @@ static void cmd_client_setinfo(struct call *c)
         reply_errorf(c, "ERR Unrecognized option '%.*s'", (int)size_min(c->argv[2].n, 128),
                      c->argv[2].p);
     } else if (!session_set_text(at, c->argv[3])) {
-        reply_errorf(c, "ERR %s cannot contain spaces, newlines or special characters.",
-                     at == &s->lib_name ? "lib-name" : "lib-ver");
+        reply_errorf(c, "ERR %.*s cannot contain spaces, newlines or special characters.",
+                     (int)c->argv[2].n, c->argv[2].p);
     } else {
         reply_ok(c);
     }

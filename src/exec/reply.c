@@ -33,9 +33,16 @@ void reply_errorf(struct call *c, const char *fmt, ...)
     char text[1024];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    reply_error(c, text);
+    char *whole = n >= (int)sizeof text ? mem_try_alloc((size_t)n + 1) : NULL;
+    if (whole != NULL) { /* a long argument is quoted */
+        va_start(ap, fmt);
+        vsnprintf(whole, (size_t)n + 1, fmt, ap);
+        va_end(ap);
+    }
+    reply_error(c, whole != NULL ? whole : text);
+    mem_free(whole);
 }
 
 void reply_int(struct call *c, int64_t v)
