@@ -93,9 +93,21 @@ void exec_set_net(struct exec *x, struct net *n)
     x->net = n;
 }
 
+struct set_wal {
+    struct exec *x;
+    struct wal *w;
+};
+
+static void set_wal(void *arg)
+{
+    struct set_wal *s = arg;
+    s->x->wal = s->w;
+}
+
+/* The reactors answer LOADING already and look at the log in each turn. */
 void exec_set_wal(struct exec *x, struct wal *w)
 {
-    x->wal = w;
+    exec_exclusive(x, set_wal, &(struct set_wal){ x, w });
 }
 
 void exec_set_loading(struct exec *x, bool on)
