@@ -139,8 +139,8 @@ class Generator:
             return self.pick(["0", "1", "1", "2", "abc"])
         if name == "count" and command.name == "scan":
             return self.pick(["1000", "5000", "100000", "0", "-1", "abc"])
-        if command.name == "lrem" and self.reference == "redis":
-            # 7.0.15 takes -2^63 and removes; since then it is an error, also of kv
+        if command.name == "lrem":
+            # 7.0.15 takes -2^63 and removes, as kv does; since then it is an error
             return self.pick([v for v in INTEGERS if v != "-9223372036854775808"])
         if command.name == "lset" and self.reference == "valkey":
             # valkey 8.0.1 cuts an index to 32 bits and sets that element

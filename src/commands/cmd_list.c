@@ -441,7 +441,7 @@ static void cmd_lrem(struct call *c)
 {
     struct entry *e;
     int64_t n, removed = 0;
-    if (!arg_i64_range(c, 2, -INT64_MAX, INT64_MAX, &n, NULL) || !list_write(c, &c->keys[0], &e)) {
+    if (!arg_i64(c, 2, &n) || !list_write(c, &c->keys[0], &e)) {
         return;
     }
     if (e != NULL) {
@@ -449,7 +449,7 @@ static void cmd_lrem(struct call *c)
         struct ql_iter it;
         struct lp_value v;
         bool forward = n >= 0;
-        int64_t limit = n == 0 ? INT64_MAX : forward ? n : -n;
+        int64_t limit = n == 0 || n == INT64_MIN ? INT64_MAX : forward ? n : -n;
         quicklist_iter(&it, list_of(e), forward ? 0 : quicklist_count(list_of(e)) - 1, forward);
         while (removed < limit && quicklist_next(&it, &v)) {
             if (lp_matches(&needle, &v)) {
