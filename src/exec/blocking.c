@@ -140,7 +140,7 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
         return; /* it keeps its place */
     }
     /* turn_of() */
-    must(n == 1 || (c->in->ref->row->flags & CMD_SERVE_ONE) != 0);
+    must(n <= 1 || (c->in->ref->row->flags & CMD_SERVE_ONE) != 0);
     struct session *s = c->session;
     struct waiter *w = mem_calloc(sizeof *w + n * sizeof w->node[0]);
     w->home = s->w;

@@ -73,7 +73,7 @@ static void reject(struct net *n, int fd, enum conn_kind kind)
 {
     static const char text[] = "-ERR max number of clients reached\r\n";
     counter_add(&n->rejected, 1); /* before it is told, so that who was told finds it counted */
-    if (kind != CONN_TLS) { /* no session yet that could carry it */
+    if (kind != CONN_TLS) {       /* no session yet that could carry it */
         (void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     close(fd);
