@@ -380,7 +380,7 @@ static void do_protocol(struct call *c)
 
 static void do_segfault(struct call *c unused_arg)
 {
-    volatile char *nowhere = (volatile char *)(uintptr_t)16;
+    char *volatile nowhere = (char *)(uintptr_t)16; /* the compiler must not know it */
     *nowhere = 'x';
 }
 

@@ -331,29 +331,41 @@ static void *change_main(void *arg)
     return NULL;
 }
 
+/* A reactor starts changes, one at a time; the main thread joins the last one when the server
+ * stops. Whoever starts tells that it does before it looks whether the server stops, and stop()
+ * says so before it looks: one of them sees the other. */
 void log_change_join(struct server *s)
 {
-    if (s->change.started) {
+    while (atomic_load(&s->change.life) == CHANGE_STARTS) {
+        usleep(100);
+    }
+    if (atomic_load(&s->change.life) == CHANGE_RUNS) {
         pthread_join(s->change.thread, NULL);
-        s->change.started = false;
+        atomic_store(&s->change.life, CHANGE_NONE);
     }
 }
 
 bool log_change_start(struct server *s, uint64_t ticket, struct config_saved *saved)
 {
     log_change_join(s); /* the previous one has nothing left to do but to end */
+    atomic_store(&s->change.life, CHANGE_STARTS);
+    if (atomic_load(&s->stopping)) {
+        atomic_store(&s->change.life, CHANGE_NONE);
+        return false;
+    }
     s->change.ticket = ticket;
     s->change.undo = saved;
     atomic_store(&s->change.busy, true);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->change.started = pthread_create(&s->change.thread, NULL, change_main, s) == 0;
+    bool started = pthread_create(&s->change.thread, NULL, change_main, s) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!s->change.started) {
+    if (!started) {
         atomic_store(&s->change.busy, false);
     }
-    return s->change.started;
+    atomic_store(&s->change.life, started ? CHANGE_RUNS : CHANGE_NONE);
+    return started;
 }
 
 void log_durability(const struct server *s)

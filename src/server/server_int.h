@@ -55,6 +55,7 @@ struct stored_options { /* bound to stored_option_table; nothing reads it but CO
 };
 extern const struct option stored_option_table[];
 
+enum change_life { CHANGE_NONE, CHANGE_STARTS, CHANGE_RUNS };
 struct server {
     struct server_options opt;
     struct exec_options exec_opt; /* until the engine exists; then its own are bound */
@@ -68,7 +69,7 @@ struct server {
     struct net *net;
     struct {
         pthread_t thread;
-        bool started; /* to be joined */
+        _Atomic int life; /* CHANGE_RUNS: to be joined */
         _Atomic bool busy;
         uint64_t ticket; /* of the client that waits */
         struct config_saved *undo;
