@@ -57,6 +57,12 @@ static inline must_check bool lock_try(struct lock *l)
     lock_note_acquire(l);
     return true;
 }
+/* Nobody held it at some moment of the call: what earlier holders did is complete and visible, and
+ * that is all there is behind what the caller read before of stores that they made with release. */
+static inline bool lock_was_free(const struct lock *l)
+{
+    return atomic_load_explicit(&l->word, memory_order_acquire) == 0;
+}
 static inline void lock_release(struct lock *l)
 {
     lock_note_release(l);

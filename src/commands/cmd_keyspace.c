@@ -2,10 +2,10 @@
  * SWAPDB. SPDX-License-Identifier: BSD-3-Clause
  *
  * Reads go shard by shard, each under its own lock, and wait for everything appended so far
- * (call_gate_all). Writes run in an exclusive section. SCAN     A cursor is the place in one
- * shard's table times the number of shards plus the shard's index: below 2^53. A call walks on over
- *          shards until COUNT entries were seen or the end, so a database smaller than COUNT
- * answers cursor 0 at once. */
+ * (call_gate_all); counts are read without the locks (call_gate_counts). Writes run in an exclusive
+ * section. SCAN     A cursor is the place in one shard's table times the number of shards plus the
+ * shard's index: below 2^53. A call walks on over shards until COUNT entries were seen or the end,
+ * so a database smaller than COUNT answers cursor 0 at once. */
 #include "commands/commands.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -141,7 +141,9 @@ static uint64_t scan_walk(struct call *c, struct walk *w, uint64_t cursor, size_
     uint64_t index = cursor % shards, at = cursor / shards;
     while (index < shards) {
         struct shard *s = keyspace_shard(c->ks, (unsigned)index);
-        if (at != 0 || shard_count(s, c->db) > 0) {
+        if (at == 0 && shard_count(s, c->db) == 0) {
+            call_settle(c, s);
+        } else {
             call_shard_lock(c, s);
             do {
                 at = shard_scan(s, c->db, at, visit_scan, w);
@@ -219,17 +221,18 @@ static void cmd_randomkey(struct call *c)
     }
     if (found) {
         reply_bulk(c, buf_slice(&key));
+        call_gate_all(c);
     } else {
         reply_null(c);
+        call_gate_counts(c);
     }
     buf_free(&key);
-    call_gate_all(c);
 }
 
 static void cmd_dbsize(struct call *c)
 {
     reply_int(c, (int64_t)keyspace_count(c->ks, c->db));
-    call_gate_all(c);
+    call_gate_counts(c);
 }
 
 /* ---- Whole-keyspace writes ---- */

@@ -423,9 +423,29 @@ void call_shard_unlock(struct call *c, struct shard *s)
     }
 }
 
+static bool gates_reads(const struct call *c)
+{
+    return c->x->wal != NULL && !(c->flags & CALL_REPLAY) && option_int(&c->x->opt.durable_reads);
+}
+
+void call_settle(struct call *c, struct shard *s)
+{
+    if (!c->in->t->exclusive && gates_reads(c) && !seeded_bug("exec.bug_unsettled_count")) {
+        shard_settle(s);
+    }
+}
+
+void call_gate_counts(struct call *c)
+{
+    for (unsigned i = 0; i < keyspace_shards(c->ks); i++) {
+        call_settle(c, keyspace_shard(c->ks, i));
+    }
+    call_gate_all(c);
+}
+
 void call_gate_all(struct call *c)
 {
-    if (c->x->wal != NULL && !(c->flags & CALL_REPLAY) && option_int(&c->x->opt.durable_reads)) {
+    if (gates_reads(c)) {
         c->in->t->gate = u64_max(c->in->t->gate, wal_tail(c->x->wal));
     }
 }

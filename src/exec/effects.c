@@ -158,6 +158,7 @@ uint64_t fx_append(struct txn *t)
         }
     }
     w->appended = true;
+    (void)fault("exec.append");
     return wal_append(w->x->wal, w->id, frame, parts, n).v;
 }
 

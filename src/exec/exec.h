@@ -317,6 +317,11 @@ void call_shard_unlock(struct call *c, struct shard *s);
 bool entry_expired(const struct call *c, const struct entry *e); /* false in log mode */
 void call_gate_all(
     struct call *c); /* a whole-keyspace read: the reply waits for everything appended so far */
+/* Counts that a CMD_KEYSPACE handler read without the lock show changes that are not appended yet.
+ * After the read and before call_gate_all(): until those seen of this shard are. call_gate_counts()
+ * does it for all shards, and then what call_gate_all() does. */
+void call_settle(struct call *c, struct shard *s);
+void call_gate_counts(struct call *c);
 
 /* ---- Effects ---- */
 /* Replaces "the arguments as they came": each effect_* call appends one command to what this call

@@ -153,6 +153,7 @@ static void cmd_memory_stats(struct call *c)
     n += put_totals(c, &v);
     n += put_allocator(c, &v);
     reply_map_fill(c, hole, n);
+    call_gate_counts(c);
 }
 
 /* ---- DOCTOR ---- */
@@ -276,6 +277,7 @@ static const struct command memory_sub[] = {
     { .name = "stats",
       .proc = cmd_memory_stats,
       .arity = 2,
+      .flags = CMD_KEYSPACE,
       .group = "server",
       .since = "4.0.0",
       .complexity = "O(1)",

@@ -460,14 +460,16 @@ static bool section_wanted(unsigned i, const struct slice *names, unsigned n)
     return false;
 }
 
-void info_write(struct server *s, const struct slice *names, unsigned n, struct buf *out)
+bool info_write(struct server *s, const struct slice *names, unsigned n, struct buf *out)
 {
-    bool any = false;
+    bool any = false, keys = false;
     for (unsigned i = 0; i < countof(sections); i++) {
         if (section_wanted(i, names, n)) {
             buf_printf(out, "%s# %s\r\n", any ? "\r\n" : "", sections[i].title);
             sections[i].write(s, out);
             any = true;
+            keys |= sections[i].write == section_keyspace;
         }
     }
+    return keys;
 }

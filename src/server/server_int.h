@@ -136,8 +136,8 @@ struct server *server_of_exec(struct exec *x);
 extern const struct command server_commands[], config_commands[], command_commands[];
 extern const struct command debug_commands[], memory_commands[], wait_commands[];
 extern const struct command *const server_families[]; /* all of them; terminated by NULL */
-void info_write(struct server *s, const struct slice *sections, unsigned n,
-                struct buf *out);             /* INFO's text; any thread */
+/* INFO's text; any thread. True: it has counts of keys, read without locks. */
+bool info_write(struct server *s, const struct slice *sections, unsigned n, struct buf *out);
 void server_counters_reset(struct server *s); /* CONFIG RESETSTAT */
 
 /* digest.c: DEBUG DIGEST as redis-server computes it; equal data gives equal digests. With the

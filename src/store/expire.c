@@ -151,7 +151,7 @@ static uint64_t sum_part(struct keyspace *ks, int64_t when)
 static void sum_add(struct table *t, uint64_t part)
 {
     uint64_t sum = relaxed_get(t->expire_sum);
-    relaxed_set(t->expire_sum, sum + part);
+    count_set(t->expire_sum, sum + part);
 }
 
 static void resize(struct table *t, uint32_t cap)
@@ -173,7 +173,7 @@ void expire_add(struct shard *s, struct table *t, struct entry *e)
     }
     int64_t before = top_of(t), when = entry_expire(e);
     sum_add(t, sum_part(s->ks, when));
-    relaxed_set(t->expire_count, n + 1);
+    count_set(t->expire_count, n + 1);
     sift_up(t, n, (struct expire_item){ when, e });
     top_changed(s, before, top_of(t));
 }
@@ -184,7 +184,7 @@ void expire_remove(struct shard *s, struct table *t, struct entry *e)
     must(t->expire[place].e == e);
     int64_t before = top_of(t);
     sum_add(t, -sum_part(s->ks, t->expire[place].when));
-    relaxed_set(t->expire_count, n);
+    count_set(t->expire_count, n);
     if (place < n) {
         sift(t, place, t->expire[n]);
     }
@@ -225,9 +225,9 @@ int64_t keyspace_avg_ttl(const struct keyspace *ks, unsigned db, int64_t now_ms)
     int64_t base = relaxed_get(ks->expire_base);
     for (unsigned i = 0; i < ks->cfg.shards; i++) {
         const struct table *t = shard_table(&ks->shards[i], db);
-        uint64_t n = t != NULL ? table_expires(t) : 0;
+        uint64_t n = t != NULL ? count_get(t->expire_count) : 0;
         if (n > 0) {
-            uint64_t expiries = relaxed_get(t->expire_sum);
+            uint64_t expiries = count_get(t->expire_sum);
             sum += (double)(int64_t)(expiries + n * ((uint64_t)base - (uint64_t)now_ms));
             count += n;
         }

@@ -25,6 +25,17 @@ void shard_unlock(struct shard *s)
     lock_release(&s->lock);
 }
 
+/* Without the lock's line being written, for a reader of counts passes every shard. It is right
+ * because counts are stored with release: who reads one (acquire) finds the lock at least as its
+ * writer left it. */
+void shard_settle(struct shard *s)
+{
+    if (unlikely(!lock_was_free(&s->lock))) {
+        lock_acquire(&s->lock);
+        lock_release(&s->lock);
+    }
+}
+
 bool shard_try_lock(struct shard *s)
 {
     return lock_try(&s->lock);
@@ -461,13 +472,13 @@ unsigned shard_sample(struct shard *s, unsigned db, bool expiring, struct entry 
 size_t shard_count(const struct shard *s, unsigned db)
 {
     const struct table *t = shard_table(s, db);
-    return t != NULL ? relaxed_get(t->count) : 0;
+    return t != NULL ? count_get(t->count) : 0;
 }
 
 size_t shard_expires(const struct shard *s, unsigned db)
 {
     const struct table *t = shard_table(s, db);
-    return t != NULL ? table_expires(t) : 0;
+    return t != NULL ? count_get(t->expire_count) : 0;
 }
 
 void shard_table_stats(struct shard *s, unsigned db, struct table_stats *add_to)

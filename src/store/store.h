@@ -193,7 +193,11 @@ struct entry *shard_first_due(struct shard *s, int64_t now_ms, unsigned *db);
 int64_t shard_next_due(
     const struct shard *s); /* UNLOCKED, relaxed: INT64_MAX when nothing has an expiry */
 
-/* ---- Counting; UNLOCKED (relaxed) ---- */
+/* ---- Counting; UNLOCKED ---- */
+/* Between a change of a count and the end of what the lock's holder does with it anything may
+ * happen. shard_settle() after such a read: whoever made the change that was seen has let go of the
+ * lock. It takes the lock only when it finds it held; the caller holds none of that rank. */
+void shard_settle(struct shard *s);
 size_t shard_count(const struct shard *s, unsigned db);
 size_t shard_expires(const struct shard *s, unsigned db);
 size_t keyspace_count(const struct keyspace *ks, unsigned db);

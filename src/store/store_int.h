@@ -224,6 +224,9 @@ _Static_assert(sizeof(struct table) == 64, "a header is one line");
 /* Fields that only the lock's holder writes, read by others for statistics. */
 #define relaxed_get(field)        atomic_load_explicit(&(field), memory_order_relaxed)
 #define relaxed_set(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
+/* Those that replies are made of: shard_settle(). */
+#define count_get(field)        atomic_load_explicit(&(field), memory_order_acquire)
+#define count_set(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
 
 /* -- place of a bucket. Linear hashing: with n buckets, 2^L <= n < 2^(L+1), a hash belongs to its
  * low L+1 bits if that bucket exists, else to its low L bits. Segments grow with the table, eight

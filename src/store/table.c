@@ -237,7 +237,7 @@ void table_insert(struct keyspace *ks, struct table *t, uint64_t hash, struct en
         split_one(ks, t);
     }
     chain_add(t, table_bucket(t, hash), slot_word(hash, e));
-    relaxed_set(t->count, count);
+    count_set(t->count, count);
 }
 
 void table_remove(struct keyspace *ks, struct table *t, uint64_t hash, struct slot at)
@@ -256,7 +256,7 @@ void table_remove(struct keyspace *ks, struct table *t, uint64_t hash, struct sl
         overflow_cut(t, before);
     }
     uint64_t count = count_of(t) - 1;
-    relaxed_set(t->count, count);
+    count_set(t->count, count);
     uint32_t n = buckets_of(t);
     if (n > 1 && count * 4 < (uint64_t)n * LOAD_MERGE_X4) {
         merge_one(ks, t);

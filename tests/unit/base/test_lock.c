@@ -23,8 +23,9 @@ START_TEST(test_try)
     ck_assert(lock_try(&a));
     lock_release(&a);
     lock_acquire(&a);
-    ck_assert(!lock_try(&a));
+    ck_assert(!lock_try(&a) && !lock_was_free(&a));
     lock_release(&a);
+    ck_assert(lock_was_free(&a));
     ck_assert_uint_eq(a.word, 0);
 }
 END_TEST

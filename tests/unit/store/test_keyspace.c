@@ -118,6 +118,34 @@ START_TEST(test_locks)
 }
 END_TEST
 
+static _Atomic int held_ended, settled;
+
+static void *settle(void *arg)
+{
+    shard_settle(arg);
+    ck_assert_int_eq(held_ended, 1);
+    settled = 1;
+    return NULL;
+}
+
+/* It comes back when whoever held the lock is done, and waits for no other shard's. */
+START_TEST(test_settle)
+{
+    struct keyspace *ks = store_new(2, 1, 0);
+    pthread_t t;
+    shard_lock(keyspace_shard(ks, 0));
+    ck_assert_int_eq(pthread_create(&t, NULL, settle, keyspace_shard(ks, 0)), 0);
+    shard_settle(keyspace_shard(ks, 1));
+    usleep(20000);
+    ck_assert_int_eq(settled, 0);
+    held_ended = 1;
+    shard_unlock(keyspace_shard(ks, 0));
+    pthread_join(t, NULL);
+    ck_assert_int_eq(settled, 1);
+    keyspace_free(ks);
+}
+END_TEST
+
 START_TEST(test_databases_are_apart)
 {
     struct keyspace *ks = store_new(4, 4, 0);
@@ -314,7 +342,7 @@ END_TEST
 
 UNIT_SUITE(store_keyspace)
 {
-    unit_case(suite, "keys", test_limits, test_keys_spread, test_locks);
+    unit_case(suite, "keys", test_limits, test_keys_spread, test_locks, test_settle);
     unit_case(suite, "databases", test_databases_are_apart, test_memory_returns);
     unit_case(suite, "lazyfree", test_background_freeing, test_flush_waits_for_sweeps);
     unit_case_slow(suite, "threads", 300, test_threads);
