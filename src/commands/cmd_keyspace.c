@@ -6,24 +6,23 @@
  * section. SCAN     A cursor is the place in one shard's table times the number of shards plus the
  * shard's index: below 2^53. A call walks on over shards until COUNT entries were seen or the end,
  * so a database smaller than COUNT answers cursor 0 at once. */
-#include "commands/commands.h"
+#include "commands/scan.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
 struct walk {
     struct call *c;
-    struct slice pattern; /* p NULL: all */
-    int type;             /* -1: any */
+    struct scan_args want;
     size_t replied, seen;
 };
 
 static void visit(struct walk *w, const struct entry *e)
 {
     w->seen++;
-    if (entry_expired(w->c, e) || (w->type >= 0 && (int)entry_type(e) != w->type)) {
+    if (entry_expired(w->c, e) || (w->want.type >= 0 && (int)entry_type(e) != w->want.type)) {
         return;
     }
-    if (w->pattern.p == NULL || glob_match(w->pattern, entry_key(e), false)) {
+    if (scan_matches(&w->want, entry_key(e))) {
         reply_bulk(w->c, entry_key(e));
         w->replied++;
     }
@@ -69,9 +68,9 @@ static void cmd_keys(struct call *c)
     if (is_literal(c->argv[1])) {
         keys_literal(c);
     } else {
-        struct walk w = { .c = c, .pattern = c->argv[1], .type = -1 };
-        if (slice_eq(w.pattern, S("*"))) {
-            w.pattern.p = NULL;
+        struct walk w = { .c = c, .want = { .type = -1 } };
+        if (!slice_eq(c->argv[1], S("*"))) {
+            w.want.pattern = c->argv[1];
         }
         struct out_block *hole = reply_array_deferred(c);
         for (unsigned i = 0; i < keyspace_shards(c->ks); i++) {
@@ -87,58 +86,11 @@ static void cmd_keys(struct call *c)
 
 /* ---- SCAN ---- */
 
-static bool scan_options(struct call *c, struct walk *w, int64_t *count)
-{
-    for (unsigned i = 2; i < c->argc; i += 2) {
-        bool more = i + 1 < c->argc;
-        if (more && arg_is(c, i, "count")) {
-            if (!arg_i64(c, i + 1, count)) {
-                return false;
-            }
-            if (*count < 1) {
-                reply_syntax(c);
-                return false;
-            }
-        } else if (more && arg_is(c, i, "match")) {
-            w->pattern = c->argv[i + 1];
-            if (slice_eq(w->pattern, S("*"))) {
-                w->pattern.p = NULL;
-            }
-        } else if (more && arg_is(c, i, "type")) {
-            w->type = 1000; /* a name that is no type matches nothing */
-            for (int t = OBJ_STRING; t <= OBJ_STREAM; t++) {
-                if (slice_is(c->argv[i + 1], obj_type_name((enum obj_type)t))) {
-                    w->type = t;
-                }
-            }
-        } else {
-            reply_syntax(c);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* As strtoull() reads it: sign and leading zeros are fine, no digits at all are 0. */
-static bool parse_cursor(struct slice s, uint64_t *out)
-{
-    bool negative = s.n > 0 && s.p[0] == '-';
-    uint64_t v = 0;
-    for (size_t i = s.n > 0 && (negative || s.p[0] == '+'); i < s.n; i++) {
-        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
-            __builtin_add_overflow(v, digit, &v)) {
-            return false;
-        }
-    }
-    *out = negative ? -v : v;
-    return s.n != 1 || (s.p[0] != '-' && s.p[0] != '+');
-}
-
-static uint64_t scan_walk(struct call *c, struct walk *w, uint64_t cursor, size_t count)
+static uint64_t scan_walk(struct call *c, struct walk *w)
 {
     unsigned shards = keyspace_shards(c->ks);
-    uint64_t index = cursor % shards, at = cursor / shards;
+    uint64_t index = w->want.cursor % shards, at = w->want.cursor / shards;
+    size_t count = w->want.count;
     while (index < shards) {
         struct shard *s = keyspace_shard(c->ks, (unsigned)index);
         if (at == 0 && shard_count(s, c->db) == 0) {
@@ -162,21 +114,15 @@ static uint64_t scan_walk(struct call *c, struct walk *w, uint64_t cursor, size_
 
 static void cmd_scan(struct call *c)
 {
-    uint64_t cursor;
-    int64_t count = 10;
-    struct walk w = { .c = c, .type = -1 };
-    if (!parse_cursor(c->argv[1], &cursor)) {
-        reply_error(c, "ERR invalid cursor");
-        return;
-    }
-    if (!scan_options(c, &w, &count)) {
+    struct walk w = { .c = c };
+    if (!scan_cursor(c, 1, &w.want) || !scan_options(c, 2, true, &w.want)) {
         return;
     }
     reply_array(c, 2);
     struct out_block *head =
         reply_array_deferred(c); /* the cursor, known after the keys that follow it */
     struct out_block *hole = reply_array_deferred(c);
-    uint64_t next = scan_walk(c, &w, cursor, (size_t)count);
+    uint64_t next = scan_walk(c, &w);
     reply_array_fill(c, hole, w.replied);
     reply_bulk_u64_fill(c, head, next);
     call_gate_all(c);

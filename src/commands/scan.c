@@ -1,0 +1,68 @@
+/* scan.c -- Cursor and options of the SCAN family.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "commands/scan.h"
+
+#define COUNT_DEFAULT 10
+
+/* As strtoull() reads it: sign and leading zeros are fine, no digits at all are 0. */
+static bool parse_cursor(struct slice s, uint64_t *out)
+{
+    bool negative = s.n > 0 && s.p[0] == '-';
+    uint64_t v = 0;
+    for (size_t i = s.n > 0 && (negative || s.p[0] == '+'); i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
+            __builtin_add_overflow(v, digit, &v)) {
+            return false;
+        }
+    }
+    *out = negative ? -v : v;
+    return s.n != 1 || (s.p[0] != '-' && s.p[0] != '+');
+}
+
+bool scan_cursor(struct call *c, unsigned i, struct scan_args *a)
+{
+    *a = (struct scan_args){ .count = COUNT_DEFAULT, .type = -1 };
+    if (!parse_cursor(c->argv[i], &a->cursor)) {
+        reply_error(c, "ERR invalid cursor");
+        return false;
+    }
+    return true;
+}
+
+static int type_named(struct slice name)
+{
+    for (int t = OBJ_STRING; t <= OBJ_STREAM; t++) {
+        if (slice_is(name, obj_type_name((enum obj_type)t))) {
+            return t;
+        }
+    }
+    return SCAN_NO_TYPE;
+}
+
+bool scan_options(struct call *c, unsigned first, bool with_type, struct scan_args *a)
+{
+    for (unsigned i = first; i < c->argc; i += 2) {
+        bool more = i + 1 < c->argc;
+        if (more && arg_is(c, i, "count")) {
+            int64_t count;
+            if (!arg_i64(c, i + 1, &count)) {
+                return false;
+            }
+            if (count < 1) {
+                reply_syntax(c);
+                return false;
+            }
+            a->count = (size_t)count;
+        } else if (more && arg_is(c, i, "match")) {
+            bool all = slice_eq(c->argv[i + 1], S("*"));
+            a->pattern = all ? (struct slice){ NULL, 0 } : c->argv[i + 1];
+        } else if (more && with_type && arg_is(c, i, "type")) {
+            a->type = type_named(c->argv[i + 1]);
+        } else {
+            reply_syntax(c);
+            return false;
+        }
+    }
+    return true;
+}
