@@ -376,9 +376,8 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
 void call_block_until(struct call *c, uint64_t lsn, int64_t deadline_ms,
                       void (*reply)(struct call *c));
 uint64_t session_last_write(const struct session *s); /* LSN of its last write; 0: none */
-/* Blocking commands ask before they take from keys[i]. False: it counts as empty. Either a blocked
- * client is being served, and another key is the ready one (CMD_SERVE_ONE rows); or what is there
- * is for those who wait for it already. */
+/* CMD_SERVE_ONE rows: while serving, only the ready key may be looked at. True when keys[i] may be
+ * looked at now. */
 bool call_serves(const struct call *c, unsigned i);
 
 /* The reply of this call comes later, by exec_deferred_reply(): the handler writes none. The client
@@ -390,6 +389,7 @@ must_check uint64_t call_defer(struct call *c);
 #define LATENCY_PERCENTILES_MAX 32
 struct exec_options { /* bound to the option tables of exec; read with option_int() */
     _Atomic int64_t list_max_listpack_size, list_compress_depth;
+    _Atomic int64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
     _Atomic int64_t proto_max_bulk_len;
     _Atomic int64_t maxmemory, maxmemory_policy, maxmemory_samples, maxmemory_eviction_tenacity;
     _Atomic int64_t lfu_log_factor, lfu_decay_time;

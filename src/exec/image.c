@@ -13,6 +13,7 @@
 #include "exec/exec_int.h"
 #include "base/fault.h"
 #include "ds/quicklist.h"
+#include "ds/set.h"
 #include <unistd.h>
 
 #define VALUES_PER_RECORD 128
@@ -45,28 +46,81 @@ static void image_string(struct image *im, const struct entry *e)
     append(im, argv[1], argv, argc);
 }
 
+/* Records of one command with many values, as many as they need. */
+struct batch {
+    struct image *im;
+    struct slice argv[2 + VALUES_PER_RECORD];
+    char text[VALUES_PER_RECORD][I64_TEXT_MAX];
+    unsigned n;
+    size_t bytes;
+};
+
+static void batch_begin(struct batch *b, struct image *im, struct slice name, const struct entry *e)
+{
+    b->im = im;
+    b->argv[0] = name;
+    b->argv[1] = entry_key(e);
+    b->n = 0;
+    b->bytes = 0;
+}
+
+static void batch_flush(struct batch *b)
+{
+    if (b->n > 0) {
+        append(b->im, b->argv[1], b->argv, 2 + b->n);
+        b->n = 0;
+        b->bytes = 0;
+    }
+}
+
+/* A short text may be gone after this call, a long one has to stay. */
+static void batch_value(struct batch *b, struct slice text)
+{
+    if (text.n < I64_TEXT_MAX) {
+        memcpy(b->text[b->n], text.p, text.n);
+        text.p = b->text[b->n];
+    }
+    b->argv[2 + b->n++] = text;
+    b->bytes += text.n;
+}
+
+/* After an element: a record holds whole ones, of up to two values. */
+static void batch_element(struct batch *b)
+{
+    if (b->n + 2 > VALUES_PER_RECORD || b->bytes >= BYTES_PER_RECORD) {
+        batch_flush(b);
+    }
+}
+
 static void image_list(struct image *im, const struct entry *e)
 {
-    struct slice argv[2 + VALUES_PER_RECORD] = { S("RPUSH"), entry_key(e) };
-    char text[VALUES_PER_RECORD][I64_TEXT_MAX];
-    unsigned n = 0;
-    size_t bytes = 0;
+    struct batch b;
     struct ql_iter it;
     struct lp_value v;
+    char text[I64_TEXT_MAX];
+    batch_begin(&b, im, S("RPUSH"), e);
     quicklist_iter(&it, entry_ptr(e), 0, true);
     while (quicklist_next(&it, &v)) {
-        argv[2 + n] = lp_text(&v, text[n]);
-        bytes += argv[2 + n].n;
-        n++;
-        if (n == VALUES_PER_RECORD || bytes >= BYTES_PER_RECORD) {
-            append(im, argv[1], argv, 2 + n);
-            n = 0;
-            bytes = 0;
-        }
+        batch_value(&b, lp_text(&v, text));
+        batch_element(&b);
     }
-    if (n > 0) {
-        append(im, argv[1], argv, 2 + n);
+    batch_flush(&b);
+}
+
+static void image_set(struct image *im, const struct entry *e)
+{
+    struct batch b;
+    struct set s;
+    struct set_iter it;
+    struct set_member m;
+    batch_begin(&b, im, S("SADD"), e);
+    entry_get_set(e, &s);
+    set_iter(&it, &s, 0);
+    while (set_next(&it, &m)) {
+        batch_value(&b, set_text(&m));
+        batch_element(&b);
     }
+    batch_flush(&b);
 }
 
 static bool image_entry(void *arg, struct entry *e)
@@ -75,6 +129,7 @@ static bool image_entry(void *arg, struct entry *e)
     switch (entry_type(e)) {
     case OBJ_STRING: image_string(im, e); return true;
     case OBJ_LIST: image_list(im, e); break;
+    case OBJ_SET: image_set(im, e); break;
     default: must_not_reach();
     }
     if (entry_expire(e) >= 0) {

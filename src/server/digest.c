@@ -14,6 +14,7 @@
 #include "server/server_int.h"
 #include "base/hash.h"
 #include "ds/quicklist.h"
+#include "ds/set.h"
 #include <endian.h>
 
 static void add(uint8_t digest[DIGEST_BYTES], struct slice s)
@@ -58,9 +59,22 @@ static void value_list(const struct entry *e, uint8_t digest[DIGEST_BYTES])
     }
 }
 
+static void value_set(const struct entry *e, uint8_t digest[DIGEST_BYTES])
+{
+    struct set s;
+    struct set_iter it;
+    struct set_member m;
+    entry_get_set(e, &s);
+    set_iter(&it, &s, 0);
+    while (set_next(&it, &m)) {
+        add(digest, set_text(&m));
+    }
+}
+
 static void (*const value_of[])(const struct entry *e, uint8_t digest[DIGEST_BYTES]) = {
     [OBJ_STRING] = value_string,
     [OBJ_LIST] = value_list,
+    [OBJ_SET] = value_set,
 };
 
 /* Type numbers are those of Redis (enum obj_type). */

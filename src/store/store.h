@@ -103,6 +103,11 @@ void *entry_ptr(const struct entry *e);
 /* Replaces pointer and encoding (listpack grew, listpack -> quicklist); the old pointer is the
  * caller's. */
 void entry_set_ptr(struct entry *e, enum obj_enc enc, void *ptr);
+/* The set of an OBJ_SET entry as ds/set.h has it, and back after a change of it. */
+struct set;
+void entry_get_set(const struct entry *e, struct set *out);
+void entry_put_set(struct entry *e, const struct set *s);
+enum obj_enc entry_set_enc(const struct set *s); /* its encoding, for a new entry */
 
 /* ================= Keyspace and shards ================= */
 

@@ -5,7 +5,9 @@
  *
  * THREADS  value_ops.free: any thread (background freeing); the others under the shard lock. */
 #include "store/store_int.h"
+#include "base/mem.h"
 #include "ds/quicklist.h"
+#include "ds/set.h"
 
 #define TYPES     6
 #define ENCODINGS 10
@@ -58,9 +60,87 @@ static size_t list_effort(const void *value)
 
 static const struct value_ops list_ops = { list_free, list_memory, list_dup, list_effort };
 
+/* ---- Sets ---- */
+
+static const enum obj_enc set_encodings[] = {
+    [SET_INTSET] = ENC_INTSET, [SET_LISTPACK] = ENC_LISTPACK, [SET_TREE] = ENC_HASHTABLE
+};
+
+enum obj_enc entry_set_enc(const struct set *s)
+{
+    return set_encodings[s->form];
+}
+
+void entry_get_set(const struct entry *e, struct set *out)
+{
+    enum obj_enc enc = entry_enc(e);
+    must(e->type == OBJ_SET);
+    out->form = enc == ENC_INTSET ? SET_INTSET : enc == ENC_LISTPACK ? SET_LISTPACK : SET_TREE;
+    out->p = entry_ptr(e);
+}
+
+void entry_put_set(struct entry *e, const struct set *s)
+{
+    must(e->type == OBJ_SET);
+    entry_set_ptr(e, set_encodings[s->form], s->p);
+}
+
+/* ---- Small containers in one allocation ---- */
+
+static size_t flat_memory(const void *value, unsigned samples unused_arg)
+{
+    return mem_usable(value);
+}
+
+static size_t flat_effort(const void *value unused_arg)
+{
+    return 1;
+}
+
+static void *intset_value_dup(const void *value)
+{
+    return intset_dup(value);
+}
+
+static const struct value_ops intset_ops = { mem_free, flat_memory, intset_value_dup, flat_effort };
+
+static void *listpack_dup(const void *value)
+{
+    return lp_dup(value);
+}
+
+static const struct value_ops listpack_ops = { mem_free, flat_memory, listpack_dup, flat_effort };
+
+/* ---- Trees: hash tables by another name ---- */
+
+static void tree_free(void *value)
+{
+    btree_free(value);
+}
+
+static size_t tree_memory(const void *value, unsigned samples unused_arg)
+{
+    return btree_bytes(value);
+}
+
+static void *tree_dup(const void *value)
+{
+    return btree_dup(value);
+}
+
+static size_t tree_effort(const void *value)
+{
+    return btree_pages(value);
+}
+
+static const struct value_ops tree_ops = { tree_free, tree_memory, tree_dup, tree_effort };
+
 static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_STRING] = { [ENC_RAW] = &blob_ops },
     [OBJ_LIST] = { [ENC_LISTPACK] = &list_ops, [ENC_QUICKLIST] = &list_ops },
+    [OBJ_SET] = { [ENC_INTSET] = &intset_ops,
+                  [ENC_LISTPACK] = &listpack_ops,
+                  [ENC_HASHTABLE] = &tree_ops },
 };
 
 const struct value_ops *entry_ops(const struct entry *e)
