@@ -19,6 +19,9 @@ extern const struct command expire_commands[];     /* cmd_expire.c */
 extern const struct command keyspace_commands[];   /* cmd_keyspace.c */
 extern const struct command list_commands[];       /* cmd_list.c */
 extern const struct command list_block_commands[]; /* cmd_list_block.c */
+extern const struct command set_commands[];        /* cmd_set.c */
+extern const struct command set_random_commands[]; /* cmd_set_random.c */
+extern const struct command set_ops_commands[];    /* cmd_set_ops.c */
 extern const struct command sort_commands[];       /* cmd_sort.c */
 extern const struct command function_commands[];   /* cmd_function.c */
 

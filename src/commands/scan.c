@@ -3,6 +3,8 @@
 #include "commands/scan.h"
 
 #define COUNT_DEFAULT 10
+#define CURSOR_BITS   53
+#define HASH_SHIFT    (64 - CURSOR_BITS)
 
 /* As strtoull() reads it: sign and leading zeros are fine, no digits at all are 0. */
 static bool parse_cursor(struct slice s, uint64_t *out)
@@ -65,4 +67,27 @@ bool scan_options(struct call *c, unsigned first, bool with_type, struct scan_ar
         }
     }
     return true;
+}
+
+uint64_t scan_tree(const struct btree *t, const struct scan_args *a,
+                   void (*visit)(void *arg, const struct btree_item *item), void *arg)
+{
+    if (a->cursor >> CURSOR_BITS != 0) {
+        return 0; /* never given out */
+    }
+    struct btree_iter it;
+    struct btree_item item;
+    size_t seen = 0;
+    uint64_t last = 0;
+    btree_iter(&it, t, btree_rank(t, a->cursor << HASH_SHIFT, S("")), true);
+    while (btree_next(&it, &item)) {
+        uint64_t place = item.order >> HASH_SHIFT;
+        if (seen >= a->count && place != last) {
+            return place;
+        }
+        visit(arg, &item);
+        last = place;
+        seen++;
+    }
+    return 0;
 }

@@ -1,11 +1,14 @@
 /* scan.h -- What SCAN, HSCAN, SSCAN and ZSCAN share: cursor and options.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * CURSOR   Below 2^53, so that clients whose numbers are doubles can hold it. */
+ * CURSOR   Below 2^53, so that clients whose numbers are doubles can hold it. Within a tree whose
+ *          order is a hash: the upper 53 bits of the first hash that was not visited, so whatever
+ *          comes and goes between two calls, what was there all the time is visited. */
 #ifndef COMMANDS_SCAN_H
 #define COMMANDS_SCAN_H
 
 #include "commands/commands.h"
+#include "ds/btree.h"
 
 struct scan_args {
     uint64_t cursor;
@@ -19,6 +22,11 @@ struct scan_args {
 must_check bool scan_cursor(struct call *c, unsigned i, struct scan_args *a);
 /* The arguments from `first` on: MATCH, COUNT and, with_type, TYPE. */
 must_check bool scan_options(struct call *c, unsigned first, bool with_type, struct scan_args *a);
+
+/* Visits count records from the cursor on, and those after them that no cursor can tell from the
+ * last; returns the next cursor, 0: the tree is done. The tree must not change meanwhile. */
+uint64_t scan_tree(const struct btree *t, const struct scan_args *a,
+                   void (*visit)(void *arg, const struct btree_item *item), void *arg);
 
 static inline bool scan_matches(const struct scan_args *a, struct slice text)
 {
