@@ -73,12 +73,12 @@ objects   = $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard $(1)))
 TESTLIB_OBJ     := $(call objects,tests/lib/*.c)
 UNIT_OBJ        := $(call objects,tests/unit/*/*.c)
 INTEGRATION_OBJ := $(call objects,tests/integration/*.c)
-CRASH_OBJ       := $(filter-out $(OUT)/obj/tests/crash/preload_%,$(call objects,tests/crash/*.c))
+CRASH_OBJ       := $(filter-out $(addprefix $(OUT)/obj/tests/crash/,preload_% powerloss_refuse.o),$(call objects,tests/crash/*.c))
 PRELOADS        := $(patsubst tests/crash/%.c,$(OUT)/%.so,$(wildcard tests/crash/preload_*.c))
 FUZZERS         := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES         := $(patsubst utils/bench/%.c,%,$(wildcard utils/bench/*.c))
 SUITES          := unit $(if $(wildcard tests/integration/*.c),integration) $(if $(wildcard tests/crash/*.c),crash)
-C_FILES          = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' 2>/dev/null)
+C_FILES         := $(wildcard $(foreach d,src/* utils utils/* tests/* tests/unit/*,$(d)/*.c $(d)/*.h))
 
 all: $(addprefix $(OUT)/,$(PROGRAMS)) ## build/kv-server and build/kv-wal (the default)
 
@@ -124,8 +124,8 @@ $(OUT)/crash-tests: $(CRASH_OBJ) $(TESTLIB_OBJ) $(OUT)/libkv.a $(addprefix $(OUT
 build/peers/redis: | build/.deps-test
 	deps/peers.sh redis
 $(OUT)/preload_%.so: tests/crash/preload_%.c $(OUT)/obj/flags | build/.deps-test
-	$(call say,CC)$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -shared -pthread -Isrc $< -ldl -o $@
-$(OUT)/preload_powerloss.so: $(wildcard tests/crash/powerloss_*.[ch])
+	$(call say,CC)$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -fvisibility=hidden -shared -pthread -Isrc $(filter %.c,$^) -ldl -o $@
+$(OUT)/preload_powerloss.so: $(wildcard $(addprefix tests/crash/powerloss_,disk.[ch] state.c refuse.c int.h shim.h))
 build/fuzz/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(OUT)/libkv.a | build/.deps-test
 	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
 $(OUT)/bench/%: $(OUT)/obj/utils/bench/%.o $(OUT)/libkv.a
@@ -208,11 +208,11 @@ check-info: all ## INFO fields against the references
 	-deps/peers.sh valkey
 	KV_SERVER=$(OUT)/kv-server utils/check/surface.py info
 tidy: | build/.deps-test ## clang-tidy with the checks of .clang-tidy, on files that changed
-	@utils/check/tidy.sh '-std=gnu11 -D_GNU_SOURCE= -DKV_DEBUG -DKV_FAULTS -Isrc -Itests/lib -Itests' $(filter src/%.c utils/%.c tests/lib/%.c tests/crash/%.c tests/fuzz/%.c,$(C_FILES))
+	@utils/check/tidy.sh
 tags: ## ctags index
 	ctags -R src tests utils
 compile_commands.json: $(SRC) Makefile ## for editors and clang-tidy
-	@utils/compile-commands.py '$(filter-out ccache,$(CC)) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Itests/lib -Itests' $(filter src/%.c utils/%.c tests/lib/%.c tests/crash/%.c tests/fuzz/%.c,$(C_FILES)) > $@
+	@utils/compile-commands.py '$(filter-out ccache,$(CC)) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Itests/lib -Itests' $(filter %.c,$(C_FILES)) > $@
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -70,7 +70,7 @@ static void move_call(struct call *c, enum ql_end from, enum ql_end to, bool blo
     if (!key_is(c, src, OBJ_LIST)) {
         return;
     }
-    if (src != NULL) {
+    if (src != NULL && (!blocks || call_serves(c, 0))) {
         move_one(c, src, from, to);
     } else if (blocks && call_may_block(c)) {
         call_block(c, BLOCK_LIST, 0, 1, deadline, null_array_reply);

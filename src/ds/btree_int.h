@@ -50,9 +50,8 @@ struct btree_big {
 };
 
 #define BTREE_ROOM_MAX   (8192 - sizeof(struct btree_page))
-#define BTREE_RECORD_MAX 1024u /* a bigger one would leave a page with few records or much unused \
-                                */
-#define BTREE_SLOT 10u         /* order and off of a record */
+#define BTREE_RECORD_MAX 1024u /* bigger ones would leave a page with few of them */
+#define BTREE_SLOT       10u   /* order and off of a record */
 
 #define BTREE_FANOUT 62 /* makes a node 1.5 KiB, less the allocator's rounding */
 

@@ -19,7 +19,9 @@
  *            blocked, first served. The waiter's handler runs again as CALL_SERVING; its effects
  *            are a record of their own. When it needs locks that are not held (a destination
  *            key), it is left for waits_serve_rest(), which takes the whole set in order and
- *            looks again; nobody behind it is served before.
+ *            looks again; nobody behind it is served before, and a blocking command that comes in
+ *            between finds the key promised (call_serves()) and queues up. What cannot wait, such
+ *            as LPOP, takes what is there.
  * LOCKS      Nodes: the shard lock of their key. A claimed or un-claimed waiter stays valid while
  *            the lock of one of its keys is held: to free it its reactor takes all of them. */
 #include "exec/exec_int.h"
@@ -81,11 +83,6 @@ bool call_may_block(const struct call *c)
 {
     return c->session != NULL ? !(c->flags & (CALL_MULTI | CALL_SCRIPT | CALL_REPLAY))
                               : (c->flags & CALL_SERVING) != 0;
-}
-
-bool call_serves(const struct call *c, unsigned i)
-{
-    return !(c->flags & CALL_SERVING) || i == c->in->serving_key;
 }
 
 static void node_link(struct exec *x, struct waiter *w, unsigned i)
@@ -581,6 +578,31 @@ static struct wait_node *first_waiting(struct keynode *at, struct wait_node *fro
         }
     }
     return NULL;
+}
+
+/* With the lock of the key, which has something for them: others wait for it. Their turn comes as
+ * soon as their server has all the locks it needs. */
+static bool is_promised(const struct call *c, const struct key *k)
+{
+    const struct keynode *at = keymap_find(c->x->shards[k->shard].waits, c->db, k);
+    const struct entry *e =
+        at != NULL ? shard_find(keyspace_shard(c->ks, k->shard), c->db, k) : NULL;
+    for (const struct wait_node *n = e != NULL ? at->head : NULL; n != NULL; n = n->next) {
+        if (n->owner->kind != BLOCK_STREAM && is_awaited(e, n->owner->kind) &&
+            turn_of(n->owner) != TURN_PASSED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool call_serves(const struct call *c, unsigned i)
+{
+    if (c->flags & CALL_SERVING) {
+        return i == c->in->serving_key;
+    }
+    return likely(c->x->shards[c->keys[i].shard].waits == NULL) ||
+           !(c->cmd->flags & CMD_BLOCKING) || !call_may_block(c) || !is_promised(c, &c->keys[i]);
 }
 
 /* Serves who waits for rk, in order. False: the first one left needs more locks than t holds, and

@@ -242,7 +242,8 @@ static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_ga
     if (unlikely(w->durable_waits != NULL) && waits_durable_pending(w)) {
         reactor_wake(r); /* it became durable since the turn's end */
     }
-    return wal_wait(x->wal, w->id, lowest_gate, stopped || w->stopped != NULL);
+    /* Who is stopped for parked bytes waits for a gate. */
+    return wal_wait(x->wal, w->id, lowest_gate, stopped);
 }
 
 static void up_sleep_begin(void *arg, struct reactor *r)

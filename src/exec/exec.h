@@ -376,8 +376,9 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
 void call_block_until(struct call *c, uint64_t lsn, int64_t deadline_ms,
                       void (*reply)(struct call *c));
 uint64_t session_last_write(const struct session *s); /* LSN of its last write; 0: none */
-/* CMD_SERVE_ONE rows: while serving, only the ready key may be looked at. True when keys[i] may be
- * looked at now. */
+/* Blocking commands ask before they take from keys[i]. False: it counts as empty. Either a blocked
+ * client is being served, and another key is the ready one (CMD_SERVE_ONE rows); or what is there
+ * is for those who wait for it already. */
 bool call_serves(const struct call *c, unsigned i);
 
 /* The reply of this call comes later, by exec_deferred_reply(): the handler writes none. The client

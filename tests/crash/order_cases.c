@@ -21,7 +21,7 @@ static void op(struct order_history *h, uint32_t process, int64_t start, int64_t
     const char *at = text;
     while (*at != '\0') {
         char kind = *at++, *rest;
-        uint32_t key = (uint32_t)strtoul(at, &rest, 10), seen[64], n = 0;
+        uint32_t key = (uint32_t)strtoul(at, &rest, 10), seen[64] = { 0 }, n = 0;
         while (*rest == '=' || *rest == ',') {
             if (rest[1] == ' ' || rest[1] == '\0') {
                 rest++;

@@ -639,6 +639,7 @@ static enum order_verdict find_cycle(struct graph *g)
     };
     uint32_t *component = grown(NULL, (g->nodes + 1) * sizeof *component);
     enum order_verdict v = ORDER_OK;
+    must(g->nodes > 0); /* one per operation, and there are some */
     if (find_component(g, WW | WR | RW | RT, component) != NONE) {
         for (unsigned i = 0; i < countof(step) && v == ORDER_OK; i++) {
             uint32_t node = find_component(g, step[i].kinds, component);

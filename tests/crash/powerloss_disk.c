@@ -503,7 +503,7 @@ void disk_sync_failed(struct disk *d, uint64_t ino, disk_op upto)
 
 /* ---- The crash ---- */
 
-static uint64_t mix(uint64_t a, uint64_t b)
+uint64_t disk_mix(uint64_t a, uint64_t b)
 {
     uint64_t x = a * 0x9e3779b97f4a7c15ull + b + 0x632be59bd9b4e019ull;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -519,7 +519,7 @@ static enum fate fate_of(uint64_t seed, disk_op op)
 {
     static const unsigned survive[] = { 0, 100, 50, 15, 85 }; /* percent */
     unsigned percent = survive[seed % 5];
-    uint64_t h = mix(seed, op);
+    uint64_t h = disk_mix(seed, op);
     if (percent != 0 && percent != 100 && h % 4 == 0) {
         return TORN;
     }
@@ -529,7 +529,7 @@ static enum fate fate_of(uint64_t seed, disk_op op)
 static bool survives(uint64_t seed, disk_op op, uint64_t sector)
 {
     enum fate f = fate_of(seed, op);
-    return f == WHOLE || (f == TORN && (mix(mix(seed, op), sector) & 1) != 0);
+    return f == WHOLE || (f == TORN && (disk_mix(disk_mix(seed, op), sector) & 1) != 0);
 }
 
 static void crash_file(struct node *n, uint64_t seed)

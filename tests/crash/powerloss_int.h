@@ -57,6 +57,7 @@ extern uint8_t disk_zero_sector[DISK_SECTOR]; /* stands for all sectors of zeros
 /* powerloss_disk.c */
 _Noreturn void disk_broken(const char *what, long err); /* the model itself cannot go on */
 long disk_sure(const char *what, long result);
+uint64_t disk_mix(uint64_t a, uint64_t b); /* two numbers into a random one */
 char *disk_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *disk_attic_path(const struct disk *d, uint64_t ino);
 int disk_open_raw(const char *path, int flags);

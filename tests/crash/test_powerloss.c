@@ -280,20 +280,21 @@ static void change(unsigned way, const char *dir)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     struct iovec v = { path, 3 };
     off_t zero = 0;
+    bool done;
     switch (way) {
-    case 0: (void)!writev(fd, &v, 1); break;
-    case 1: (void)!pwritev(fd, &v, 1, 0); break;
-    case 2: mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0); break;
-    case 3: (void)posix_fallocate(fd, 0, 10); break;
-    case 4: (void)!link(path, other); break;
-    case 5: (void)!symlink(path, other); break;
-    case 6: fopen(other, "w"); break;
-    case 7: fdopen(fd, "w"); break;
-    case 8: (void)!copy_file_range(fd, &zero, dup(fd), &zero, 1, 0); break;
-    case 9: (void)!syscall(1 /* write */, fd, path, 1); break;
+    case 0: done = writev(fd, &v, 1) > 0; break;
+    case 1: done = pwritev(fd, &v, 1, 0) > 0; break;
+    case 2: done = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED; break;
+    case 3: done = posix_fallocate(fd, 0, 10) == 0; break;
+    case 4: done = link(path, other) == 0; break;
+    case 5: done = symlink(path, other) == 0; break;
+    case 6: done = fopen(other, "w") != NULL; break;
+    case 7: done = fdopen(fd, "w") != NULL; break;
+    case 8: done = copy_file_range(fd, &zero, dup(fd), &zero, 1, 0) >= 0; break;
+    case 9: done = syscall(1 /* write */, fd, path, 1) > 0; break;
     default: _exit((int)(write(fd, path, 1) - 1)); /* covered */
     }
-    _exit(1);
+    _exit(done ? 1 : 2);
 }
 #define WAYS 10
 

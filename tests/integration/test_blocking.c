@@ -159,6 +159,29 @@ START_TEST(test_claimed_keeps_its_turn)
 }
 END_TEST
 
+static const char *const newcomers[] = { "BLPOP src other 0", "BLMOVE src d2 LEFT LEFT 0",
+                                         "BLMPOP 0 2 other src LEFT" };
+static const char *const newcomers_get[] = { "[\"src\", \"y\"]", "\"y\"", "[\"src\", [\"y\"]]" };
+
+/* Nor does one that comes in that moment: what it finds is for those who were there before. */
+START_TEST(test_claimed_and_newcomer)
+{
+    struct four f;
+    four_open(&f, "exec.claimed_unlocked=delay300");
+    client_send(f.w1, "BLMOVE src dst LEFT RIGHT 0");
+    wait_blocked(f.a, 1);
+    client_send(f.a, "RPUSH src x");
+    usleep(100000);
+    client_send(f.w2, "%s", newcomers[_i]);
+    client_expect_next(f.a, "1");
+    client_expect_next(f.w1, "\"x\"");
+    wait_blocked(f.a, 1);
+    client_expect(f.b, "1", "RPUSH src y");
+    client_expect_next(f.w2, newcomers_get[_i]);
+    four_close(&f);
+}
+END_TEST
+
 /* ---- Whose turn it is, as redis-server has it ---- */
 
 START_TEST(test_order_of_many)
@@ -226,6 +249,8 @@ UNIT_SUITE(blocking)
                                test_claimed_then_two_elements, test_claimed_keeps_its_turn);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "claim_ends", 120, test_claimed_then_ends, 4);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "newcomer", 120, test_claimed_and_newcomer, 3);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "turns", 300, test_order_of_many, test_order_in_transactions,
                         test_order_of_chains);

@@ -150,6 +150,7 @@ static void *work(void *arg)
     static _Thread_local char text[BATCH][KEY_BYTES];
     struct key k[BATCH];
     bool set[BATCH];
+    must(w->keys > 0);
     mem_thread_start();
     uint64_t start = cpu_ns();
     for (uint64_t done = 0; done < w->ops; done += BATCH) {
