@@ -142,8 +142,9 @@ static inline void btree_page_get(const struct btree_page *p, unsigned i, struct
     btree_record_read(btree_page_record(p, i), out);
 }
 
-/* Where (order, key) is, or would be: then false. */
-bool btree_page_search(const struct btree_page *p, uint64_t order, struct slice key, unsigned *at);
+/* Where (order, key) is, or would be: then false. The guess may be any number. */
+bool btree_page_search(const struct btree_page *p, uint64_t order, struct slice key, unsigned guess,
+                       unsigned *at);
 int btree_page_compare(const struct btree_page *p, unsigned i, uint64_t order, struct slice key);
 
 struct btree_page *btree_page_new(const struct btree_fresh *f);

@@ -320,6 +320,8 @@ unsigned btree_page_middle(const struct btree_page *p)
 
 /* ---- Searching ---- */
 
+#define GUESS_STEP 8 /* orders in a cache line */
+
 /* The first of n orders that is not below `order`, or n. The condition is an addition, not a
  * branch: which way it goes cannot be predicted. */
 static inline unsigned lower_bound(const uint64_t *orders, unsigned n, uint64_t order)
@@ -333,6 +335,28 @@ static inline unsigned lower_bound(const uint64_t *orders, unsigned n, uint64_t 
     return (unsigned)(base - orders) + (n == 1 && *base < order);
 }
 
+/* The same, looked for around `guess` first: in steps that double, as long as they lead there. */
+static unsigned lower_bound_near(const uint64_t *orders, unsigned n, uint64_t order, unsigned guess)
+{
+    unsigned low = 0, high = n, step = GUESS_STEP;
+    if (guess < n && orders[guess] < order) {
+        low = guess + 1;
+        while (low + step <= n && orders[low + step - 1] < order) {
+            low += step;
+            step *= 2;
+        }
+        high = low + step <= n ? low + step - 1 : n;
+    } else if (guess < n) {
+        high = guess;
+        while (step <= high && orders[high - step] >= order) {
+            high -= step;
+            step *= 2;
+        }
+        low = step <= high ? high - step + 1 : 0;
+    }
+    return low + lower_bound(orders + low, high - low, order);
+}
+
 int btree_page_compare(const struct btree_page *p, unsigned i, uint64_t order, struct slice key)
 {
     if (p->order[i] != order) {
@@ -341,9 +365,10 @@ int btree_page_compare(const struct btree_page *p, unsigned i, uint64_t order, s
     return slice_cmp(record_key(btree_page_record(p, i)), key);
 }
 
-bool btree_page_search(const struct btree_page *p, uint64_t order, struct slice key, unsigned *at)
+bool btree_page_search(const struct btree_page *p, uint64_t order, struct slice key, unsigned guess,
+                       unsigned *at)
 {
-    unsigned n = p->node.n, i = lower_bound(p->order, n, order);
+    unsigned n = p->node.n, i = lower_bound_near(p->order, n, order, guess);
     *at = i;
     if (i == n || p->order[i] != order) {
         return false;
