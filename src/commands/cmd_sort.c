@@ -120,7 +120,13 @@ static bool sort_parse(struct call *c, bool read_only, struct sort *s)
             bool star = star_of(c->argv[i + 1]) != NULL;
             s->has_key_pattern |= star;
             s->longest_pattern = size_max(s->longest_pattern, c->argv[i + 1].n);
-            if (arg_is(c, i, "get")) {
+            bool get = arg_is(c, i, "get");
+            if ((get || star) && !call_reads_all_keys(c)) {
+                reply_errorf(c, "ERR %s option of SORT denied due to insufficient ACL permissions.",
+                             get ? "GET" : "BY");
+                return false;
+            }
+            if (get) {
                 s->gets++;
             } else {
                 s->by = c->argv[i + 1];

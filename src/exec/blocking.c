@@ -24,7 +24,7 @@
  *            as LPOP, takes what is there.
  * LOCKS      Nodes: the shard lock of their key. A claimed or un-claimed waiter stays valid while
  *            the lock of one of its keys is held: to free it its reactor takes all of them. */
-#include "exec/exec_int.h"
+#include "exec/acl.h"
 #include "exec/keymap.h"
 
 enum wait_state { WAIT_WAITING, WAIT_CLAIMED, WAIT_DONE };
@@ -46,6 +46,8 @@ struct waiter {
     enum block_kind kind;
     int64_t deadline_ms;
     void (*timeout_reply)(struct call *c);
+    const struct acl_user
+        *user;        /* NULL: deleted, it is not served; written in exclusive sections */
     struct key *keys; /* all declared keys of the command, bytes in args */
     unsigned nkeys, first, n;
     struct reactor_timer timer;
@@ -68,6 +70,8 @@ struct served { /* tells the home reactor */
     uint64_t gate, lsn;
     bool close_only; /* it was cancelled: nothing to say */
     const char *error;
+    enum acl_result denied; /* its user may no longer do this */
+    unsigned denied_at;
     uint64_t ticks;
 };
 
@@ -144,6 +148,7 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     w->session = s;
     w->ref = c->in->ref;
     w->args = queued_copy(w->ref, c->argv, c->argc);
+    w->user = s->user;
     w->db = c->db;
     w->resp = c->resp;
     w->kind = kind;
@@ -277,15 +282,19 @@ static void waiter_call(struct waiter *w, struct call *c, struct call_int *in)
                         .in = in };
 }
 
-static void end_with(struct waiter *w, const char *error)
+/* end NULL: its time is up. */
+static void end_with(struct waiter *w, const struct served *end)
 {
     struct session *s = w->session;
     struct call c;
     struct call_int in;
     txn_begin(&w->home->txn, w->home);
     waiter_call(w, &c, &in);
-    if (error != NULL) {
-        reply_error(&c, error);
+    bool denied = end != NULL && end->denied != ACL_OK;
+    if (denied) {
+        acl_refuse(&c, end->denied, end->denied_at);
+    } else if (end != NULL && end->error != NULL) {
+        reply_error(&c, end->error);
     } else {
         w->timeout_reply(&c);
     }
@@ -296,7 +305,11 @@ static void end_with(struct waiter *w, const char *error)
     s->last_gate = u64_max(s->last_gate, w->home->txn.gate);
     conn_gate(s->conn, s->last_gate);
     w->home->ticks = clock_ticks();
-    call_account(s, &c);
+    if (denied) { /* it never ran */
+        counter_add(&w->home->stats[w->ref->id].rejected, 1);
+    } else {
+        call_account(s, &c);
+    }
     waiter_free(w);
     session_resume(s);
 }
@@ -319,7 +332,7 @@ static void on_ended(struct reactor *r, struct message *m)
     if (w->session == NULL || d->close_only) {
         waiter_free(w);
     } else {
-        end_with(w, d->error);
+        end_with(w, d);
     }
     mem_free(d);
 }
@@ -332,6 +345,13 @@ static void post_end(struct waiter *w, const char *error, bool close_only)
     d->close_only = close_only;
     d->m.run = on_ended;
     reactor_post(w->home->r, &d->m);
+}
+
+void session_forbid_wait(struct session *s)
+{
+    if (s->waiter != NULL) {
+        s->waiter->user = NULL;
+    }
 }
 
 /* CLIENT UNBLOCK; in an exclusive section or on the home reactor. False: not blocked (any more). */
@@ -481,11 +501,37 @@ static void unclaim(struct worker *me, struct waiter *w)
     }
 }
 
+/* A claimed waiter whose user lost the right to do this since: its home says so. */
+static bool serve_refused(struct waiter *w)
+{
+    unsigned at;
+    enum acl_result r = likely(w->user->unrestricted)
+                            ? ACL_OK
+                            : acl_check(w->user, w->ref, w->args->argv, w->args->argc, &at);
+    if (r == ACL_OK) {
+        return false;
+    }
+    struct served *d = mem_calloc(sizeof *d);
+    d->w = w;
+    d->denied = r;
+    d->denied_at = at;
+    d->m.run = on_ended;
+    must(move_state(w, WAIT_CLAIMED, WAIT_DONE));
+    reactor_post(w->home->r, &d->m);
+    return true;
+}
+
 /* The claimed waiter's command, under t's locks. True: served, its message is on the way. */
 static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *rk)
 {
     struct worker *me = t->w;
     struct txn *own = &me->serve_txn;
+    if (unlikely(w->user == NULL)) {
+        return false;
+    }
+    if (serve_refused(w)) {
+        return true;
+    }
     txn_begin(own, me);
     own->exclusive = t->exclusive;
     own->locked = t->locked;

@@ -18,7 +18,7 @@ size_t session_memory(const struct session *s)
     for (const struct queued *q = s->held; q != NULL; q = q->next) {
         bytes += mem_usable((void *)(uintptr_t)q);
     }
-    const char *texts[] = { s->name, s->lib_name, s->lib_ver, s->user };
+    const char *texts[] = { s->name, s->lib_name, s->lib_ver };
     for (unsigned i = 0; i < countof(texts); i++) {
         bytes += texts[i] != NULL ? strlen(texts[i]) + 1 : 0;
     }

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  * THREADS  What looks at other reactors' sessions runs in an exclusive section. Closing one is a
  * message to its reactor: only that may touch its connection. */
-#include "exec/exec_int.h"
+#include "exec/acl.h"
 #include <stdio.h>
 
 static void cmd_client_id(struct call *c)
@@ -160,7 +160,7 @@ static const char *flags_of(const struct session *s, char text[16])
 }
 
 /* Of another client its arguments are nowhere: it is between two commands. */
-static void describe(const struct call *c, struct session *s, struct buf *b)
+void client_describe(const struct call *c, struct session *s, struct buf *b)
 {
     size_t argv_mem = 0;
     for (unsigned i = 0; s == c->session && i < c->argc; i++) {
@@ -182,17 +182,18 @@ static void describe(const struct call *c, struct session *s, struct buf *b)
                s->multi != NULL ? (int)multi_count(s) : -1);
     buf_printf(b,
                " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=0 "
-               "omem=0 tot-mem=%zu events=r cmd=%s user=default redir=-1 "
+               "omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=-1 "
                "resp=%d lib-name=%s lib-ver=%s",
                in, cap > in ? cap - in : 0, argv_mem, s->multi_mem, (unsigned)OUT_BLOCK_BYTES, 0u,
-               out, session_memory(s), s->last_cmd != NULL ? s->last_cmd->full : "NULL", s->resp,
-               s->lib_name != NULL ? s->lib_name : "", s->lib_ver != NULL ? s->lib_ver : "");
+               out, session_memory(s), s->last_cmd != NULL ? s->last_cmd->full : "NULL",
+               session_user_name(s), s->resp, s->lib_name != NULL ? s->lib_name : "",
+               s->lib_ver != NULL ? s->lib_ver : "");
 }
 
 static void cmd_client_info(struct call *c)
 {
     struct buf text = { 0 };
-    describe(c, c->session, &text);
+    client_describe(c, c->session, &text);
     buf_add_char(&text, '\n');
     reply_verbatim(c, buf_slice(&text), "txt");
     buf_free(&text);
@@ -257,7 +258,7 @@ static void cmd_client_list(struct call *c)
     for (unsigned r = 0; r < c->x->reactors; r++) {
         for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
             if (list_wanted(c, s, type, ids_at)) {
-                describe(c, s, &text);
+                client_describe(c, s, &text);
                 buf_add_char(&text, '\n');
             }
         }
@@ -301,7 +302,8 @@ static void kill_session(struct call *c, struct session *s)
 }
 
 struct kill_filter {
-    const struct slice *addr, *laddr, *user;
+    const struct slice *addr, *laddr;
+    const struct acl_user *user;
     int64_t id, maxage;
     enum client_type type;
     bool skip_me;
@@ -323,7 +325,7 @@ static bool kill_wanted(const struct call *c, struct session *s, const struct ki
         }
     }
     if ((f->id != 0 && (uint64_t)f->id != s->id) ||
-        (f->type != TYPE_ANY && type_of(s) != f->type) ||
+        (f->type != TYPE_ANY && type_of(s) != f->type) || (f->user != NULL && s->user != f->user) ||
         (f->maxage > 0 && (clock_wall_ms() - s->created_ms) / 1000 < f->maxage)) {
         return false;
     }
@@ -359,8 +361,8 @@ static bool kill_parse(struct call *c, struct kill_filter *f)
         } else if (arg_is(c, i, "laddr")) {
             f->laddr = v;
         } else if (arg_is(c, i, "user")) {
-            f->user = v;
-            if (!slice_eq(*v, S("default"))) {
+            f->user = acl_find(c->x->acl, *v);
+            if (f->user == NULL) {
                 reply_errorf(c, "ERR No such user '%.*s'", (int)size_min(v->n, 128), v->p);
                 return false;
             }

@@ -1,7 +1,8 @@
 /* cmd_connection.c -- Commands about the connection itself: PING, ECHO, SELECT, HELLO, AUTH, RESET,
- * QUIT. SPDX-License-Identifier: BSD-3-Clause THREADS  The session's reactor. requirepass only
- * changes in an exclusive section. */
-#include "exec/exec_int.h"
+ * QUIT. SPDX-License-Identifier: BSD-3-Clause THREADS  The session's reactor. Users only
+ * change in exclusive sections. */
+#include "exec/acl.h"
+#include <stdio.h>
 
 static void cmd_ping(struct call *c)
 {
@@ -47,29 +48,17 @@ static void cmd_quit(struct call *c)
 
 /* ---- AUTH and HELLO ---- */
 
-/* Compares digests, so that neither length nor content of the password shows in the time it takes.
- */
-static bool password_ok(const struct exec *x, struct slice given)
+/* Argument `at` is the password, the one before it the name; with one argument, "default"'s. */
+static struct acl_user *log_in(struct call *c, struct slice name, unsigned at)
 {
-    uint8_t a[32], b[32];
-    sha256(given.p, given.n, a);
-    sha256(x->opt.requirepass, strlen(x->opt.requirepass), b);
-    unsigned diff = 0;
-    for (unsigned i = 0; i < sizeof a; i++) {
-        diff |= (unsigned)(a[i] ^ b[i]);
+    struct acl_user *u = acl_login(c->x->acl, name, c->argv[at]);
+    if (u == NULL) {
+        char given[256]; /* as much as ACL LOG needs to name who tried */
+        snprintf(given, sizeof given, "%.*s", (int)size_min(name.n, sizeof given - 1), name.p);
+        acl_log_denied(c, ACL_DENIED_AUTH, c->flags & CALL_MULTI ? ACL_IN_MULTI : ACL_IN_TOPLEVEL,
+                       c->argv[0], given);
     }
-    return diff == 0;
-}
-
-static bool has_password(const struct exec *x)
-{
-    return x->opt.requirepass != NULL && x->opt.requirepass[0] != '\0';
-}
-
-/* There is one user, "default": without a password it takes any. */
-static bool credentials_ok(struct call *c, struct slice user, struct slice password)
-{
-    return slice_eq(user, S("default")) && (!has_password(c->x) || password_ok(c->x, password));
+    return u;
 }
 
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
@@ -80,17 +69,20 @@ static void cmd_auth(struct call *c)
         reply_syntax(c);
         return;
     }
-    if (c->argc == 2 && !has_password(c->x)) {
+    for (unsigned i = 1; i < c->argc; i++) {
+        call_redact(c, i);
+    }
+    if (c->argc == 2 && c->x->acl->def->nopass) {
         reply_error(c, "ERR AUTH <password> called without any password configured for the default "
                        "user. Are you sure your configuration is correct?");
         return;
     }
-    struct slice user = c->argc == 3 ? c->argv[1] : S("default");
-    if (!credentials_ok(c, user, c->argv[c->argc - 1])) {
+    struct acl_user *u = log_in(c, c->argc == 3 ? c->argv[1] : S("default"), c->argc - 1);
+    if (u == NULL) {
         reply_error(c, WRONGPASS);
         return;
     }
-    session_set_authenticated(c->session, true);
+    session_login(c->session, u);
     reply_ok(c);
 }
 
@@ -118,7 +110,8 @@ bool session_set_text(char **at, struct slice value)
 
 struct hello {
     int resp;
-    const struct slice *user, *name; /* user[1] is the password */
+    unsigned password; /* argument, behind the user's name; 0: none */
+    const struct slice *name;
 };
 
 /* False after having replied the error; nothing is changed then. */
@@ -141,8 +134,10 @@ static bool hello_parse(struct call *c, struct hello *h)
     for (; i < c->argc; i++) {
         unsigned more = c->argc - 1 - i;
         if (more >= 2 && arg_is(c, i, "auth")) {
-            h->user = &c->argv[i + 1];
+            call_redact(c, i + 1);
+            call_redact(c, i + 2);
             i += 2;
+            h->password = i;
         } else if (more >= 1 && arg_is(c, i, "setname")) {
             h->name = &c->argv[++i];
             if (!printable(*h->name)) {
@@ -165,19 +160,22 @@ static void cmd_hello(struct call *c)
     if (!hello_parse(c, &h)) {
         return;
     }
-    if (h.user != NULL && !credentials_ok(c, h.user[0], h.user[1])) {
-        reply_error(c, WRONGPASS);
-        return;
-    }
-    if (h.user == NULL && !s->authenticated) {
+    struct acl_user *u = NULL;
+    if (h.password != 0) {
+        u = log_in(c, c->argv[h.password - 1], h.password);
+        if (u == NULL) {
+            reply_error(c, WRONGPASS);
+            return;
+        }
+    } else if (!s->authenticated) {
         reply_error(
             c, "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
                "HELLO <proto> AUTH <user> <pass> option can be used to "
                "authenticate the client and select the RESP protocol version at the same time");
         return;
     }
-    if (h.user != NULL) {
-        session_set_authenticated(s, true);
+    if (u != NULL) {
+        session_login(s, u);
     }
     if (h.name != NULL) {
         (void)session_set_text(&s->name, *h.name);
@@ -214,7 +212,7 @@ static void cmd_reset(struct call *c)
     s->resp = c->resp = 2;
     s->no_touch = s->no_evict = false;
     s->reply_mode = REPLY_ON;
-    session_set_authenticated(s, !has_password(c->x));
+    session_reset_user(s);
     reply_simple(c, "RESET");
 }
 

@@ -8,7 +8,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#define TABLE_SLOTS 1024 /* power of two, above twice the number of top-level commands */
+#define TABLE_SLOTS COMMANDS_MAX /* power of two, above twice the number of top-level commands */
 
 struct command_table {
     struct cmd_ref *top[TABLE_SLOTS];    /* open addressing by name_word() */
@@ -84,6 +84,40 @@ uint32_t command_acl(const struct command *row)
     }
     acl |= (f & CMD_FAST) ? ACL_FAST : ACL_SLOW;
     return acl;
+}
+
+const struct bit_name command_categories[COMMAND_CATEGORIES] = {
+    { ACL_KEYSPACE, "keyspace" },
+    { ACL_READ, "read" },
+    { ACL_WRITE, "write" },
+    { ACL_SET, "set" },
+    { ACL_SORTEDSET, "sortedset" },
+    { ACL_LIST, "list" },
+    { ACL_HASH, "hash" },
+    { ACL_STRING, "string" },
+    { ACL_BITMAP, "bitmap" },
+    { ACL_HYPERLOGLOG, "hyperloglog" },
+    { ACL_GEO, "geo" },
+    { ACL_STREAM, "stream" },
+    { ACL_PUBSUB, "pubsub" },
+    { ACL_ADMIN, "admin" },
+    { ACL_FAST, "fast" },
+    { ACL_SLOW, "slow" },
+    { ACL_BLOCKING, "blocking" },
+    { ACL_DANGEROUS, "dangerous" },
+    { ACL_CONNECTION, "connection" },
+    { ACL_TRANSACTION, "transaction" },
+    { ACL_SCRIPTING, "scripting" },
+};
+
+uint32_t command_category(struct slice name)
+{
+    for (unsigned i = 0; i < COMMAND_CATEGORIES; i++) {
+        if (slice_is(name, command_categories[i].name)) {
+            return command_categories[i].bit;
+        }
+    }
+    return 0;
 }
 
 static bool one_key_at_1(const struct command *row)

@@ -74,6 +74,11 @@ void exec_free(struct exec *x)
     mem_free(x->shards);
     mem_free(x->workers);
     mem_free(x->opt.requirepass);
+    mem_free(x->opt.aclfile);
+    for (unsigned i = 0; i < x->opt.nuser_lines; i++) {
+        acl_user_line_free(&x->opt.user_line[i]);
+    }
+    mem_free(x->opt.user_line);
     mem_free(x);
 }
 
@@ -86,6 +91,7 @@ void exec_adopt_options(struct exec *x, struct exec_options *loaded)
 {
     memcpy(&x->opt, loaded, sizeof x->opt);
     x->opt.active_expire = 1;
+    x->opt.acl = x->acl;
 }
 
 void exec_set_net(struct exec *x, struct net *n)

@@ -170,6 +170,15 @@ struct command {
     const char *history; /* "6.2.0:Added the X option.|7.0.0:..." */
 };
 
+struct bit_name {
+    uint32_t bit;
+    const char *name;
+};
+/* Names of enum command_acl without the @, in Redis's order. */
+#define COMMAND_CATEGORIES 21
+extern const struct bit_name command_categories[COMMAND_CATEGORIES];
+uint32_t command_category(struct slice name); /* in any case; 0: unknown */
+
 /* ================= The call ================= */
 
 enum call_flags {
@@ -255,10 +264,14 @@ must_check bool arg_timeout_ms(struct call *c, unsigned i, bool seconds,
                                int64_t *deadline_ms); /* "timeout is negative" ...; 0: for ever */
 bool arg_is(const struct call *c, unsigned i,
             const char *lower); /* i < argc and equal, ignoring case */
+/* Argument i is a secret: SLOWLOG does not show it. */
+void call_redact(struct call *c, unsigned i);
 
 /* ---- Keys. `k` is a declared key (&c->keys[i]) or, in an exclusive call, any (call_key()). ----
  */
 struct key call_key(struct call *c, struct slice s); /* hash of an undeclared key */
+/* The caller's user may read whatever key there is: SORT BY and GET. */
+bool call_reads_all_keys(const struct call *c);
 /* The live entry or NULL. Counts keyspace hits and misses, updates the access clock (unless CLIENT
  * NO-TOUCH). An expired entry is NULL; nothing is deleted (except while DEBUG SET-ACTIVE-EXPIRE is
  * 0). */
@@ -391,7 +404,6 @@ must_check uint64_t call_defer(struct call *c);
 struct exec_options { /* bound to the option tables of exec; read with option_int() */
     _Atomic int64_t list_max_listpack_size, list_compress_depth;
     _Atomic int64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
-    _Atomic int64_t zset_max_listpack_entries, zset_max_listpack_value;
     _Atomic int64_t proto_max_bulk_len;
     _Atomic int64_t maxmemory, maxmemory_policy, maxmemory_samples, maxmemory_eviction_tenacity;
     _Atomic int64_t lfu_log_factor, lfu_decay_time;
@@ -408,6 +420,14 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     unsigned latency_percentiles; /* written in an exclusive section */
     double latency_percentile[LATENCY_PERCENTILES_MAX];
     char *requirepass;
+    _Atomic int64_t acl_pubsub_default, acllog_max_len;
+    char *aclfile;
+    struct exec_user_line { /* directive `user`, for exec_load_users() */
+        struct slice *word; /* name, rules; owned */
+        unsigned words;
+    } * user_line;
+    unsigned nuser_lines;
+    struct acl *acl; /* NULL until exec_adopt_options() */
 };
 struct exec_options *exec_options(struct exec *x);
 enum {
@@ -468,6 +488,9 @@ extern const struct option exec_option_table[];       /* bound to exec_options()
 void exec_options_started(struct exec *x);            /* values are loaded: before threads */
 void exec_prepare(struct exec *x); /* after the last exec_register(), before threads */
 void exec_adopt_options(struct exec *x, struct exec_options *loaded); /* takes the values over */
+/* Users from requirepass and from the ACL file or the `user` directives; after exec_prepare(),
+ * before threads. False: *error says why. */
+must_check bool exec_load_users(struct exec *x, struct buf *error);
 void exec_set_net(struct exec *x, struct net *n);
 void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
 /* A log that begins or ends while clients are served. One thread of server/, which calls
@@ -508,6 +531,7 @@ struct exec_stats {
     unsigned blocked_timed;
     uint64_t evicted_clients, clients_mem, clients_in_max, clients_out_max;
     unsigned pubsub_channels, pubsub_patterns, pubsub_shard_channels;
+    uint64_t denied_auth, denied_command, denied_key, denied_channel; /* by ACL */
 };
 void exec_stats(struct exec *x, struct exec_stats *out);
 void exec_stats_reset(struct exec *x); /* exclusive section */

@@ -18,7 +18,8 @@
 #define BATCH_MAX 64 /* requests parsed ahead; enough to hide a memory access per request */
 #define RECENT_GROUPS \
     16 /* recent LSNs per shard; 1,024 x 16 groups: two unrelated keys meet with P = 6e-5 */
-#define ERROR_KINDS 64
+#define ERROR_KINDS  64
+#define COMMANDS_MAX 1024 /* with subcommands */
 
 /* ---- Command references: a row plus what is counted about it ---- */
 struct cmd_ref {
@@ -96,6 +97,7 @@ struct call_int {
     bool force_verbatim;
     bool error;             /* replied with an error */
     bool blocked;           /* call_block() was called */
+    uint32_t redacted;      /* arguments that are secrets, by bit; call_redact() */
     bool held;              /* a pause began before it could run: nothing was done */
     struct waiter *serving; /* the blocked client this runs for */
     unsigned serving_key;   /* index of the ready key */
@@ -191,10 +193,13 @@ struct session {
     /* reactor-owned */
     unsigned db;
     int resp;
-    bool authenticated;
-    bool paused;        /* CLIENT PAUSE holds it */
-    bool evicted;       /* being closed for maxmemory-clients */
-    size_t counted_mem; /* its part of w->clients_mem */
+    bool authenticated;    /* it logged in, or nobody needs to */
+    bool restricted;       /* its user may not do everything: acl_check() */
+    bool logged_in;        /* its user's name and password were right, or none were needed then */
+    struct acl_user *user; /* NULL: deleted, the session is being closed */
+    bool paused;           /* CLIENT PAUSE holds it */
+    bool evicted;          /* being closed for maxmemory-clients */
+    size_t counted_mem;    /* its part of w->clients_mem */
     bool monitor;
     bool no_touch, no_evict;
     bool deferred, deferred_silent; /* its reply comes later; with CLIENT REPLY OFF: none */
@@ -205,7 +210,7 @@ struct session {
     bool confirmed;     /* this command has said so of a subscription: that is not silenced */
     uint64_t last_lsn;  /* of its last write: WAIT, published messages */
     uint64_t last_gate; /* newest gate of any reply */
-    char *name, *lib_name, *lib_ver, *user;
+    char *name, *lib_name, *lib_ver;
     struct queued *held, *held_tail; /* requests parsed but not executed: it blocked or was paused
                                         in the middle of a batch */
     const struct cmd_ref *last_cmd;
@@ -255,6 +260,7 @@ struct exec {
     struct pubsub *pubsub;
     struct slowlog *slowlog;
     struct latency *latency;
+    struct acl *acl;
     struct monitors *monitors;
     _Atomic unsigned monitor_count;
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
@@ -308,6 +314,22 @@ static inline void image_before_change(struct worker *w, const uint32_t *shards,
         image_before_change_slow(w, shards, n);
     }
 }
+
+/* acl.c: what the rest asks of users */
+void acl_new(struct exec *x);
+void acl_free(struct exec *x);
+void acl_counts(struct exec *x, struct exec_stats *out);
+void acl_counts_reset(struct exec *x);
+void acl_user_line_free(struct exec_user_line *l);
+/* May the session's user run this now? False: refused and replied. Only for s->restricted. */
+must_check bool acl_admits(struct call *c);
+const char *session_user_name(const struct session *s);
+void session_reset_user(struct session *s);         /* as a connection that has just been made */
+bool session_subs_allowed(const struct session *s); /* all it listens to */
+void session_forbid_wait(
+    struct session *s); /* exclusive section: blocked, it is not served any more */
+void client_describe(const struct call *c, struct session *s,
+                     struct buf *out); /* a CLIENT LIST line */
 
 /* session.c, dispatch.c */
 struct session *session_open(struct worker *w, struct conn *conn);
@@ -464,7 +486,7 @@ void clients_recount(struct worker *w);
 void clients_evict(struct worker *w); /* before sleeping, when w->check_clients */
 
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];
-extern const struct command latency_commands[];
+extern const struct command latency_commands[], acl_commands[];
 void slowlog_new(struct exec *x);
 void slowlog_free(struct exec *x);
 void monitors_new(struct exec *x);

@@ -314,6 +314,12 @@ static bool admitted(struct session *s, struct call *c)
         refuse(s, c, "ERR Command not allowed inside a transaction");
         return false;
     }
+    if (unlikely(s->restricted) && !acl_admits(c)) {
+        if (s->multi != NULL) {
+            multi_flag_error(s);
+        }
+        return false;
+    }
     if (unlikely(atomic_load_explicit(&x->loading, memory_order_relaxed)) &&
         !(row->flags & CMD_LOADING)) {
         refuse(s, c, "LOADING Redis is loading the dataset in memory");
@@ -381,6 +387,10 @@ static void run(struct worker *w, struct call *c)
         if (pause_holds(c->session, c->in->ref)) {
             section_leave(w);
             c->in->held = true;
+            return;
+        }
+        if (unlikely(c->session->restricted) && !acl_admits(c)) { /* since it began to wait */
+            section_leave(w);
             return;
         }
     }

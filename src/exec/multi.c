@@ -319,6 +319,9 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
         monitor_feed(w->x, s, c.db, c.argv, c.argc);
     }
     s->last_cmd = q->ref;
+    if (unlikely(s->restricted) && !acl_admits(&c)) {
+        return;
+    }
     call_invoke(&c);
     if (seeded_bug("exec.bug_multi_split")) {
         w->txn.lsn = fx_append(&w->txn);

@@ -1,7 +1,7 @@
 /* options.c -- The directives of the engine: names, ranges, defaults and what each one does when it
  * changes. SPDX-License-Identifier: BSD-3-Clause THREADS  As option.h says. apply functions run
  * while nobody else does. */
-#include "exec/exec_int.h"
+#include "exec/acl.h"
 
 #define AT(field) .offset = offsetof(struct exec_options, field)
 
@@ -67,6 +67,13 @@ void exec_options_started(struct exec *x)
 {
     const char *error;
     apply_observers(&x->opt, &error);
+}
+
+static bool apply_requirepass(void *base, const char **error)
+{
+    (void)error;
+    acl_set_requirepass(exec_of(base));
+    return true;
 }
 
 /* ---- notify-keyspace-events: letters ---- */
@@ -243,6 +250,10 @@ static const struct option_name policies[] = {
     { NULL, 0 },
 };
 
+static const struct option_name pubsub_default[] = { { "allchannels", 1 },
+                                                     { "resetchannels", 0 },
+                                                     { NULL, 0 } };
+
 const struct option exec_option_table[] = {
     { .name = "maxclients",
       .kind = OPT_INT,
@@ -277,7 +288,37 @@ const struct option exec_option_table[] = {
       .flags = OPTF_SENSITIVE,
       AT(requirepass),
       .def = "",
-      .doc = "Clients must AUTH with this password before anything else." },
+      .apply = apply_requirepass,
+      .doc = "Clients must AUTH with this password before anything else: that of the user "
+             "default." },
+    { .name = "aclfile",
+      .kind = OPT_STRING,
+      .flags = OPTF_IMMUTABLE,
+      AT(aclfile),
+      .def = "",
+      .doc = "File of users, one \"user <name> <rule> ...\" per line: ACL LOAD and ACL SAVE. "
+             "requirepass does not count then.\nWithout one, users are `user` directives in this "
+             "file, which CONFIG REWRITE writes." },
+    { .name = "user",
+      .kind = OPT_CUSTOM,
+      .flags = OPTF_IMMUTABLE | OPTF_HIDDEN | OPTF_MULTI | OPTF_LINES,
+      .set = acl_user_lines_set,
+      .get = acl_user_lines_get,
+      .def = "",
+      .doc = "A user and its rules: user alice on >password ~key:* &channel:* +@read" },
+    { .name = "acl-pubsub-default",
+      .kind = OPT_ENUM,
+      AT(acl_pubsub_default),
+      .names = pubsub_default,
+      .def = "resetchannels",
+      .doc = "Channels of a new user: none (resetchannels) or all (allchannels)." },
+    { .name = "acllog-max-len",
+      .kind = OPT_INT,
+      AT(acllog_max_len),
+      .min = 0,
+      .max = INT64_MAX,
+      .def = "128",
+      .doc = "Entries ACL LOG keeps." },
     { .name = "maxmemory",
       .kind = OPT_MEMORY,
       AT(maxmemory),
@@ -445,23 +486,6 @@ const struct option exec_option_table[] = {
       .max = INT64_MAX,
       .def = "64",
       .doc = "Bytes of the longest member of such a set." },
-    { .name = "zset-max-listpack-entries",
-      .alias = "zset-max-ziplist-entries",
-      .kind = OPT_INT,
-      AT(zset_max_listpack_entries),
-      .min = 0,
-      .max = INT64_MAX,
-      .def = "128",
-      .doc = "A sorted set has the compact form up to so many members, if each has at most the "
-             "bytes that follow." },
-    { .name = "zset-max-listpack-value",
-      .alias = "zset-max-ziplist-value",
-      .kind = OPT_MEMORY,
-      AT(zset_max_listpack_value),
-      .min = 0,
-      .max = INT64_MAX,
-      .def = "64",
-      .doc = "Bytes of the longest member of such a sorted set." },
     { .name = "tracking-table-max-keys",
       .kind = OPT_INT,
       AT(tracking_table_max_keys),

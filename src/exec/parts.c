@@ -223,6 +223,7 @@ void parts_new(struct exec *x)
     x->registry = mem_calloc(sizeof *x->registry);
     lock_init(&x->registry->lock, RANK_CLIENTS, 0);
     pubsub_new(x);
+    acl_new(x);
     slowlog_new(x);
     latency_new(x);
     monitors_new(x);
@@ -236,12 +237,14 @@ void parts_free(struct exec *x)
     mem_free(x->registry);
     mem_free(x->errors);
     pubsub_free(x);
+    acl_free(x);
     slowlog_free(x);
     latency_free(x);
     monitors_free(x);
 }
 
-const struct command *const exec_own_families[] = { multi_commands,   connection_commands,
-                                                    client_commands,  pubsub_commands,
-                                                    slowlog_commands, latency_commands,
-                                                    monitor_commands, NULL };
+const struct command *const exec_own_families[] = {
+    multi_commands,   connection_commands, client_commands,
+    pubsub_commands,  slowlog_commands,    latency_commands,
+    monitor_commands, acl_commands,        NULL
+};

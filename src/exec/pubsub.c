@@ -10,9 +10,7 @@
  * subscriber hears of what a crash could take back. LOCKS      RANK_CHANNELS, order = map index;
  * may be taken under shard locks (events). THREADS    Any worker. session_*: its reactor. */
 #include "exec/exec_int.h"
-#include "exec/keymap.h"
-
-enum sub_kind { SUB_CHANNEL = 0, SUB_PATTERN = 1, SUB_SHARD = 2, SUB_KINDS = 3 };
+#include "exec/pubsub.h"
 
 #define CHANNEL_SHARDS 64
 #define PATTERN_MAP    CHANNEL_SHARDS
@@ -29,10 +27,6 @@ struct pubsub {
     _Atomic unsigned patterns; /* distinct; lets PUBLISH skip their lock */
     _Atomic unsigned clients;  /* sessions with any subscription */
     _Atomic unsigned channels; /* subscriptions to channels, for the fast way out of events */
-};
-struct subscriptions {  /* of one session */
-    struct keymap *map; /* db = enum sub_kind */
-    unsigned n[SUB_KINDS];
 };
 
 /* Bytes of a message after the type character, shared by all its receivers. */

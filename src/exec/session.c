@@ -291,8 +291,8 @@ struct session *session_open(struct worker *w, struct conn *conn)
         s->next->prev = s;
     }
     w->sessions = s;
-    const char *pass = w->x->opt.requirepass;
-    session_set_authenticated(s, pass == NULL || pass[0] == '\0');
+    session_set_authenticated(s, false);
+    session_reset_user(s);
     conn_set_query_limit(conn, (size_t)option_int(&w->x->opt.client_query_buffer_limit));
     session_set_obuf_class(s, OBUF_NORMAL);
     registry_add(s);
@@ -341,7 +341,6 @@ void session_close(struct session *s)
     mem_free(s->name);
     mem_free(s->lib_name);
     mem_free(s->lib_ver);
-    mem_free(s->user);
     mem_free(s);
 }
 

@@ -62,6 +62,13 @@ void slowlog_free(struct exec *x)
     mem_free(x->slowlog);
 }
 
+void call_redact(struct call *c, unsigned i)
+{
+    if (i < ARGS_KEPT) {
+        c->in->redacted |= (uint32_t)1 << i;
+    }
+}
+
 static struct slice kept(struct slice s)
 {
     if (s.n <= BYTES_KEPT) {
@@ -90,7 +97,7 @@ void slowlog_note(struct call *c, uint64_t ticks)
     e->us = us;
     e->argc = c->argc < ARGS_KEPT ? c->argc : ARGS_KEPT;
     for (unsigned i = 0; i < e->argc; i++) {
-        e->argv[i] = kept(c->argv[i]);
+        e->argv[i] = kept(c->in->redacted >> i & 1 ? S("(redacted)") : c->argv[i]);
     }
     if (c->argc > ARGS_KEPT) {
         char more[48];

@@ -27,11 +27,13 @@ void exec_stats(struct exec *x, struct exec_stats *out)
     out->watched_keys = atomic_load_explicit(&x->watched_keys, memory_order_relaxed);
     out->blocking_keys = atomic_load_explicit(&x->blocking_keys, memory_order_relaxed);
     pubsub_counts(x, out);
+    acl_counts(x, out);
 }
 
 void exec_stats_reset(struct exec *x)
 {
     atomic_store_explicit(&x->evicted_clients, 0, memory_order_relaxed);
+    acl_counts_reset(x);
     for (unsigned i = 0; i < x->nworkers; i++) {
         struct worker *w = &x->workers[i];
         counter_t *const all[] = { &w->commands, &w->hits,         &w->misses,   &w->expired,

@@ -10,11 +10,6 @@
 /* ---- Names of bits, in the order in which Redis shows them; it does not show may_replicate ----
  */
 
-struct bit_name {
-    uint32_t bit;
-    const char *name;
-};
-
 static const struct bit_name flag_names[] = {
     { CMD_WRITE, "write" },
     { CMD_READONLY, "readonly" },
@@ -36,29 +31,6 @@ static const struct bit_name flag_names[] = {
     { CMD_NO_MULTI, "no_multi" },
     { CMD_MOVABLEKEYS, "movablekeys" },
     { CMD_ALLOW_BUSY, "allow_busy" },
-};
-static const struct bit_name category_names[] = {
-    { ACL_KEYSPACE, "keyspace" },
-    { ACL_READ, "read" },
-    { ACL_WRITE, "write" },
-    { ACL_SET, "set" },
-    { ACL_SORTEDSET, "sortedset" },
-    { ACL_LIST, "list" },
-    { ACL_HASH, "hash" },
-    { ACL_STRING, "string" },
-    { ACL_BITMAP, "bitmap" },
-    { ACL_HYPERLOGLOG, "hyperloglog" },
-    { ACL_GEO, "geo" },
-    { ACL_STREAM, "stream" },
-    { ACL_PUBSUB, "pubsub" },
-    { ACL_ADMIN, "admin" },
-    { ACL_FAST, "fast" },
-    { ACL_SLOW, "slow" },
-    { ACL_BLOCKING, "blocking" },
-    { ACL_DANGEROUS, "dangerous" },
-    { ACL_CONNECTION, "connection" },
-    { ACL_TRANSACTION, "transaction" },
-    { ACL_SCRIPTING, "scripting" },
 };
 static const struct bit_name key_flag_names[] = {
     { KEY_RO, "RO" },
@@ -285,7 +257,7 @@ static void reply_info(struct call *c, const struct command *parent, const struc
     reply_int(c, keys.first);
     reply_int(c, keys.last);
     reply_int(c, keys.step);
-    reply_bits(c, command_acl(row), "@", category_names, countof(category_names));
+    reply_bits(c, command_acl(row), "@", command_categories, COMMAND_CATEGORIES);
     const char *tips = row->tips;
     reply_set(c, count_pieces(tips, false));
     for (struct slice tip; next_piece(&tips, false, &tip);) {
@@ -510,9 +482,7 @@ static void cmd_command_list(struct call *c)
             reply_syntax(c);
             return;
         }
-        for (unsigned i = 0; i < countof(category_names); i++) {
-            l.category |= slice_is(l.pattern, category_names[i].name) ? category_names[i].bit : 0;
-        }
+        l.category = command_category(l.pattern);
     }
     struct out_block *hole = reply_array_deferred(c);
     exec_each_command(c->x, list_top, &l);

@@ -191,6 +191,15 @@ static void config_set_log(struct call *c, bool may, struct buf *error)
     config_saved_free(saved);
 }
 
+static void redact_secrets(struct call *c)
+{
+    for (unsigned i = 2; i + 1 < c->argc; i += 2) {
+        if (config_is_sensitive(server_of(c)->config, c->argv[i])) {
+            call_redact(c, i + 1);
+        }
+    }
+}
+
 static void cmd_config_set(struct call *c)
 {
     if (c->argc % 2 != 0) {
@@ -199,6 +208,7 @@ static void cmd_config_set(struct call *c)
     }
     struct server *s = server_of(c);
     struct buf error = { 0 };
+    redact_secrets(c);
     int64_t who = option_int(&s->opt.enable_protected_configs);
     bool may = who == PROTECT_YES || (who == PROTECT_LOCAL && session_is_local(c->session));
     if (names_log(c)) {

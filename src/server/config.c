@@ -286,6 +286,12 @@ bool config_value(struct config *c, const char *name, struct buf *out)
     return true;
 }
 
+bool config_is_sensitive(struct config *c, struct slice name)
+{
+    const struct bound *b = config_find(c, name);
+    return b != NULL && (b->o->flags & OPTF_SENSITIVE) != 0;
+}
+
 const char *config_file(const struct config *c)
 {
     return c->file != NULL ? c->file : "";
@@ -320,6 +326,9 @@ void config_get(struct config *c, const struct slice *patterns, unsigned n,
         const char *names[2] = { b->o->name, b->o->alias };
         for (unsigned k = 0; k < 2 && names[k] != NULL; k++) {
             bool exact = false;
+            if (b->o->flags & OPTF_LINES) {
+                continue;
+            }
             for (unsigned p = 0; p < n; p++) {
                 exact |= slice_is(patterns[p], names[k]);
             }

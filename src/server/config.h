@@ -35,6 +35,8 @@ void config_get(struct config *c, const struct slice *patterns, unsigned n,
 /* One value as text; false: no such directive. */
 bool config_value(struct config *c, const char *name, struct buf *out);
 
+bool config_is_sensitive(struct config *c, struct slice name); /* false: no such directive, too */
+
 /* CONFIG SET: all pairs or none. On failure *error is the whole error reply ("ERR ..."). `local`:
  * the caller may change protected ones. */
 must_check bool config_set_many(struct config *c, const struct slice *pairs, unsigned npairs,

@@ -241,6 +241,11 @@ static void add_line(struct buf *out, const struct bound *b)
 {
     struct buf value = { 0 };
     bound_get(b, &value);
+    if (b->o->flags & OPTF_LINES) {
+        buf_add_slice(out, buf_slice(&value));
+        buf_free(&value);
+        return;
+    }
     buf_add_str(out, b->o->name);
     buf_add_char(out, ' ');
     bool words = b->o->kind == OPT_CUSTOM || b->o->kind == OPT_FLAGS;
@@ -314,7 +319,9 @@ static void rewrite_text(struct config *c, struct slice old, struct buf *out)
         }
     }
     for (unsigned i = 0; i < c->n; i++) {
-        if (done[i] || (c->item[i].o->flags & OPTF_HIDDEN) || is_default(&c->item[i])) {
+        unsigned flags = c->item[i].o->flags;
+        bool hidden = (flags & OPTF_HIDDEN) && !(flags & OPTF_LINES);
+        if (done[i] || hidden || is_default(&c->item[i])) {
             continue;
         }
         if (!marked) {

@@ -47,9 +47,6 @@ static const struct option_name only_empty[] = { { "", 0 }, { NULL, 0 } }; /* so
 static const struct option_name sanitize[] = {
     { "no", 0 }, { "yes", 1 }, { "clients", 2 }, { NULL, 0 }
 };
-static const struct option_name pubsub_default[] = { { "allchannels", 1 },
-                                                     { "resetchannels", 0 },
-                                                     { NULL, 0 } };
 static const struct option_name diskless[] = {
     { "disabled", 0 }, { "on-empty-db", 1 }, { "swapdb", 2 }, { NULL, 0 }
 };
@@ -292,6 +289,22 @@ const struct option stored_option_table[] = {
       .min = 0,
       .max = INT64_MAX,
       .def = "64" },
+    { .name = "zset-max-listpack-entries",
+      .alias = "zset-max-ziplist-entries",
+      .kind = OPT_INT,
+      .flags = OPTF_INERT,
+      NEXT,
+      .min = 0,
+      .max = INT64_MAX,
+      .def = "128" },
+    { .name = "zset-max-listpack-value",
+      .alias = "zset-max-ziplist-value",
+      .kind = OPT_MEMORY,
+      .flags = OPTF_INERT,
+      NEXT,
+      .min = 0,
+      .max = INT64_MAX,
+      .def = "64" },
     { .name = "hll-sparse-max-bytes",
       .kind = OPT_MEMORY,
       .flags = OPTF_INERT,
@@ -314,23 +327,12 @@ const struct option stored_option_table[] = {
       .max = INT64_MAX,
       .def = "100" },
 
-    /* Users and access control: act when ACL comes; a password is requirepass. */
-    { .name = "acl-pubsub-default",
-      .kind = OPT_ENUM,
-      .flags = OPTF_INERT,
-      NEXT,
-      .names = pubsub_default,
-      .def = "resetchannels" },
-    { .name = "acllog-max-len",
-      .kind = OPT_INT,
-      .flags = OPTF_INERT,
-      NEXT,
-      .min = 0,
-      .max = INT64_MAX,
-      .def = "128" },
-
     /* Replication: acts when it comes; replicaof refuses until then. */
-    { .name = "masteruser", .kind = OPT_STRING, .flags = OPTF_INERT, NEXT, .def = "" },
+    { .name = "masteruser",
+      .kind = OPT_STRING,
+      .flags = OPTF_INERT | OPTF_SENSITIVE,
+      NEXT,
+      .def = "" },
     { .name = "masterauth",
       .kind = OPT_STRING,
       .flags = OPTF_INERT | OPTF_SENSITIVE,

@@ -309,10 +309,10 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "eventloop_duration_cmd_sum", 0);
     line_u(b, "instantaneous_eventloop_cycles_per_sec", 0);
     line_u(b, "instantaneous_eventloop_duration_usec", 0);
-    line_u(b, "acl_access_denied_auth", 0);
-    line_u(b, "acl_access_denied_cmd", 0);
-    line_u(b, "acl_access_denied_key", 0);
-    line_u(b, "acl_access_denied_channel", 0);
+    line_u(b, "acl_access_denied_auth", st.denied_auth);
+    line_u(b, "acl_access_denied_cmd", st.denied_command);
+    line_u(b, "acl_access_denied_key", st.denied_key);
+    line_u(b, "acl_access_denied_channel", st.denied_channel);
 }
 
 static void section_replication(struct server *s, struct buf *b)

@@ -114,7 +114,13 @@ static int start_store(struct server *s, unsigned threads)
     }
     exec_prepare(s->x);
     exec_options_started(s->x);
-    return 0;
+    struct buf error = { 0 };
+    bool users = exec_load_users(s->x, &error);
+    if (!users) {
+        log_warning("Users can't be loaded: %.*s", (int)error.n, error.p);
+    }
+    buf_free(&error);
+    return users ? 0 : -EINVAL;
 }
 
 void exec_retire_of_server(void *arg, void *p, void (*free_fn)(void *p))

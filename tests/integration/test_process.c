@@ -118,8 +118,8 @@ START_TEST(test_bad_configuration)
     ck_assert_int_eq(sh("$KV --dir /nowhere/at/all"), 1);
     has("Can't chdir to '/nowhere/at/all'");
     static const char *const promises[] = { "--cluster-enabled yes",      "--replicaof 127.0.0.1 1",
-                                            "--loadmodule x.so",          "--aclfile users.acl",
-                                            "--user 'default on nopass'", "--socket-mark-id 7" };
+                                            "--loadmodule x.so",          "--aclfile none.acl",
+                                            "--user 'default on nosuch'", "--socket-mark-id 7" };
     for (size_t i = 0; i < sizeof promises / sizeof promises[0]; i++) {
         char line[128];
         snprintf(line, sizeof line, "$KV %s", promises[i]);
