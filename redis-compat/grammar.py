@@ -139,6 +139,9 @@ class Generator:
             return self.pick(["0", "1", "1", "2", "abc"])
         if name == "count" and command.name == "scan":
             return self.pick(["1000", "5000", "100000", "0", "-1", "abc"])
+        if command.name in ("srandmember", "hrandfield", "zrandmember"):
+            # A negative count is the size of the reply: the reference dies of a large one
+            return self.pick(SMALL + ["100", "-100", "abc", "", "1.0", "2147483648", "9223372036854775807", "-9223372036854775808"])
         if command.name == "lrem":
             # 7.0.15 takes -2^63 and removes, as kv does; since then it is an error
             return self.pick([v for v in INTEGERS if v != "-9223372036854775808"])

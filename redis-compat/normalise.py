@@ -62,7 +62,23 @@ def near_ms(_, kv, ref):
     return same_form(kv, ref) and kv[0] == ":" and int(kv[1]) >= 0 and int(ref[1]) >= 0 and abs(int(kv[1]) - int(ref[1])) <= NEAR_MS
 
 
+def scan_pairs(words, kv, ref):
+    """ZSCAN: as with SCAN, for pairs; a score in fewer digits is told from another one by its value."""
+    def by_value(tree):
+        cursor, items = tree[1]
+        values = [item[1] for item in items[1]]
+        return ("*", [cursor, ("*", [("*", [("$", a), ("$", repr(float(b)).encode())]) for a, b in zip(values[::2], values[1::2])])])
+
+    return same_form(kv[1][1], ref[1][1]) and scan(words, by_value(kv), by_value(ref)) if kv[0] == ref[0] == "*" else False
+
+
+def random_members(_, kv, ref):
+    """ZRANDMEMBER: as many of the same form."""
+    return same_form(kv, ref)
+
+
 NORMALISERS = {
+    "zscan": scan_pairs, "zrandmember": random_members,
     "keys": unordered,
     "pubsub|channels": unordered,
     "smembers": unordered, "sinter": unordered, "sunion": unordered, "sdiff": unordered,
@@ -90,12 +106,31 @@ def bitcount_checks_first(_, kv, ref):
     return kv[0] == "-" and kv[1] in BIT_ARGUMENTS and ref in ((":", b"0"), (":", b"-1"), ("-", WRONG_TYPE))
 
 
+def shortest_digits(_, kv, ref):
+    """7.2: a score is printed with the fewest digits that read back equal, integers in full; before, with %.17g."""
+    if not same_form(kv, ref):
+        return False
+    if isinstance(kv[1], list):
+        return all(shortest_digits(None, a, b) for a, b in zip(kv[1], ref[1]))
+    if kv == ref:
+        return True
+    try:
+        return kv[0] in "$," and ref[1] == b"%.17g" % float(kv[1])
+    except ValueError:
+        return False
+
+
 # ---- not in that list, but valkey 8.0.1 answers as kv does, so Redis or Valkey changed it after 7.0.15 ----
 
 
-def huge_timeout(_, kv, ref):
+def huge_timeout(words, kv, ref):
     """A timeout beyond 2^63 ms: 7.0.15 overflows and calls it negative."""
     return kv == ("-", b"ERR timeout is out of range") and ref == ("-", b"ERR timeout is negative")
+
+
+def waits_for_scores(words, kv, ref):
+    """BZPOPMIN and its kin: both."""
+    return huge_timeout(words, kv, ref) or shortest_digits(words, kv, ref)
 
 
 def least_integer(words, kv, ref):
@@ -129,11 +164,15 @@ def shared_idletime(_, kv, ref):
     return kv[0] == ref[0] == ":" and 0 <= int(kv[1]) <= NEAR < int(ref[1])
 
 
+SCORES = ("zadd zincrby zscore zmscore zrank zrevrank zrange zrevrange zrangebyscore zrevrangebyscore zpopmin zpopmax zmpop zunion zinter zdiff "
+          "geodist geopos georadius georadius_ro georadiusbymember georadiusbymember_ro geosearch").split()
 DIFFERENCES = {
     ("redis", "object|idletime"): shared_idletime, ("valkey", "object|idletime"): shared_idletime,
     ("redis", "object|refcount"): shared_integer, ("valkey", "object|refcount"): shared_integer,
     ("redis", "lpos"): least_integer, ("valkey", "scan"): valkey_scan,
-    **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop", "bzpopmin", "bzpopmax", "bzmpop")},
+    **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop")},
+    **{("redis", name): waits_for_scores for name in ("bzpopmin", "bzpopmax", "bzmpop")},
+    **{("redis", name): shortest_digits for name in SCORES},
     ("redis", "object|encoding"): short_list_encoding,
     ("redis", "bitcount"): bitcount_checks_first, ("redis", "bitpos"): bitcount_checks_first,
     ("valkey", "bitcount"): valkey_bitcount, ("valkey", "bitpos"): bitcount_checks_first,

@@ -4,6 +4,7 @@
  * A list is a struct quicklist whatever OBJECT ENCODING says: "listpack" while it is one small
  * chunk, "quicklist" beyond; list_settle() keeps the name up to date as Redis 7.2 does. An empty
  * list does not exist: whoever takes the last element deletes the key. */
+#include "commands/elements.h"
 #include "commands/list.h"
 #include <stdio.h>
 
@@ -257,22 +258,6 @@ static void cmd_lindex(struct call *c)
     }
 }
 
-/* start..stop with Redis's rules, cut to the list; false: nothing in it. */
-static bool range_of(const struct quicklist *ql, int64_t start, int64_t stop, uint64_t *first,
-                     uint64_t *count)
-{
-    int64_t n = (int64_t)quicklist_count(ql);
-    start = start < 0 ? (start + n < 0 ? 0 : start + n) : start;
-    stop = stop < 0 ? stop + n : stop;
-    if (start > stop || start >= n || stop < 0) {
-        return false;
-    }
-    stop = stop >= n ? n - 1 : stop;
-    *first = (uint64_t)start;
-    *count = (uint64_t)(stop - start + 1);
-    return true;
-}
-
 static void cmd_lrange(struct call *c)
 {
     struct entry *e;
@@ -281,7 +266,7 @@ static void cmd_lrange(struct call *c)
     if (!arg_i64(c, 2, &start) || !arg_i64(c, 3, &stop) || !list_read(c, &c->keys[0], &e)) {
         return;
     }
-    if (e == NULL || !range_of(list_of(e), start, stop, &first, &count)) {
+    if (e == NULL || !index_range(start, stop, quicklist_count(list_of(e)), &first, &count)) {
         reply_array(c, 0);
         return;
     }
@@ -476,7 +461,7 @@ static void cmd_ltrim(struct call *c)
     if (e != NULL) {
         struct quicklist *ql = list_of(e);
         uint64_t all = quicklist_count(ql);
-        if (!range_of(ql, start, stop, &first, &count)) {
+        if (!index_range(start, stop, all, &first, &count)) {
             first = all;
             count = 0;
         }

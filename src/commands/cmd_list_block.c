@@ -1,6 +1,7 @@
 /* cmd_list_block.c -- Lists: moving between lists, popping from the first that has elements, and
  * the forms that wait. SPDX-License-Identifier: BSD-3-Clause EFFECTS  What was done, never that it
  * waited: LPOP or RPOP key [count], LMOVE source destination end end. */
+#include "commands/elements.h"
 #include "commands/list.h"
 #include <stdio.h>
 
@@ -55,12 +56,6 @@ static void move_one(struct call *c, struct entry *src, enum ql_end from, enum q
     EFFECT(c, S("LMOVE"), ks->s, kd->s, end_word(from), end_word(to));
     reply_bulk(c, value);
     buf_free(&copy);
-}
-
-/* Whatever a blocked client waited for: it is told of the timeout by a null array. */
-static void null_array_reply(struct call *c)
-{
-    reply_null_array(c);
 }
 
 static void move_call(struct call *c, enum ql_end from, enum ql_end to, bool blocks,
@@ -121,31 +116,12 @@ static void pop_effect(struct call *c, const struct key *k, enum ql_end end, uin
     }
 }
 
-/* The first key with elements, in order; *i is its index. False: replied WRONGTYPE. */
-static bool first_list(struct call *c, unsigned *i, struct entry **e)
-{
-    *e = NULL;
-    for (*i = 0; *i < c->nkeys; ++*i) {
-        if (!call_serves(c, *i)) {
-            continue;
-        }
-        *e = key_write(c, &c->keys[*i]);
-        if (!key_is(c, *e, OBJ_LIST)) {
-            return false;
-        }
-        if (*e != NULL) {
-            return true;
-        }
-    }
-    return true;
-}
-
 static void bpop_call(struct call *c, enum ql_end end)
 {
     int64_t deadline;
     unsigned i;
     struct entry *e;
-    if (!arg_timeout_ms(c, c->argc - 1, true, &deadline) || !first_list(c, &i, &e)) {
+    if (!arg_timeout_ms(c, c->argc - 1, true, &deadline) || !first_existing(c, OBJ_LIST, &i, &e)) {
         return;
     }
     if (e != NULL) {
@@ -172,45 +148,6 @@ static void cmd_brpop(struct call *c)
 
 /* ---- LMPOP, BLMPOP ---- */
 
-struct mpop_args {
-    enum ql_end end;
-    int64_t count;
-};
-
-/* argv[at] is the number of keys. */
-static bool mpop_parse(struct call *c, unsigned at, struct mpop_args *a)
-{
-    int64_t n;
-    if (!arg_i64_range(c, at, 1, INT64_MAX, &n, "ERR numkeys should be greater than 0")) {
-        return false;
-    }
-    if (n >= c->argc - at - 1) {
-        reply_syntax(c);
-        return false;
-    }
-    unsigned i = at + 1 + (unsigned)n;
-    if (!arg_end(c, i, &a->end)) {
-        return false;
-    }
-    i++;
-    a->count = 1;
-    if (i == c->argc) {
-        return true;
-    }
-    if (!arg_is(c, i, "count") || i + 1 == c->argc) {
-        reply_syntax(c);
-        return false;
-    }
-    if (!arg_i64_range(c, i + 1, 1, INT64_MAX, &a->count, "ERR count should be greater than 0")) {
-        return false;
-    }
-    if (i + 2 < c->argc) {
-        reply_syntax(c);
-        return false;
-    }
-    return true;
-}
-
 /* The number of keys is argv[at]; a blocking form has its timeout before it, which is looked at
  * last. */
 static void mpop_call(struct call *c, unsigned at, bool blocks)
@@ -219,18 +156,19 @@ static void mpop_call(struct call *c, unsigned at, bool blocks)
     unsigned i;
     struct entry *e;
     int64_t deadline = 0;
-    if (!mpop_parse(c, at, &a) || (blocks && !arg_timeout_ms(c, at - 1, true, &deadline)) ||
-        !first_list(c, &i, &e)) {
+    if (!mpop_parse(c, at, "left", "right", &a) ||
+        (blocks && !arg_timeout_ms(c, at - 1, true, &deadline)) ||
+        !first_existing(c, OBJ_LIST, &i, &e)) {
         return;
     }
     if (e != NULL) {
-        uint64_t have = quicklist_count(list_of(e)),
-                 n = (uint64_t)a.count < have ? (uint64_t)a.count : have;
+        enum ql_end end = a.last ? QL_TAIL : QL_HEAD;
+        uint64_t n = u64_min(a.count, quicklist_count(list_of(e)));
         reply_array(c, 2);
         reply_bulk(c, c->keys[i].s);
         reply_array(c, n);
-        list_pop_reply(c, &c->keys[i], e, a.end, n);
-        pop_effect(c, &c->keys[i], a.end, n);
+        list_pop_reply(c, &c->keys[i], e, end, n);
+        pop_effect(c, &c->keys[i], end, n);
     } else if (blocks && call_may_block(c)) {
         call_block(c, BLOCK_LIST, 0, c->nkeys, deadline, null_array_reply);
     } else {

@@ -23,6 +23,10 @@ extern const struct command set_commands[];        /* cmd_set.c */
 extern const struct command set_random_commands[]; /* cmd_set_random.c */
 extern const struct command set_ops_commands[];    /* cmd_set_ops.c */
 extern const struct command sort_commands[];       /* cmd_sort.c */
+extern const struct command zset_commands[];       /* cmd_zset.c */
+extern const struct command zset_range_commands[]; /* cmd_zset_range.c */
+extern const struct command zset_pop_commands[];   /* cmd_zset_pop.c */
+extern const struct command zset_store_commands[]; /* cmd_zset_store.c */
 extern const struct command function_commands[];   /* cmd_function.c */
 
 /* All of the above, closed by NULL. */

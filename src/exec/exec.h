@@ -404,6 +404,7 @@ must_check uint64_t call_defer(struct call *c);
 struct exec_options { /* bound to the option tables of exec; read with option_int() */
     _Atomic int64_t list_max_listpack_size, list_compress_depth;
     _Atomic int64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
+    _Atomic int64_t zset_max_listpack_entries, zset_max_listpack_value;
     _Atomic int64_t proto_max_bulk_len;
     _Atomic int64_t maxmemory, maxmemory_policy, maxmemory_samples, maxmemory_eviction_tenacity;
     _Atomic int64_t lfu_log_factor, lfu_decay_time;

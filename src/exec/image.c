@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
+#include "ds/zset.h"
 #include <unistd.h>
 
 #define VALUES_PER_RECORD 128
@@ -50,7 +51,7 @@ static void image_string(struct image *im, const struct entry *e)
 struct batch {
     struct image *im;
     struct slice argv[2 + VALUES_PER_RECORD];
-    char text[VALUES_PER_RECORD][I64_TEXT_MAX];
+    char text[VALUES_PER_RECORD][F64_TEXT_MAX];
     unsigned n;
     size_t bytes;
 };
@@ -73,10 +74,10 @@ static void batch_flush(struct batch *b)
     }
 }
 
-/* A short text may be gone after this call, a long one has to stay. */
+/* A short text (a number is one) may be gone after this call, a long one has to stay. */
 static void batch_value(struct batch *b, struct slice text)
 {
-    if (text.n < I64_TEXT_MAX) {
+    if (text.n < F64_TEXT_MAX) {
         memcpy(b->text[b->n], text.p, text.n);
         text.p = b->text[b->n];
     }
@@ -123,6 +124,24 @@ static void image_set(struct image *im, const struct entry *e)
     batch_flush(&b);
 }
 
+static void image_zset(struct image *im, const struct entry *e)
+{
+    struct batch b;
+    struct zset z;
+    struct zset_iter it;
+    struct zset_item item;
+    char score[F64_TEXT_MAX];
+    batch_begin(&b, im, S("ZADD"), e);
+    entry_get_zset(e, &z);
+    zset_iter(&it, z, 0, true);
+    while (zset_next(&it, &item)) {
+        batch_value(&b, slice_of(score, format_f64(score, item.score)));
+        batch_value(&b, item.member);
+        batch_element(&b);
+    }
+    batch_flush(&b);
+}
+
 static bool image_entry(void *arg, struct entry *e)
 {
     struct image *im = arg;
@@ -130,6 +149,7 @@ static bool image_entry(void *arg, struct entry *e)
     case OBJ_STRING: image_string(im, e); return true;
     case OBJ_LIST: image_list(im, e); break;
     case OBJ_SET: image_set(im, e); break;
+    case OBJ_ZSET: image_zset(im, e); break;
     default: must_not_reach();
     }
     if (entry_expire(e) >= 0) {

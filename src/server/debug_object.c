@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
+#include "ds/zset.h"
 
 /* ---- Length in an RDB file ---- */
 
@@ -56,6 +57,25 @@ static size_t set_rdb_bytes(const struct entry *e)
     return n;
 }
 
+/* Type 17: the listpack as a string; type 5: members, each with eight bytes of score. */
+static size_t zset_rdb_bytes(const struct entry *e)
+{
+    struct zset z;
+    struct zset_iter it;
+    struct zset_item item;
+    entry_get_zset(e, &z);
+    if (!z.big) {
+        size_t n = lp_bytes(z.p);
+        return length_bytes(n) + n;
+    }
+    size_t n = length_bytes(zset_count(z));
+    zset_iter(&it, z, 0, true);
+    while (zset_next(&it, &item)) {
+        n += string_bytes(item.member) + sizeof item.score;
+    }
+    return n;
+}
+
 size_t rdb_length(const struct entry *e)
 {
     char tmp[I64_TEXT_MAX];
@@ -63,6 +83,7 @@ size_t rdb_length(const struct entry *e)
     case OBJ_STRING: return string_bytes(entry_string(e, tmp));
     case OBJ_LIST: return list_bytes(entry_ptr(e));
     case OBJ_SET: return set_rdb_bytes(e);
+    case OBJ_ZSET: return zset_rdb_bytes(e);
     default: must_not_reach();
     }
 }

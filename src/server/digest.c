@@ -15,7 +15,9 @@
 #include "base/hash.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
+#include "ds/zset.h"
 #include <endian.h>
+#include <stdio.h>
 
 static void add(uint8_t digest[DIGEST_BYTES], struct slice s)
 {
@@ -71,10 +73,28 @@ static void value_set(const struct entry *e, uint8_t digest[DIGEST_BYTES])
     }
 }
 
+static void value_zset(const struct entry *e, uint8_t digest[DIGEST_BYTES])
+{
+    struct zset z;
+    struct zset_iter it;
+    struct zset_item item;
+    entry_get_zset(e, &z);
+    zset_iter(&it, z, 0, true);
+    while (zset_next(&it, &item)) {
+        uint8_t one[DIGEST_BYTES] = { 0 };
+        char score[64];
+        int n = snprintf(score, sizeof score, "%.17g", item.score);
+        mix(one, item.member);
+        mix(one, slice_of(score, (size_t)n));
+        add(digest, slice_of(one, sizeof one));
+    }
+}
+
 static void (*const value_of[])(const struct entry *e, uint8_t digest[DIGEST_BYTES]) = {
     [OBJ_STRING] = value_string,
     [OBJ_LIST] = value_list,
     [OBJ_SET] = value_set,
+    [OBJ_ZSET] = value_zset,
 };
 
 /* Type numbers are those of Redis (enum obj_type). */

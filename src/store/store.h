@@ -108,6 +108,11 @@ struct set;
 void entry_get_set(const struct entry *e, struct set *out);
 void entry_put_set(struct entry *e, const struct set *s);
 enum obj_enc entry_set_enc(const struct set *s); /* its encoding, for a new entry */
+/* The sorted set of an OBJ_ZSET entry as ds/zset.h has it, and back after a change of it. */
+struct zset;
+void entry_get_zset(const struct entry *e, struct zset *out);
+void entry_put_zset(struct entry *e, const struct zset *z);
+enum obj_enc entry_zset_enc(const struct zset *z); /* its encoding, for a new entry */
 
 /* ================= Keyspace and shards ================= */
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
+#include "ds/zset.h"
 
 #define TYPES     6
 #define ENCODINGS 10
@@ -134,9 +135,57 @@ static size_t tree_effort(const void *value)
 }
 
 static const struct value_ops tree_ops = { tree_free, tree_memory, tree_dup, tree_effort };
+/* ---- Sorted sets ---- */
+
+enum obj_enc entry_zset_enc(const struct zset *z)
+{
+    return z->big ? ENC_SKIPLIST : ENC_LISTPACK;
+}
+
+void entry_get_zset(const struct entry *e, struct zset *out)
+{
+    must(e->type == OBJ_ZSET);
+    *out = (struct zset){ entry_enc(e) == ENC_SKIPLIST, entry_ptr(e) };
+}
+
+void entry_put_zset(struct entry *e, const struct zset *z)
+{
+    must(e->type == OBJ_ZSET);
+    entry_set_ptr(e, entry_zset_enc(z), z->p);
+}
+
+static struct zset big_zset(const void *value)
+{
+    return (struct zset){ true, (void *)(uintptr_t)value };
+}
+
+static void zset_value_free(void *value)
+{
+    zset_free(big_zset(value));
+}
+
+static size_t zset_memory(const void *value, unsigned samples unused_arg)
+{
+    return zset_bytes(big_zset(value));
+}
+
+static void *zset_value_dup(const void *value)
+{
+    struct zset copy;
+    return zset_dup(big_zset(value), &copy) ? copy.p : NULL;
+}
+
+static size_t zset_effort(const void *value)
+{
+    return zset_allocations(big_zset(value));
+}
+
+static const struct value_ops zset_ops = { zset_value_free, zset_memory, zset_value_dup,
+                                           zset_effort };
 
 static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_STRING] = { [ENC_RAW] = &blob_ops },
+    [OBJ_ZSET] = { [ENC_LISTPACK] = &listpack_ops, [ENC_SKIPLIST] = &zset_ops },
     [OBJ_LIST] = { [ENC_LISTPACK] = &list_ops, [ENC_QUICKLIST] = &list_ops },
     [OBJ_SET] = { [ENC_INTSET] = &intset_ops,
                   [ENC_LISTPACK] = &listpack_ops,
