@@ -60,9 +60,9 @@ LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined
 LDFLAGS_cover   := --coverage
 # The allocator of the sanitizers must see every allocation, so these variants are built without jemalloc.
 JEMALLOC    := $(if $(filter asan tsan fuzz,$(V)),,-ljemalloc)
-ALL_CFLAGS  := -std=gnu11 -D_GNU_SOURCE= $(WARN) $(CFLAGS_$(V)) -pthread -Isrc -MMD -MP $(CFLAGS)
+ALL_CFLAGS  := -std=gnu11 -D_GNU_SOURCE= $(WARN) $(CFLAGS_$(V)) -pthread -Isrc -isystem /usr/include/lua5.1 -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := -pthread -rdynamic $(LDFLAGS_$(V)) $(LDFLAGS)
-LIBS        := $(JEMALLOC) -lev -lssl -lcrypto -lm -ldl
+LIBS        := $(JEMALLOC) -lev -lssl -lcrypto -llua5.1 -llua5.1-cjson -lm -ldl
 CHECK_LIBS  := -lcheck -lsubunit -lrt
 
 # --- what there is to build -----------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ check-lengths: ## functions up to 70 lines, files up to 800, listed exceptions
 check-docs: ## file:function named in a README exists; READMEs are short; deps are explained
 	@utils/check/docs.py
 check-headers: | build/.deps-run ## every header compiles alone and every file's head is in order
-	@CC='$(CC)' CFLAGS='-std=gnu11 -D_GNU_SOURCE= $(WARN) -Isrc -Itests/lib -Itests' utils/check/headers.py
+	@CC='$(CC)' CFLAGS='-std=gnu11 -D_GNU_SOURCE= $(WARN) -Isrc -Itests/lib -Itests -isystem /usr/include/lua5.1' utils/check/headers.py
 check-checks: ## the checks above and the test runner find what they are for
 	@utils/check/selftest.py
 check-commands: all ## the command table against COMMAND INFO and DOCS of redis-server

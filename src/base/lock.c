@@ -77,6 +77,7 @@ static const char *rank_name(unsigned rank)
     case RANK_SECTION: return "SECTION";
     case RANK_SHARD: return "SHARD";
     case RANK_CLIENTS: return "CLIENTS";
+    case RANK_SCRIPTS: return "SCRIPTS";
     case RANK_CHANNELS: return "CHANNELS";
     case RANK_MONITOR: return "MONITOR";
     case RANK_WAL_TAKE: return "WAL_TAKE";

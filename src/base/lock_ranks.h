@@ -12,6 +12,7 @@ enum lock_rank {
     RANK_SECTION = 20,     /* exec/section: one exclusive section at a time */
     RANK_SHARD = 30,       /* store/shard: a slice of the keyspace; order number = shard index */
     RANK_CLIENTS = 40,     /* exec/registry: client id -> handle, CLIENT LIST rows */
+    RANK_SCRIPTS = 45,     /* script: cache of scripts, libraries */
     RANK_CHANNELS = 50,    /* exec/pubsub: channel and pattern registry */
     RANK_MONITOR = 55,     /* exec/monitor: who listens */
     RANK_WAL_TAKE = 60,    /* wal: sequence, chain and file position are fixed under it */

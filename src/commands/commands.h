@@ -27,7 +27,6 @@ extern const struct command zset_commands[];       /* cmd_zset.c */
 extern const struct command zset_range_commands[]; /* cmd_zset_range.c */
 extern const struct command zset_pop_commands[];   /* cmd_zset_pop.c */
 extern const struct command zset_store_commands[]; /* cmd_zset_store.c */
-extern const struct command function_commands[];   /* cmd_function.c */
 
 /* All of the above, closed by NULL. */
 extern const struct command *const command_families[];

@@ -232,10 +232,13 @@ void acl_refuse(struct call *c, enum acl_result why, unsigned at)
     bool multi = s->multi != NULL || (c->flags & CALL_MULTI);
     s->last_cmd = ref;
     if (s->user != NULL) {
-        acl_log_denied(c, why, multi ? ACL_IN_MULTI : ACL_IN_TOPLEVEL, what, s->user->name);
+        enum acl_context in = (c->flags & CALL_SCRIPT) ? ACL_IN_SCRIPT
+                              : multi                  ? ACL_IN_MULTI
+                                                       : ACL_IN_TOPLEVEL;
+        acl_log_denied(c, why, in, what, s->user->name);
     }
     struct buf text = { 0 };
-    if (c->flags & CALL_MULTI) {
+    if ((c->flags & (CALL_MULTI | CALL_SCRIPT)) == CALL_MULTI) {
         buf_printf(&text,
                    "ACLs rules changed between the moment the transaction was accumulated and the "
                    "EXEC call. This command is no longer allowed for the following reason: %s",

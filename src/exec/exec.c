@@ -67,6 +67,7 @@ void exec_free(struct exec *x)
         mem_free(w->serve_txn.events);
         buf_free(&w->serve_txn.fx);
         mem_free(w->rest);
+        scripts_free(w);
         buf_free(&w->scratch);
     }
     parts_free(x);

@@ -212,6 +212,8 @@ void reply_ok(struct call *c);
 void reply_simple(struct call *c, const char *text);
 void reply_error(struct call *c,
                  const char *text); /* with its code: "ERR syntax error"; counted in errorstat */
+/* The same for an error that was counted already: a script passes it on. */
+void reply_error_again(struct call *c, const char *text);
 void reply_errorf(struct call *c, const char *fmt, ...) printf_like(2, 3);
 void reply_int(struct call *c, int64_t v);
 void reply_bulk(struct call *c, struct slice s);
@@ -397,6 +399,34 @@ bool call_serves(const struct call *c, unsigned i);
 /* The reply of this call comes later, by exec_deferred_reply(): the handler writes none. The client
  * is parked meanwhile. 0: not possible here (MULTI, scripts); nothing happened. */
 must_check uint64_t call_defer(struct call *c);
+
+/* ================= Scripts: script/ runs them, exec knows no language ================= */
+/* Runs `body` as one transaction with the locks of c->keys: for the handler of a CMD_OWN_TXN row.
+ * When body answers false, because call_script_command() did, all it did is undone and it runs once
+ * more, in an exclusive section. alone: begins there. Inside EXEC the transaction is EXEC's. The
+ * answer: did it run alone? c->in->held may be set then, and nothing was done. */
+bool call_script(struct call *c, bool alone, bool (*body)(struct call *c, void *arg), void *arg);
+enum script_rules {
+    SCRIPT_READONLY = 1,
+    SCRIPT_NO_LOG = 2,      /* what is changed is kept out of the log */
+    SCRIPT_OVER_MEMORY = 4, /* maxmemory was exceeded when the script began */
+};
+/* In that body: one command. *reply: its RESP bytes, errors too, until the next call. False: it
+ * needs more than the locks that are held, nothing was done, and the script must end. */
+must_check bool call_script_command(struct call *c, const struct slice *argv, unsigned argc,
+                                    int resp, unsigned rules, struct slice *reply);
+/* Asked now and then by a script that runs: true when it was killed and must end. */
+must_check bool call_script_slow(struct call *c);
+unsigned call_worker(const struct call *c); /* id of the worker, below exec_workers() */
+unsigned exec_workers(const struct exec *x);
+/* Might the client run this command? redis.acl_check_cmd() */
+must_check bool call_may_command(struct call *c, const struct slice *argv, unsigned argc);
+/* What script/ attached; NULL: nothing. */
+struct scripts;
+void exec_set_scripts(struct exec *x, struct scripts *s); /* before threads */
+struct scripts *exec_scripts(const struct exec *x);
+/* Makes room as for a CMD_DENYOOM command. False: above maxmemory. Before call_script(). */
+bool call_make_room(struct call *c);
 
 /* ================= Options and state commands may read ================= */
 

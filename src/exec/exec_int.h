@@ -41,6 +41,7 @@ struct cmd_stat {
 
 /* ---- Side tables of a shard, under its lock ---- */
 struct keymap;
+struct script_scope;
 struct watch_node;
 struct waiter;
 struct exec_shard {
@@ -77,6 +78,7 @@ struct txn {
     bool exclusive;
     bool replay;
     bool in_multi; /* more than one command may share it */
+    bool mute;     /* a script keeps what it changes out of the log */
     struct touched *touched;
     unsigned ntouched, touched_cap;
     struct ready_key *ready;
@@ -148,6 +150,7 @@ struct worker {
                                 made ready after them */
     unsigned nrest, rest_cap;
     bool waits_left;              /* nrest > 0 */
+    struct script_scope *scripts; /* scripted.c; NULL: none ran here */
     struct waiter *durable_waits; /* its clients that wait for an LSN to be durable */
     uint64_t lock_bits[1024];     /* scratch of lock sets: one bit per shard */
     struct session *sessions;     /* all of this reactor */
@@ -262,6 +265,7 @@ struct exec {
     struct latency *latency;
     struct acl *acl;
     struct monitors *monitors;
+    struct scripts *scripts; /* of script/; set before threads */
     _Atomic unsigned monitor_count;
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
@@ -428,6 +432,9 @@ bool memory_make_room(struct worker *w); /* true: under maxmemory (after evictin
 void key_expire_now(struct call *c, const struct key *k,
                     struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
+
+/* scripted.c */
+void scripts_free(struct worker *w);
 
 /* pause.c */
 bool pause_active_slow(struct exec *x);

@@ -432,6 +432,7 @@ static bool request_run(struct session *s, struct pending *p, struct call *c, ui
         c->keys = w->keys;
     }
     if (unlikely(c->cmd->flags & CMD_OWN_TXN)) {
+        txn_begin(&w->txn, w); /* for the gate of an error that comes before its transaction */
         c->cmd->proc(c);
     } else {
         run(w, c);

@@ -53,8 +53,10 @@ void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct s
     if (secret(argv)) {
         return;
     }
-    char peer[ADDR_TEXT_MAX];
-    conn_peer(s->conn, peer);
+    char peer[ADDR_TEXT_MAX] = "lua";
+    if (s != NULL) {
+        conn_peer(s->conn, peer);
+    }
     int64_t us = clock_wall_us();
     struct buf line = { 0 };
     buf_printf(&line, "%lld.%06lld [%u %s]", (long long)(us / 1000000), (long long)(us % 1000000),

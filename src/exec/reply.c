@@ -28,6 +28,12 @@ void reply_error(struct call *c, const char *text)
     resp_error(c->out, s);
 }
 
+void reply_error_again(struct call *c, const char *text)
+{
+    c->in->error = true;
+    resp_error(c->out, slice_str(text));
+}
+
 void reply_errorf(struct call *c, const char *fmt, ...)
 {
     char text[1024];

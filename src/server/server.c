@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "commands/commands.h"
+#include "script/script.h"
 #include <errno.h>
 #include <limits.h>
 #include <fcntl.h>
@@ -105,6 +106,8 @@ static int start_store(struct server *s, unsigned threads)
     for (const struct command *const *f = server_families; *f != NULL; f++) {
         exec_register(s->x, *f);
     }
+    exec_register(s->x, script_commands);
+    s->scripts = script_new(s->x);
     for (unsigned i = 0; i + 1 < s->opt.nrenames; i += 2) {
         if (!exec_rename_command(s->x, s->opt.renames[i], s->opt.renames[i + 1])) {
             log_warning("No such command in rename-command, or the new name exists: %.*s",

@@ -64,6 +64,7 @@ struct server {
     char apply_error[128]; /* of the last refused CONFIG SET */
     struct keyspace *ks;
     struct exec *x;
+    struct scripts *scripts;
     struct wal *wal;      /* NULL: no log; changes in exclusive sections */
     struct wal *next_wal; /* of the thread that changes the log */
     struct net *net;

@@ -387,10 +387,8 @@ struct entry *shard_insert_as(struct shard *s, unsigned db, const struct key *k,
     return e;
 }
 
-struct entry *shard_copy_as(struct shard *s, unsigned db, const struct key *k,
-                            const struct entry *e, int64_t expire_ms)
+static struct entry *copy_of(const struct key *k, const struct entry *e, int64_t expire_ms)
 {
-    shard_assert_held(s);
     struct entry_form f = entry_form_of(e);
     set_form_expire(&f, expire_ms);
     const struct value_ops *o = entry_ops(e);
@@ -409,8 +407,23 @@ struct entry *shard_copy_as(struct shard *s, unsigned db, const struct key *k,
         }
         return NULL;
     }
-    add(s, db, k->hash, copy);
     return copy;
+}
+
+struct entry *shard_copy_as(struct shard *s, unsigned db, const struct key *k,
+                            const struct entry *e, int64_t expire_ms)
+{
+    shard_assert_held(s);
+    struct entry *copy = copy_of(k, e, expire_ms);
+    if (copy != NULL) {
+        add(s, db, k->hash, copy);
+    }
+    return copy;
+}
+
+struct entry *entry_copy(const struct key *k, const struct entry *e)
+{
+    return copy_of(k, e, entry_expire(e));
 }
 
 /* ================= Walking ================= */

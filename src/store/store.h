@@ -194,6 +194,9 @@ struct entry *shard_insert_as(struct shard *s, unsigned db, const struct key *k,
 /* Deep copy of e's value under a free key (COPY). NULL: no memory. */
 struct entry *shard_copy_as(struct shard *s, unsigned db, const struct key *k,
                             const struct entry *e, int64_t expire_ms) must_check;
+/* The same outside of any table, with e's expiry, then for shard_insert_as() or entry_discard().
+ * NULL: no memory. */
+struct entry *entry_copy(const struct key *k, const struct entry *e) must_check;
 /* expire_ms -1 removes the expiry. */
 struct entry *shard_set_expire(struct shard *s, unsigned db, struct entry *e, int64_t expire_ms);
 

@@ -1,0 +1,408 @@
+/* scripted.c -- A script as one transaction: its locks, the commands it calls, going back when it
+ * needs more than it declared. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY        A script may touch keys that it did not declare, and nobody knows before it does. It
+ *            starts with the locks of its declared keys, beside everything else that runs. The
+ *            first command that needs more ends the attempt: what it changed is put back from
+ *            pre-images (cheap: big values are shared by reference), what it would have logged,
+ *            told and woken is forgotten, and it runs once more alone. script/ remembers that of
+ *            the script, so it happens once.
+ * INVARIANTS S1 nothing of an attempt that ended is visible: the locks of every key it changed are
+ *               held from the first look to the end of the undoing, nothing was appended, no event
+ *               published, no waiter served
+ *            S2 a client that WATCHes a key which an ended attempt had changed may find its EXEC
+ *               refused: WATCH promises no more
+ * THREADS    The worker that runs the script. */
+#include "exec/acl.h"
+#include "exec/exec_int.h"
+
+struct pre_image {
+    unsigned db;
+    struct key key;       /* bytes copied */
+    struct entry *before; /* outside of any table; NULL: the key was not there */
+};
+/* Of a worker, kept from script to script. */
+struct script_scope {
+    struct pre_image *undo;
+    unsigned nundo, undo_cap;
+    struct key *keys; /* of the command that is called */
+    uint32_t *index;
+    unsigned keys_cap;
+    struct out out;
+    struct buf reply;
+};
+
+static struct script_scope *scope_of(struct worker *w)
+{
+    if (w->scripts == NULL) {
+        w->scripts = mem_calloc(sizeof *w->scripts);
+    }
+    return w->scripts;
+}
+
+void scripts_free(struct worker *w)
+{
+    struct script_scope *sc = w->scripts;
+    if (sc == NULL) {
+        return;
+    }
+    mem_free(sc->undo);
+    mem_free(sc->keys);
+    mem_free(sc->index);
+    out_clear(&sc->out);
+    buf_free(&sc->reply);
+    mem_free(sc);
+}
+
+/* ---- Going back ---- */
+
+static bool is_saved(const struct script_scope *sc, unsigned db, const struct key *k)
+{
+    for (unsigned i = 0; i < sc->nundo; i++) {
+        const struct pre_image *p = &sc->undo[i];
+        if (p->db == db && p->key.hash == k->hash && slice_eq(p->key.s, k->s)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* False: no memory for a copy. */
+static bool save(struct script_scope *sc, struct keyspace *ks, unsigned db, const struct key *k)
+{
+    if (is_saved(sc, db, k)) {
+        return true;
+    }
+    struct pre_image p = { .db = db, .key = *k };
+    struct entry *e = shard_find(keyspace_shard(ks, k->shard), db, k);
+    if (e != NULL) {
+        p.before = entry_copy(k, e);
+        if (p.before == NULL) {
+            return false;
+        }
+    }
+    p.key.s = slice_of(mem_dup(k->s.p, k->s.n), k->s.n);
+    if (sc->nundo == sc->undo_cap) {
+        sc->undo_cap = sc->undo_cap == 0 ? 16 : sc->undo_cap * 2;
+        sc->undo = mem_realloc(sc->undo, sc->undo_cap * sizeof *sc->undo);
+    }
+    sc->undo[sc->nundo++] = p;
+    return true;
+}
+
+static void forget_saved(struct script_scope *sc)
+{
+    for (unsigned i = 0; i < sc->nundo; i++) {
+        mem_free((void *)(uintptr_t)sc->undo[i].key.s.p);
+        if (sc->undo[i].before != NULL) {
+            entry_discard(sc->undo[i].before);
+        }
+    }
+    sc->nundo = 0;
+}
+
+static void put_back(struct script_scope *sc, struct keyspace *ks)
+{
+    for (unsigned i = 0; i < sc->nundo; i++) {
+        struct pre_image *p = &sc->undo[i];
+        struct shard *s = keyspace_shard(ks, p->key.shard);
+        struct entry *now = shard_find(s, p->db, &p->key);
+        if (now != NULL) {
+            shard_delete(s, p->db, now);
+        }
+        if (p->before != NULL) {
+            shard_insert_as(s, p->db, &p->key, p->before, entry_expire(p->before));
+            p->before = NULL;
+        }
+    }
+    forget_saved(sc);
+}
+
+/* What the transaction would have logged, told and woken. */
+static void forget_effects(struct txn *t)
+{
+    fx_reset(t);
+    t->ntouched = 0;
+    for (unsigned i = 0; i < t->nevents; i++) {
+        mem_free((void *)(uintptr_t)t->events[i].channel.p);
+        mem_free((void *)(uintptr_t)t->events[i].text.p);
+    }
+    t->nevents = 0;
+    for (unsigned i = 0; i < t->nready; i++) {
+        mem_free((void *)(uintptr_t)t->ready[i].key.s.p);
+    }
+    t->nready = 0;
+}
+
+/* ---- The transaction ---- */
+
+static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), void *arg)
+{
+    struct worker *w = c->in->w;
+    struct txn *t = c->in->t;
+    struct script_scope *sc = scope_of(w);
+    counter_t *const counted[] = { &w->hits, &w->misses, &w->expired };
+    uint64_t before[countof(counted)];
+    for (unsigned i = 0; i < countof(counted); i++) {
+        before[i] = counter_get(counted[i]);
+    }
+    unsigned db = c->session->db;
+    txn_begin(t, w);
+    t->in_multi = true;
+    txn_lock(t, c->keys, c->nkeys, w->lock_set);
+    bool done = body(c, arg);
+    if (done) {
+        forget_saved(sc);
+        txn_commit(t);
+    } else {
+        must(!t->exclusive);
+        put_back(sc, c->ks);
+        forget_effects(t);
+        for (unsigned i = 0; i < countof(counted); i++) {
+            counter_add(counted[i], before[i] - counter_get(counted[i]));
+        }
+    }
+    txn_unlock(t);
+    c->session->db = db;
+    return done;
+}
+
+bool call_script(struct call *c, bool alone, bool (*body)(struct call *c, void *arg), void *arg)
+{
+    struct worker *w = c->in->w;
+    uint64_t started = w->ticks;
+    bool exclusive = alone || c->in->t->exclusive;
+    if (c->flags & CALL_MULTI) { /* the transaction is EXEC's, which runs alone */
+        unsigned db = c->session->db;
+        must(body(c, arg));
+        c->session->db = db;
+    } else if (alone || !attempt(c, body, arg)) {
+        exclusive = true;
+        section_enter(w);
+        if (pause_holds(c->session, c->in->ref)) {
+            c->in->held = true;
+        } else {
+            must(attempt(c, body, arg));
+        }
+        section_leave(w);
+    }
+    if (unlikely(w->waits_left) && !(c->flags & CALL_MULTI)) {
+        waits_serve_rest(w);
+    }
+    w->ticks = started; /* the commands of the script are part of its time */
+    return exclusive;
+}
+
+/* ---- Its commands ---- */
+
+static const char *refusal(const struct call *outer, const struct cmd_ref *ref, unsigned argc,
+                           unsigned rules)
+{
+    struct exec *x = outer->x;
+    if (ref == NULL) {
+        return "ERR Unknown Redis command called from script";
+    }
+    const struct command *row = ref->row;
+    bool arity = row->arity >= 0 ? (int)argc == row->arity : (int)argc >= -row->arity;
+    if (row->sub != NULL && argc >= 2) {
+        return "ERR Unknown Redis command called from script";
+    }
+    if (!arity) {
+        return "ERR Wrong number of args calling Redis command from script";
+    }
+    if (row->flags & CMD_NOSCRIPT) {
+        return "ERR This Redis command is not allowed from script";
+    }
+    bool writes = (row->flags & CMD_WRITE) != 0;
+    if ((rules & SCRIPT_READONLY) && (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))) {
+        return "ERR Write commands are not allowed from read-only scripts.";
+    }
+    if (writes && option_int(&x->opt.min_replicas_to_write) > 0) {
+        return "NOREPLICAS Not enough good replicas to write.";
+    }
+    if (writes && x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE) {
+        return "MISCONF Errors writing to the log: no space left on the device. Writes are refused "
+               "until there is space again; reads go on.";
+    }
+    if ((row->flags & CMD_DENYOOM) && (rules & SCRIPT_OVER_MEMORY)) {
+        return "OOM command not allowed when used memory > 'maxmemory'.";
+    }
+    return NULL;
+}
+
+static unsigned find_keys(struct script_scope *sc, struct keyspace *ks, const struct cmd_ref *ref,
+                          const struct slice *argv, unsigned argc)
+{
+    int n = 0;
+    for (;;) {
+        n = command_keys(ref->row, argv, argc, sc->index, sc->keys_cap);
+        if (n <= (int)sc->keys_cap) {
+            break;
+        }
+        sc->keys_cap = (unsigned)n + 16;
+        sc->index = mem_realloc(sc->index, sc->keys_cap * sizeof *sc->index);
+        sc->keys = mem_realloc(sc->keys, sc->keys_cap * sizeof *sc->keys);
+    }
+    for (int i = 0; i < n; i++) {
+        sc->keys[i] = keyspace_key(ks, argv[sc->index[i]]);
+    }
+    return n > 0 ? (unsigned)n : 0;
+}
+
+static bool is_locked(const struct txn *t, uint32_t shard)
+{
+    unsigned low = 0, high = t->nlocked;
+    while (low < high) {
+        unsigned mid = (low + high) / 2;
+        if (t->locked[mid] == shard) {
+            return true;
+        }
+        if (t->locked[mid] < shard) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return false;
+}
+
+/* May it run with the locks that are held? What it will change is saved first. */
+static bool prepare(struct call *c, struct script_scope *sc)
+{
+    struct txn *t = c->in->t;
+    const struct command *row = c->cmd;
+    if (t->exclusive) {
+        return true;
+    }
+    if ((row->flags & (CMD_EXCLUSIVE | CMD_KEYSPACE)) ||
+        (row->exclusive != NULL && row->exclusive(c->argv, c->argc))) {
+        return false;
+    }
+    for (unsigned i = 0; i < c->nkeys; i++) {
+        if (!is_locked(t, c->keys[i].shard)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < c->nkeys; i++) { /* a read, too, may delete what has expired */
+        if ((row->flags & CMD_WRITE) || !option_int(&c->x->opt.active_expire)) {
+            if (!save(sc, c->ks, c->db, &c->keys[i])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static struct slice take_reply(struct script_scope *sc)
+{
+    sc->reply.n = 0;
+    out_copy_to(&sc->out, &sc->reply);
+    out_clear(&sc->out);
+    return buf_slice(&sc->reply);
+}
+
+bool call_script_command(struct call *outer, const struct slice *argv, unsigned argc, int resp,
+                         unsigned rules, struct slice *reply)
+{
+    struct worker *w = outer->in->w;
+    struct session *s = outer->session;
+    struct script_scope *sc = scope_of(w);
+    if (sc->keys_cap == 0) {
+        sc->keys_cap = 16;
+        sc->index = mem_alloc(sc->keys_cap * sizeof *sc->index);
+        sc->keys = mem_alloc(sc->keys_cap * sizeof *sc->keys);
+    }
+    const struct cmd_ref *ref = command_lookup(w->x, argv, argc);
+    struct call_int in = { .t = outer->in->t, .w = w, .ref = ref };
+    struct call c = { .argv = argv,
+                      .argc = argc,
+                      .db = s->db,
+                      .resp = resp,
+                      .flags = CALL_SCRIPT | (outer->flags & CALL_MULTI) |
+                               (in.t->exclusive ? CALL_EXCLUSIVE : 0u),
+                      .now_ms = outer->now_ms,
+                      .x = w->x,
+                      .ks = w->x->ks,
+                      .session = s,
+                      .out = &sc->out,
+                      .in = &in };
+    const char *why = refusal(outer, ref, argc, rules);
+    if (why != NULL) {
+        if (ref != NULL) {
+            counter_add(&w->stats[ref->id].rejected, 1);
+        }
+        reply_error(&c, why);
+        *reply = take_reply(sc);
+        return true;
+    }
+    c.cmd = ref->row;
+    if (unlikely(s->restricted) && !acl_admits(&c)) {
+        *reply = take_reply(sc);
+        return true;
+    }
+    c.nkeys = find_keys(sc, c.ks, ref, argv, argc);
+    c.keys = sc->keys;
+    if (!prepare(&c, sc)) {
+        return false;
+    }
+    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
+        !(ref->row->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
+        monitor_feed(w->x, NULL, c.db, argv, argc);
+    }
+    txn_gates(in.t, c.keys, c.nkeys);
+    in.t->mute = (rules & SCRIPT_NO_LOG) != 0;
+    call_invoke(&c);
+    in.t->mute = false;
+    call_account(s, &c);
+    *reply = take_reply(sc);
+    return true;
+}
+
+/* ---- What script/ asks ---- */
+
+bool call_make_room(struct call *c)
+{
+    struct worker *w = c->in->w;
+    int64_t limit = option_int(&c->x->opt.maxmemory);
+    if (limit == 0) {
+        return true;
+    }
+    if (w->in_section) { /* EXEC has made room; evicting would be a transaction of its own */
+        return (int64_t)mem_used() <= limit;
+    }
+    return memory_make_room(w);
+}
+
+bool call_script_slow(struct call *c)
+{
+    (void)c;
+    return false;
+}
+
+bool call_may_command(struct call *c, const struct slice *argv, unsigned argc)
+{
+    const struct cmd_ref *ref = command_lookup(c->x, argv, argc);
+    unsigned at;
+    return !c->session->restricted ||
+           (ref != NULL && acl_check(c->session->user, ref, argv, argc, &at) == ACL_OK);
+}
+
+unsigned call_worker(const struct call *c)
+{
+    return c->in->w->id;
+}
+
+unsigned exec_workers(const struct exec *x)
+{
+    return x->nworkers;
+}
+
+void exec_set_scripts(struct exec *x, struct scripts *s)
+{
+    x->scripts = s;
+}
+
+struct scripts *exec_scripts(const struct exec *x)
+{
+    return x->scripts;
+}

@@ -1,0 +1,634 @@
+/* cmd_eval.c -- EVAL and its kin, SCRIPT: the cache of scripts.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A script is known by the SHA-1 of its text. The text is the engine's; each Lua state compiles it
+ * at its first use there. */
+#include "script/script_int.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include <search.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct flag_name script_flag_names[] = { { "no-writes", SCRIPT_FLAG_NO_WRITES },
+                                               { "allow-oom", SCRIPT_FLAG_ALLOW_OOM },
+                                               { "allow-stale", SCRIPT_FLAG_ALLOW_STALE },
+                                               { "no-cluster", SCRIPT_FLAG_NO_CLUSTER },
+                                               { "allow-cross-slot-keys", SCRIPT_FLAG_CROSS_SLOT },
+                                               { NULL, 0 } };
+
+/* ---- The line in front ---- */
+
+struct slice shebang_word(struct slice *rest)
+{
+    while (rest->n > 0 && (rest->p[0] == ' ' || rest->p[0] == '\t' || rest->p[0] == '\r')) {
+        *rest = slice_of(rest->p + 1, rest->n - 1);
+    }
+    size_t n = 0;
+    while (n < rest->n && rest->p[n] != ' ' && rest->p[n] != '\t' && rest->p[n] != '\r') {
+        n++;
+    }
+    struct slice word = slice_of(rest->p, n);
+    *rest = slice_of(rest->p + n, rest->n - n);
+    return word;
+}
+
+static bool flags_parse(struct slice list, unsigned *flags, char error[200])
+{
+    while (list.n > 0) {
+        const char *comma = memchr(list.p, ',', list.n);
+        size_t n = comma != NULL ? (size_t)(comma - list.p) : list.n;
+        struct slice one = slice_of(list.p, n);
+        list = slice_of(list.p + n, list.n - n);
+        if (list.n > 0) {
+            list = slice_of(list.p + 1, list.n - 1);
+        }
+        const struct flag_name *f = script_flag_names;
+        while (f->name != NULL && !slice_eq(one, slice_str(f->name))) {
+            f++;
+        }
+        if (f->name == NULL) {
+            snprintf(error, 200, "ERR Unexpected flag in script shebang: %.*s",
+                     (int)size_min(one.n, 100), one.p);
+            return false;
+        }
+        *flags |= f->flag;
+    }
+    return true;
+}
+
+static bool starts(struct slice s, const char *prefix, struct slice *rest)
+{
+    size_t n = strlen(prefix);
+    if (s.n < n || memcmp(s.p, prefix, n) != 0) {
+        return false;
+    }
+    *rest = slice_of(s.p + n, s.n - n);
+    return true;
+}
+
+bool shebang_parse(struct slice text, struct shebang *out, struct slice *body, char error[200])
+{
+    *out = (struct shebang){ .flags = 0 };
+    const char *eol = memchr(text.p, '\n', text.n);
+    if (eol == NULL) {
+        snprintf(error, 200, "ERR Invalid script shebang");
+        return false;
+    }
+    struct slice rest = slice_of(text.p + 2, (size_t)(eol - text.p) - 2);
+    *body = slice_of(eol, (size_t)(text.p + text.n - eol));
+    out->engine = shebang_word(&rest);
+    for (struct slice word = shebang_word(&rest); word.n > 0; word = shebang_word(&rest)) {
+        struct slice value;
+        if (starts(word, "flags=", &value)) {
+            if (!flags_parse(value, &out->flags, error)) {
+                return false;
+            }
+        } else if (starts(word, "name=", &value)) {
+            if (out->has_name) {
+                snprintf(error, 200,
+                         "ERR Invalid metadata value, name argument was given "
+                         "multiple times");
+                return false;
+            }
+            out->name = value;
+            out->has_name = true;
+        } else {
+            snprintf(error, 200, "ERR Unknown lua shebang option: %.*s", (int)size_min(word.n, 100),
+                     word.p);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- The cache ---- */
+
+static int by_sha(const void *a, const void *b)
+{
+    return strcmp(((const struct script *)a)->sha, ((const struct script *)b)->sha);
+}
+
+static struct script *cache_find(struct scripts *s, const char *sha)
+{
+    struct script want;
+    memcpy(want.sha, sha, sizeof want.sha);
+    lock_acquire(&s->lock);
+    struct script **at = tfind(&want, &s->cache, by_sha);
+    struct script *found = at != NULL ? *at : NULL;
+    lock_release(&s->lock);
+    return found;
+}
+
+static void script_drop(void *script)
+{
+    mem_free(script);
+}
+
+/* The one that is there, or `new`, which then belongs to the cache. */
+static struct script *cache_add(struct scripts *s, struct script *new)
+{
+    lock_acquire(&s->lock);
+    struct script **at = tsearch(new, &s->cache, by_sha);
+    must(at != NULL);
+    struct script *there = *at;
+    if (there == new) {
+        s->cached++;
+        s->cache_bytes += sizeof *new + new->text.n;
+    }
+    lock_release(&s->lock);
+    if (there != new) {
+        script_drop(new);
+    }
+    return there;
+}
+
+static void sha_of(struct slice text, char sha[41])
+{
+    uint8_t digest[20];
+    sha1(text.p, text.n, digest);
+    hex_encode(digest, sizeof digest, sha);
+    sha[40] = '\0';
+}
+
+/* Pushes the compiled script; false: it does not compile, the error is replied. */
+static bool push_compiled(struct call *c, struct vm *vm, const struct script *sc)
+{
+    lua_State *L = vm->L;
+    lua_getfield(L, LUA_REGISTRYINDEX, "scripts");
+    lua_getfield(L, -1, sc->sha);
+    if (lua_isfunction(L, -1)) {
+        lua_remove(L, -2);
+        return true;
+    }
+    lua_pop(L, 1);
+    struct slice body = sc->text;
+    struct shebang head;
+    char error[200];
+    if (!(sc->flags & SCRIPT_FLAG_COMPAT)) {
+        must(shebang_parse(sc->text, &head, &body, error));
+    }
+    bool bytecode = body.n > 0 && body.p[0] == LUA_SIGNATURE[0];
+    if (bytecode || luaL_loadbuffer(L, body.p, body.n, "@user_script") != 0) {
+        reply_errorf(c, "ERR Error compiling script (new function): %s",
+                     bytecode ? "compiled code is not accepted" : lua_tostring(L, -1));
+        lua_settop(L, 0);
+        return false;
+    }
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, sc->sha);
+    lua_remove(L, -2);
+    return true;
+}
+
+/* The script of this text, compiled on top of the stack; NULL: the error is replied. */
+static struct script *load_text(struct call *c, struct vm *vm, struct slice text)
+{
+    char sha[41];
+    sha_of(text, sha);
+    struct script *known = cache_find(vm->s, sha);
+    if (known != NULL) {
+        return push_compiled(c, vm, known) ? known : NULL;
+    }
+    struct shebang head;
+    struct slice body;
+    char error[200];
+    unsigned flags = SCRIPT_FLAG_COMPAT;
+    if (text.n >= 2 && memcmp(text.p, "#!", 2) == 0) {
+        if (!shebang_parse(text, &head, &body, error)) {
+            reply_error(c, error);
+            return NULL;
+        }
+        if (!slice_eq(head.engine, S("lua"))) {
+            reply_errorf(c, "ERR Unexpected engine in script shebang: #!%.*s",
+                         (int)size_min(head.engine.n, 100), head.engine.p);
+            return NULL;
+        }
+        if (head.has_name) {
+            reply_errorf(c, "ERR Unknown lua shebang option: name=%.*s",
+                         (int)size_min(head.name.n, 100), head.name.p);
+            return NULL;
+        }
+        flags = head.flags;
+    }
+    struct script *sc = mem_try_alloc(sizeof *sc + text.n);
+    if (sc == NULL) {
+        reply_oom(c);
+        return NULL;
+    }
+    memcpy(sc->sha, sha, sizeof sha);
+    sc->flags = flags;
+    atomic_init(&sc->alone, false);
+    memcpy(sc + 1, text.p, text.n);
+    sc->text = slice_of((char *)(sc + 1), text.n);
+    if (!push_compiled(c, vm, sc)) {
+        script_drop(sc);
+        return NULL;
+    }
+    return cache_add(vm->s, sc);
+}
+
+/* ---- EVAL ---- */
+
+bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules)
+{
+    *rules = readonly || (flags & SCRIPT_FLAG_NO_WRITES) ? SCRIPT_READONLY : 0u;
+    if (readonly && !(flags & (SCRIPT_FLAG_COMPAT | SCRIPT_FLAG_NO_WRITES))) {
+        reply_error(c, "ERR Can not execute a script with write flag using *_ro command.");
+        return false;
+    }
+    if ((flags & SCRIPT_FLAG_ALLOW_OOM) || (*rules & SCRIPT_READONLY) || call_make_room(c)) {
+        return true;
+    }
+    if (!(flags & SCRIPT_FLAG_COMPAT)) {
+        reply_error(c, "OOM allow-oom flag is not set on the script, can not run it when used "
+                       "memory > 'maxmemory'");
+        return false;
+    }
+    *rules |= SCRIPT_OVER_MEMORY;
+    return true;
+}
+
+struct eval {
+    struct vm *vm;
+    const struct script *script;
+    struct run run;
+    unsigned nkeys;
+};
+
+void push_arguments(struct call *c, lua_State *L, unsigned from, unsigned n)
+{
+    lua_createtable(L, (int)n, 0);
+    for (unsigned i = 0; i < n; i++) {
+        lua_pushlstring(L, c->argv[from + i].p, c->argv[from + i].n);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+static bool eval_body(struct call *c, void *arg)
+{
+    struct eval *e = arg;
+    lua_State *L = e->vm->L;
+    e->run.again = false;
+    e->run.resp = 2;
+    if (!push_compiled(c, e->vm, e->script)) {
+        return true;
+    }
+    push_arguments(c, L, 3, e->nkeys);
+    sandbox_set_global(L, "KEYS");
+    push_arguments(c, L, 3 + e->nkeys, c->argc - 3 - e->nkeys);
+    sandbox_set_global(L, "ARGV");
+    vm_call(e->vm, &e->run, 0);
+    return !e->run.again;
+}
+
+static void eval(struct call *c, bool by_sha1, bool readonly)
+{
+    int64_t nkeys;
+    if (!arg_i64(c, 2, &nkeys)) {
+        return;
+    }
+    if (nkeys > (int64_t)c->argc - 3) {
+        reply_error(c, "ERR Number of keys can't be greater than number of args");
+        return;
+    }
+    if (nkeys < 0) {
+        reply_error(c, "ERR Number of keys can't be negative");
+        return;
+    }
+    struct vm *vm = vm_of_call(c);
+    struct script *sc;
+    if (by_sha1) {
+        char sha[41];
+        sc = NULL;
+        if (c->argv[1].n == 40) {
+            for (unsigned i = 0; i < 40; i++) {
+                char ch = c->argv[1].p[i];
+                sha[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+            }
+            sha[40] = '\0';
+            sc = cache_find(vm->s, sha);
+        }
+        if (sc == NULL) {
+            reply_error(c, "NOSCRIPT No matching script. Please use EVAL.");
+            return;
+        }
+    } else {
+        sc = load_text(c, vm, c->argv[1]);
+        if (sc == NULL) {
+            return;
+        }
+        lua_settop(vm->L, 0);
+    }
+    struct eval e = { .vm = vm,
+                      .script = sc,
+                      .run = { .c = c, .name = sc->sha, .flags = sc->flags },
+                      .nkeys = (unsigned)nkeys };
+    if (!script_rules(c, sc->flags, readonly, &e.run.rules)) {
+        return;
+    }
+    bool alone = atomic_load_explicit(&sc->alone, memory_order_relaxed);
+    if (call_script(c, alone, eval_body, &e) && !alone) {
+        atomic_store_explicit(&sc->alone, true, memory_order_relaxed);
+    }
+}
+
+static void cmd_eval(struct call *c)
+{
+    eval(c, false, false);
+}
+
+static void cmd_evalsha(struct call *c)
+{
+    eval(c, true, false);
+}
+
+static void cmd_eval_ro(struct call *c)
+{
+    eval(c, false, true);
+}
+
+static void cmd_evalsha_ro(struct call *c)
+{
+    eval(c, true, true);
+}
+
+/* Inside EXEC nothing can be undone: the transaction runs alone. */
+static bool in_exec_alone(const struct slice *argv unused_arg, unsigned argc unused_arg)
+{
+    return true;
+}
+
+/* ---- SCRIPT ---- */
+
+static void cmd_script_load(struct call *c)
+{
+    struct vm *vm = vm_of_call(c);
+    const struct script *sc = load_text(c, vm, c->argv[2]);
+    lua_settop(vm->L, 0);
+    if (sc != NULL) {
+        reply_bulk_str(c, sc->sha);
+    }
+}
+
+static void cmd_script_exists(struct call *c)
+{
+    struct scripts *s = exec_scripts(c->x);
+    reply_array(c, c->argc - 2);
+    for (unsigned i = 2; i < c->argc; i++) {
+        char sha[41] = "";
+        if (c->argv[i].n == 40) {
+            memcpy(sha, c->argv[i].p, 40);
+            sha[40] = '\0';
+        }
+        reply_int(c, cache_find(s, sha) != NULL);
+    }
+}
+
+static void cache_clear(struct scripts *s)
+{
+    lock_acquire(&s->lock);
+    tdestroy(s->cache, script_drop);
+    s->cache = NULL;
+    s->cached = 0;
+    s->cache_bytes = 0;
+    lock_release(&s->lock);
+    atomic_fetch_add(&s->cache_generation, 1);
+}
+
+static void cmd_script_flush(struct call *c)
+{
+    if (c->argc > 3 || (c->argc == 3 && !arg_is(c, 2, "sync") && !arg_is(c, 2, "async"))) {
+        reply_error(c, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+        return;
+    }
+    cache_clear(exec_scripts(c->x));
+    reply_ok(c);
+}
+
+static void cmd_script_debug(struct call *c)
+{
+    if (arg_is(c, 2, "no")) {
+        reply_ok(c);
+    } else if (arg_is(c, 2, "yes") || arg_is(c, 2, "sync")) {
+        reply_error(c, "ERR the Lua debugger is not available: no session can be paused inside a "
+                       "script here");
+    } else {
+        reply_error(c, "ERR Use SCRIPT DEBUG YES/SYNC/NO");
+    }
+}
+
+static void cmd_script_kill(struct call *c)
+{
+    reply_error(c, "NOTBUSY No scripts in execution right now.");
+}
+
+static void cmd_script_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "DEBUG (YES|SYNC|NO)",
+        "    Set the debug mode for subsequent scripts executed.",
+        "EXISTS <sha1> [<sha1> ...]",
+        "    Return information about the existence of the scripts "
+        "in the script cache.",
+        "FLUSH [ASYNC|SYNC]",
+        "    Flush the Lua scripts cache. Very dangerous on "
+        "replicas.",
+        "    When called without the optional mode argument, the "
+        "behavior is determined by the",
+        "    lazyfree-lazy-user-flush configuration directive. "
+        "Valid modes are:",
+        "    * ASYNC: Asynchronously flush the scripts cache.",
+        "    * SYNC: Synchronously flush the scripts cache.",
+        "KILL",
+        "    Kill the currently executing Lua script.",
+        "LOAD <script>",
+        "    Load a script into the scripts cache without "
+        "executing it.",
+        NULL
+    };
+    reply_help(c, lines);
+}
+
+/* ---- The engine ---- */
+
+struct scripts *script_new(struct exec *x)
+{
+    struct scripts *s = mem_calloc(sizeof *s);
+    s->x = x;
+    lock_init(&s->lock, RANK_SCRIPTS, 0);
+    s->nvm = exec_workers(x);
+    s->vm = mem_calloc(s->nvm * sizeof(struct vm *));
+    exec_set_scripts(x, s);
+    return s;
+}
+
+void script_free(struct scripts *s)
+{
+    for (unsigned i = 0; i < s->nvm; i++) {
+        vm_free(s->vm[i]);
+    }
+    tdestroy(s->cache, script_drop);
+    functions_free(s);
+    exec_set_scripts(s->x, NULL);
+    mem_free(s->vm);
+    mem_free(s);
+}
+
+void script_stats(struct scripts *s, struct script_stats *out)
+{
+    lock_acquire(&s->lock);
+    *out = (struct script_stats){ .cached = s->cached,
+                                  .libraries = s->nlibraries,
+                                  .functions = s->nfunctions,
+                                  .cache_bytes = s->cache_bytes };
+    lock_release(&s->lock);
+    out->memory_bytes = atomic_load_explicit(&s->memory, memory_order_relaxed);
+}
+
+#define RUNS_SCRIPT(what)                                                                \
+    .arity = -3, .acl = ACL_SCRIPTING, .exclusive = in_exec_alone, .group = "scripting", \
+    .complexity = "Depends on the " what " that is executed."
+#define SCRIPT_FLAGS                                                                         \
+    (CMD_NOSCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_NO_MANDATORY_KEYS | CMD_MOVABLEKEYS | \
+     CMD_OWN_TXN)
+#define SCRIPT_KEYS(fl, why) \
+    .keys = { { .flags = (fl), .begin = 2, .numkeys = true, .step = 1, .notes = (why) } }
+#define KEYS_OF_ANY "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE"
+#define KEYS_OF_RO  "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS"
+#define RW_KEYS     (KEY_RW | KEY_ACCESS | KEY_UPDATE)
+#define RO_KEYS     (KEY_RO | KEY_ACCESS)
+
+static const struct command script_sub[] = {
+    { .name = "flush",
+      .proc = cmd_script_flush,
+      .arity = -2,
+      .flags = CMD_NOSCRIPT | CMD_EXCLUSIVE,
+      .acl = ACL_SCRIPTING,
+      .group = "scripting",
+      .since = "2.6.0",
+      .complexity = "O(N) with N being the number of scripts in cache",
+      .summary = "Remove all the scripts from the script cache.",
+      .syntax = "[async=<ASYNC|SYNC>]@6.2.0",
+      .history = "6.2.0:Added the `ASYNC` and `SYNC` flushing mode modifiers.",
+      .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "exists",
+      .proc = cmd_script_exists,
+      .arity = -3,
+      .flags = CMD_NOSCRIPT,
+      .acl = ACL_SCRIPTING,
+      .group = "scripting",
+      .since = "2.6.0",
+      .complexity = "O(N) with N being the number of scripts to check (so checking a single script "
+                    "is an O(1) operation).",
+      .summary = "Check existence of scripts in the script cache.",
+      .syntax = "sha1...",
+      .tips = "request_policy:all_shards,response_policy:agg_logical_and" },
+    { .name = "debug",
+      .proc = cmd_script_debug,
+      .arity = 3,
+      .flags = CMD_NOSCRIPT,
+      .acl = ACL_SCRIPTING,
+      .group = "scripting",
+      .since = "3.2.0",
+      .complexity = "O(1)",
+      .summary = "Set the debug mode for executed scripts.",
+      .syntax = "mode=<YES|SYNC|NO>" },
+    { .name = "load",
+      .proc = cmd_script_load,
+      .arity = 3,
+      .flags = CMD_NOSCRIPT | CMD_STALE,
+      .acl = ACL_SCRIPTING,
+      .group = "scripting",
+      .since = "2.6.0",
+      .complexity = "O(N) with N being the length in bytes of the script body.",
+      .summary = "Load the specified Lua script into the script cache.",
+      .syntax = "script",
+      .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "help",
+      .proc = cmd_script_help,
+      .arity = 2,
+      .flags = CMD_LOADING | CMD_STALE,
+      .acl = ACL_SCRIPTING,
+      .group = "scripting",
+      .since = "5.0.0",
+      .complexity = "O(1)",
+      .summary = "Show helpful text about the different subcommands" },
+    { .name = "kill",
+      .proc = cmd_script_kill,
+      .arity = 2,
+      .flags = CMD_NOSCRIPT | CMD_ALLOW_BUSY,
+      .acl = ACL_SCRIPTING,
+      .group = "scripting",
+      .since = "2.6.0",
+      .complexity = "O(1)",
+      .summary = "Kill the script currently in execution.",
+      .tips = "request_policy:all_shards,response_policy:one_succeeded" },
+    { .name = NULL },
+};
+
+const struct command script_commands[] = {
+    { .name = "eval",
+      .proc = cmd_eval,
+      RUNS_SCRIPT("script"),
+      .flags = SCRIPT_FLAGS,
+      SCRIPT_KEYS(RW_KEYS, KEYS_OF_ANY),
+      .since = "2.6.0",
+      .summary = "Execute a Lua script server side",
+      .syntax = "script numkeys:int [key]... [arg]..." },
+    { .name = "evalsha",
+      .proc = cmd_evalsha,
+      RUNS_SCRIPT("script"),
+      .flags = SCRIPT_FLAGS,
+      SCRIPT_KEYS(RW_KEYS, NULL),
+      .since = "2.6.0",
+      .summary = "Execute a Lua script server side",
+      .syntax = "sha1 numkeys:int [key]... [arg]..." },
+    { .name = "eval_ro",
+      .proc = cmd_eval_ro,
+      RUNS_SCRIPT("script"),
+      .flags = SCRIPT_FLAGS | CMD_READONLY,
+      SCRIPT_KEYS(RO_KEYS, KEYS_OF_RO),
+      .since = "7.0.0",
+      .summary = "Execute a read-only Lua script server side",
+      .syntax = "script numkeys:int [key]... [arg]..." },
+    { .name = "evalsha_ro",
+      .proc = cmd_evalsha_ro,
+      RUNS_SCRIPT("script"),
+      .flags = SCRIPT_FLAGS | CMD_READONLY,
+      SCRIPT_KEYS(RO_KEYS, NULL),
+      .since = "7.0.0",
+      .summary = "Execute a read-only Lua script server side",
+      .syntax = "sha1 numkeys:int [key]... [arg]..." },
+    { .name = "script",
+      .arity = -2,
+      .sub = script_sub,
+      .group = "scripting",
+      .since = "2.6.0",
+      .complexity = "Depends on subcommand.",
+      .summary = "A container for Lua scripts management commands" },
+    { .name = "fcall",
+      .proc = cmd_fcall,
+      RUNS_SCRIPT("function"),
+      .flags = SCRIPT_FLAGS,
+      SCRIPT_KEYS(RW_KEYS, KEYS_OF_ANY),
+      .since = "7.0.0",
+      .summary = "Invoke a function",
+      .syntax = "function numkeys:int [key]... [arg]..." },
+    { .name = "fcall_ro",
+      .proc = cmd_fcall_ro,
+      RUNS_SCRIPT("function"),
+      .flags = SCRIPT_FLAGS | CMD_READONLY,
+      SCRIPT_KEYS(RO_KEYS, KEYS_OF_RO),
+      .since = "7.0.0",
+      .summary = "Invoke a read-only function",
+      .syntax = "function numkeys:int [key]... [arg]..." },
+    { .name = "function",
+      .arity = -2,
+      .sub = function_subcommands,
+      .group = "scripting",
+      .since = "7.0.0",
+      .complexity = "Depends on subcommand.",
+      .summary = "A container for function commands" },
+    { .name = NULL },
+};

@@ -1,0 +1,606 @@
+/* functions.c -- Libraries: FUNCTION and FCALL.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHAT      A library is its text; it is data: FUNCTION LOAD, DELETE and FLUSH are records of the
+ *           log as they came, and replay runs them. A text is loaded twice: here, in a state of its
+ *           own, to see what it registers, and in each worker's state before its next FCALL.
+ * LOCKS     Libraries change in exclusive sections only, so whoever runs a command may keep
+ * pointers to them until it ends; s->lock covers readers of INFO. */
+#include "script/script_int.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include <search.h>
+#include <string.h>
+#include <strings.h>
+
+#define LOAD_TIMEOUT_US 500000
+
+static int library_order(const void *a, const void *b)
+{
+    return strcmp(((const struct library *)a)->name, ((const struct library *)b)->name);
+}
+
+static int function_order(const void *a, const void *b)
+{
+    return strcasecmp(((const struct function *)a)->name, ((const struct function *)b)->name);
+}
+
+static void library_free(struct library *l)
+{
+    for (unsigned i = 0; i < l->n; i++) {
+        mem_free(l->functions[i]->name);
+        mem_free(l->functions[i]->description);
+        mem_free(l->functions[i]);
+    }
+    mem_free(l->functions);
+    mem_free(l->name);
+    mem_free((void *)(uintptr_t)l->code.p);
+    mem_free(l);
+}
+
+static void library_destroy(void *l)
+{
+    library_free(l);
+}
+
+static void keep(void *item unused_arg)
+{
+}
+
+void functions_free(struct scripts *s)
+{
+    tdestroy(s->functions, keep);
+    tdestroy(s->libraries, library_destroy);
+    s->functions = s->libraries = NULL;
+    s->nlibraries = s->nfunctions = 0;
+}
+
+static struct library *library_find(struct scripts *s, const char *name)
+{
+    struct library want = { .name = (char *)(uintptr_t)name };
+    struct library **at = tfind(&want, &s->libraries, library_order);
+    return at != NULL ? *at : NULL;
+}
+
+static struct function *function_find(struct scripts *s, const char *name)
+{
+    struct function want = { .name = (char *)(uintptr_t)name };
+    struct function **at = tfind(&want, &s->functions, function_order);
+    return at != NULL ? *at : NULL;
+}
+
+static void library_add(struct scripts *s, struct library *l)
+{
+    lock_acquire(&s->lock);
+    must(tsearch(l, &s->libraries, library_order) != NULL);
+    for (unsigned i = 0; i < l->n; i++) {
+        must(tsearch(l->functions[i], &s->functions, function_order) != NULL);
+    }
+    s->nlibraries++;
+    s->nfunctions += l->n;
+    lock_release(&s->lock);
+    atomic_fetch_add(&s->library_generation, 1);
+}
+
+/* Out of the engine; the caller frees it. */
+static void library_take(struct scripts *s, struct library *l)
+{
+    lock_acquire(&s->lock);
+    tdelete(l, &s->libraries, library_order);
+    for (unsigned i = 0; i < l->n; i++) {
+        tdelete(l->functions[i], &s->functions, function_order);
+    }
+    s->nlibraries--;
+    s->nfunctions -= l->n;
+    lock_release(&s->lock);
+    atomic_fetch_add(&s->library_generation, 1);
+}
+
+/* ---- Loading ---- */
+
+/* The library of this text; NULL: the error is replied. */
+static struct library *library_read(struct call *c, struct slice code, struct slice *body)
+{
+    if (code.n < 2 || memcmp(code.p, "#!", 2) != 0) {
+        reply_error(c, "ERR Missing library metadata");
+        return NULL;
+    }
+    const char *eol = memchr(code.p, '\n', code.n);
+    if (eol == NULL) {
+        reply_error(c, "ERR Invalid library metadata");
+        return NULL;
+    }
+    struct slice rest = slice_of(code.p + 2, (size_t)(eol - code.p) - 2), name = { NULL, 0 };
+    struct slice engine =
+        rest.n > 0 && rest.p[0] == ' ' ? slice_of(rest.p, 0) : shebang_word(&rest);
+    for (struct slice w = shebang_word(&rest); w.n > 0; w = shebang_word(&rest)) {
+        if (w.n < 5 || memcmp(w.p, "name=", 5) != 0) {
+            reply_errorf(c, "ERR Invalid metadata value given: %.*s", (int)size_min(w.n, 100), w.p);
+            return NULL;
+        }
+        if (name.p != NULL) {
+            reply_error(c, "ERR Invalid metadata value, name argument was given multiple times");
+            return NULL;
+        }
+        name = slice_of(w.p + 5, w.n - 5);
+    }
+    if (name.p == NULL) {
+        reply_error(c, "ERR Library name was not given");
+        return NULL;
+    }
+    if (!library_name_ok(name.p, name.n)) {
+        reply_error(c, "ERR Library names can only contain letters, numbers, or underscores(_) and "
+                       "must be at least one character long");
+        return NULL;
+    }
+    if (!slice_is(engine, "lua")) {
+        reply_errorf(c, "ERR Engine '%.*s' not found", (int)size_min(engine.n, 100), engine.p);
+        return NULL;
+    }
+    struct library *l = mem_calloc(sizeof *l);
+    l->name = mem_alloc(name.n + 1);
+    memcpy(l->name, name.p, name.n);
+    l->name[name.n] = '\0';
+    l->code = slice_of(mem_dup(code.p, code.n), code.n);
+    *body = slice_of(eol, (size_t)(code.p + code.n - eol));
+    return l;
+}
+
+/* Runs the text in vm. False: the error's text is on top of the stack. */
+static bool run_text(struct vm *vm, struct slice body, struct load *load, const char **what)
+{
+    *what = "Error compiling function: ";
+    if (body.n > 0 && body.p[0] == LUA_SIGNATURE[0]) {
+        lua_pushliteral(vm->L, "compiled code is not accepted");
+        return false;
+    }
+    if (luaL_loadbuffer(vm->L, body.p, body.n, "@user_function") != 0) {
+        return false;
+    }
+    *what = "Error registering functions: ";
+    return vm_load(vm, load);
+}
+
+/* What the text registers, found out in a state of its own. False: replied. */
+static bool library_try(struct call *c, struct library *l, struct slice body)
+{
+    struct vm *vm = vm_new(exec_scripts(c->x));
+    bool replay = (c->flags & CALL_REPLAY) != 0;
+    struct load load = { .lib = l, .deadline_us = replay ? 0 : clock_mono_us() + LOAD_TIMEOUT_US };
+    const char *what;
+    bool done = run_text(vm, body, &load, &what);
+    if (!done) {
+        const char *text = lua_tostring(vm->L, -1);
+        reply_errorf(c, "ERR %s%s", what, text != NULL ? text : "");
+    } else if (l->n == 0) {
+        reply_error(c, "ERR No functions registered");
+        done = false;
+    }
+    vm_free(vm);
+    return done;
+}
+
+static const struct function *taken_by_another(struct scripts *s, const struct library *l,
+                                               const struct library *except)
+{
+    for (unsigned i = 0; i < l->n; i++) {
+        const struct function *f = function_find(s, l->functions[i]->name);
+        if (f != NULL && f->of != except) {
+            return l->functions[i];
+        }
+    }
+    return NULL;
+}
+
+/* FUNCTION LOAD of one text. NULL: replied. */
+static struct library *load(struct call *c, struct slice code, bool replace)
+{
+    struct scripts *s = exec_scripts(c->x);
+    struct slice body;
+    struct library *l = library_read(c, code, &body);
+    if (l == NULL) {
+        return NULL;
+    }
+    struct library *old = library_find(s, l->name);
+    bool done = false;
+    if (old != NULL && !replace && !(c->flags & CALL_REPLAY)) {
+        reply_errorf(c, "ERR Library '%s' already exists", l->name);
+    } else if (library_try(c, l, body)) {
+        const struct function *taken = taken_by_another(s, l, old);
+        if (taken != NULL) {
+            reply_errorf(c, "ERR Function %s already exists", taken->name);
+        } else {
+            done = true;
+        }
+    }
+    if (!done) {
+        library_free(l);
+        return NULL;
+    }
+    if (old != NULL) {
+        library_take(s, old);
+        library_free(old);
+    }
+    library_add(s, l);
+    return l;
+}
+
+struct loader {
+    struct vm *vm;
+};
+static __thread struct loader *walking; /* twalk() has no argument */
+
+static void load_visit(const void *node, VISIT which, int depth unused_arg)
+{
+    if (which != postorder && which != leaf) {
+        return;
+    }
+    const struct library *l = *(struct library *const *)node;
+    const char *eol = memchr(l->code.p, '\n', l->code.n), *what;
+    struct load again = { NULL, 0 };
+    struct slice body = slice_of(eol, (size_t)(l->code.p + l->code.n - eol));
+    must(run_text(walking->vm, body, &again, &what)); /* it did before, and depends on nothing */
+}
+
+/* The state knows every library as it is now. */
+static void libraries_into(struct vm *vm)
+{
+    struct scripts *s = vm->s;
+    uint64_t now = atomic_load_explicit(&s->library_generation, memory_order_acquire);
+    if (vm->library_generation == now) {
+        return;
+    }
+    vm->library_generation = now;
+    lua_newtable(vm->L);
+    lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions");
+    struct loader l = { vm };
+    walking = &l;
+    twalk(s->libraries, load_visit);
+    walking = NULL;
+}
+
+/* ---- FCALL ---- */
+
+struct fcall {
+    struct vm *vm;
+    const struct function *f;
+    struct run run;
+    unsigned nkeys;
+};
+
+static bool fcall_body(struct call *c, void *arg)
+{
+    struct fcall *f = arg;
+    lua_State *L = f->vm->L;
+    f->run.again = false;
+    f->run.resp = 2;
+    lua_getfield(L, LUA_REGISTRYINDEX, "functions");
+    push_lower(L, f->f->name);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    must(lua_isfunction(L, -1));
+    push_arguments(c, L, 3, f->nkeys);
+    push_arguments(c, L, 3 + f->nkeys, c->argc - 3 - f->nkeys);
+    vm_call(f->vm, &f->run, 2);
+    return !f->run.again;
+}
+
+static struct function *function_of(struct call *c)
+{
+    char name[256];
+    struct slice given = c->argv[1];
+    if (given.n >= sizeof name || memchr(given.p, '\0', given.n) != NULL) {
+        return NULL;
+    }
+    memcpy(name, given.p, given.n);
+    name[given.n] = '\0';
+    return function_find(exec_scripts(c->x), name);
+}
+
+static void fcall(struct call *c, bool readonly)
+{
+    struct function *fn = function_of(c);
+    int64_t nkeys;
+    if (fn == NULL) {
+        reply_error(c, "ERR Function not found");
+        return;
+    }
+    if (!parse_i64(c->argv[2], &nkeys)) {
+        reply_error(c, "ERR Bad number of keys provided");
+        return;
+    }
+    if (nkeys > (int64_t)c->argc - 3) {
+        reply_error(c, "ERR Number of keys can't be greater than number of args");
+        return;
+    }
+    if (nkeys < 0) {
+        reply_error(c, "ERR Number of keys can't be negative");
+        return;
+    }
+    struct fcall f = { .vm = vm_of_call(c),
+                       .f = fn,
+                       .run = { .c = c, .name = fn->name, .flags = fn->flags },
+                       .nkeys = (unsigned)nkeys };
+    if (!script_rules(c, fn->flags, readonly, &f.run.rules)) {
+        return;
+    }
+    libraries_into(f.vm);
+    bool alone = atomic_load_explicit(&fn->alone, memory_order_relaxed);
+    if (call_script(c, alone, fcall_body, &f) && !alone) {
+        atomic_store_explicit(&fn->alone, true, memory_order_relaxed);
+    }
+}
+
+void cmd_fcall(struct call *c)
+{
+    fcall(c, false);
+}
+
+void cmd_fcall_ro(struct call *c)
+{
+    fcall(c, true);
+}
+
+/* ---- FUNCTION ---- */
+
+static void cmd_function_load(struct call *c)
+{
+    bool replace = false;
+    for (unsigned i = 2; i + 1 < c->argc; i++) {
+        if (!arg_is(c, i, "replace")) {
+            reply_errorf(c, "ERR Unknown option given: %.*s", (int)size_min(c->argv[i].n, 100),
+                         c->argv[i].p);
+            return;
+        }
+        replace = true;
+    }
+    const struct library *l = load(c, c->argv[c->argc - 1], replace);
+    if (l != NULL) {
+        effect_verbatim(c);
+        reply_bulk_str(c, l->name);
+    }
+}
+
+static void cmd_function_delete(struct call *c)
+{
+    struct scripts *s = exec_scripts(c->x);
+    char name[256] = "";
+    if (c->argv[2].n < sizeof name) {
+        memcpy(name, c->argv[2].p, c->argv[2].n);
+        name[c->argv[2].n] = '\0';
+    }
+    struct library *l = library_find(s, name);
+    if (l == NULL && !(c->flags & CALL_REPLAY)) {
+        reply_error(c, "ERR Library not found");
+        return;
+    }
+    if (l != NULL) {
+        library_take(s, l);
+        library_free(l);
+    }
+    effect_verbatim(c);
+    reply_ok(c);
+}
+
+static void cmd_function_flush(struct call *c)
+{
+    if (c->argc > 3) {
+        reply_wrong_sub(c);
+        return;
+    }
+    if (c->argc == 3 && !arg_is(c, 2, "sync") && !arg_is(c, 2, "async")) {
+        reply_error(c, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+        return;
+    }
+    struct scripts *s = exec_scripts(c->x);
+    lock_acquire(&s->lock);
+    functions_free(s);
+    lock_release(&s->lock);
+    atomic_fetch_add(&s->library_generation, 1);
+    effect_verbatim(c);
+    reply_ok(c);
+}
+
+struct listing {
+    struct call *c;
+    struct slice pattern; /* p NULL: all */
+    bool code;
+    size_t n;
+};
+static __thread struct listing *list_now;
+
+static void reply_flags(struct call *c, unsigned flags)
+{
+    unsigned n = 0;
+    for (const struct flag_name *f = script_flag_names; f->name != NULL; f++) {
+        n += (flags & f->flag) != 0;
+    }
+    reply_set(c, n);
+    for (const struct flag_name *f = script_flag_names; f->name != NULL; f++) {
+        if (flags & f->flag) {
+            reply_simple(c, f->name);
+        }
+    }
+}
+
+static void list_visit(const void *node, VISIT which, int depth unused_arg)
+{
+    if (which != postorder && which != leaf) {
+        return;
+    }
+    const struct library *l = *(struct library *const *)node;
+    struct listing *at = list_now;
+    struct call *c = at->c;
+    if (at->pattern.p != NULL && !glob_match(at->pattern, slice_str(l->name), true)) {
+        return;
+    }
+    at->n++;
+    reply_map(c, at->code ? 4 : 3);
+    reply_bulk_str(c, "library_name");
+    reply_bulk_str(c, l->name);
+    reply_bulk_str(c, "engine");
+    reply_bulk_str(c, "LUA");
+    reply_bulk_str(c, "functions");
+    reply_array(c, l->n);
+    for (unsigned i = 0; i < l->n; i++) {
+        const struct function *f = l->functions[i];
+        reply_map(c, 3);
+        reply_bulk_str(c, "name");
+        reply_bulk_str(c, f->name);
+        reply_bulk_str(c, "description");
+        if (f->description != NULL) {
+            reply_bulk_str(c, f->description);
+        } else {
+            reply_null(c);
+        }
+        reply_bulk_str(c, "flags");
+        reply_flags(c, f->flags);
+    }
+    if (at->code) {
+        reply_bulk_str(c, "library_code");
+        reply_bulk(c, l->code);
+    }
+}
+
+static void cmd_function_list(struct call *c)
+{
+    struct listing l = { .c = c };
+    for (unsigned i = 2; i < c->argc; i++) {
+        if (!l.code && arg_is(c, i, "withcode")) {
+            l.code = true;
+        } else if (l.pattern.p == NULL && arg_is(c, i, "libraryname")) {
+            if (++i == c->argc) {
+                reply_error(c, "ERR library name argument was not given");
+                return;
+            }
+            l.pattern = c->argv[i];
+        } else {
+            reply_errorf(c, "ERR Unknown argument %.*s", (int)c->argv[i].n, c->argv[i].p);
+            return;
+        }
+    }
+    struct out_block *hole = reply_array_deferred(c);
+    list_now = &l;
+    twalk(exec_scripts(c->x)->libraries, list_visit);
+    list_now = NULL;
+    reply_array_fill(c, hole, l.n);
+}
+
+static void cmd_function_stats(struct call *c)
+{
+    struct script_stats st;
+    script_stats(exec_scripts(c->x), &st);
+    reply_map(c, 2);
+    reply_bulk_str(c, "running_script");
+    reply_null(c);
+    reply_bulk_str(c, "engines");
+    reply_map(c, 1);
+    reply_bulk_str(c, "LUA");
+    reply_map(c, 2);
+    reply_bulk_str(c, "libraries_count");
+    reply_int(c, (int64_t)st.libraries);
+    reply_bulk_str(c, "functions_count");
+    reply_int(c, (int64_t)st.functions);
+}
+
+static void cmd_function_kill(struct call *c)
+{
+    reply_error(c, "NOTBUSY No scripts in execution right now.");
+}
+
+static void cmd_function_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "LOAD [REPLACE] <FUNCTION CODE>",
+        "    Create a new library with the given library name and code.",
+        "DELETE <LIBRARY NAME>",
+        "    Delete the given library.",
+        "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+        "    Return general information on all the libraries:",
+        "    * Library name",
+        "    * The engine used to run the Library",
+        "    * Library description",
+        "    * Functions list",
+        "    * Library code (if WITHCODE is given)",
+        "    It also possible to get only function that matches a pattern using LIBRARYNAME "
+        "argument.",
+        "STATS",
+        "    Return information about the current function running:",
+        "    * Function name",
+        "    * Command used to run the function",
+        "    * Duration in MS that the function is running",
+        "    If no function is running, return nil",
+        "    In addition, returns a list of available engines.",
+        "KILL",
+        "    Kill the current running function.",
+        "FLUSH [ASYNC|SYNC]",
+        "    Delete all the libraries.",
+        "    When called without the optional mode argument, the behavior is determined by the",
+        "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+        "    * ASYNC: Asynchronously flush the libraries.",
+        "    * SYNC: Synchronously flush the libraries.",
+        NULL
+    };
+    reply_help(c, lines);
+}
+
+#define ROW(text, since_version) \
+    .acl = ACL_SCRIPTING, .group = "scripting", .since = since_version, .summary = text
+#define CHANGES .tips = "request_policy:all_shards,response_policy:all_succeeded"
+
+const struct command function_subcommands[] = {
+    { .name = "list",
+      .proc = cmd_function_list,
+      .arity = -2,
+      .flags = CMD_NOSCRIPT,
+      ROW("List information about all the functions", "7.0.0"),
+      .complexity = "O(N) where N is the number of functions",
+      .syntax = "[LIBRARYNAME library-name-pattern] [WITHCODE]",
+      .tips = "nondeterministic_output_order" },
+    { .name = "flush",
+      .proc = cmd_function_flush,
+      .arity = -2,
+      .flags = CMD_WRITE | CMD_NOSCRIPT | CMD_EXCLUSIVE,
+      ROW("Deleting all functions", "7.0.0"),
+      .complexity = "O(N) where N is the number of functions deleted",
+      .syntax = "[async=<ASYNC|SYNC>]",
+      CHANGES },
+    { .name = "load",
+      .proc = cmd_function_load,
+      .arity = -3,
+      .flags = CMD_WRITE | CMD_DENYOOM | CMD_NOSCRIPT | CMD_EXCLUSIVE,
+      ROW("Create a function with the given arguments (name, code, description)", "7.0.0"),
+      .complexity = "O(1) (considering compilation time is redundant)",
+      .syntax = "[REPLACE] function-code",
+      CHANGES },
+    { .name = "delete",
+      .proc = cmd_function_delete,
+      .arity = 3,
+      .flags = CMD_WRITE | CMD_NOSCRIPT | CMD_EXCLUSIVE,
+      ROW("Delete a function by name", "7.0.0"),
+      .complexity = "O(1)",
+      .syntax = "library-name",
+      CHANGES },
+    { .name = "help",
+      .proc = cmd_function_help,
+      .arity = 2,
+      .flags = CMD_LOADING | CMD_STALE,
+      ROW("Show helpful text about the different subcommands", "7.0.0"),
+      .complexity = "O(1)" },
+    { .name = "kill",
+      .proc = cmd_function_kill,
+      .arity = 2,
+      .flags = CMD_NOSCRIPT | CMD_ALLOW_BUSY,
+      ROW("Kill the function currently in execution.", "7.0.0"),
+      .complexity = "O(1)",
+      .tips = "request_policy:all_shards,response_policy:one_succeeded" },
+    { .name = "stats",
+      .proc = cmd_function_stats,
+      .arity = 2,
+      .flags = CMD_NOSCRIPT | CMD_ALLOW_BUSY,
+      ROW("Return information about the function currently running (name, description, duration)",
+          "7.0.0"),
+      .complexity = "O(1)",
+      .tips = "nondeterministic_output,request_policy:all_shards,response_policy:special" },
+    { .name = NULL },
+};

@@ -1,0 +1,159 @@
+/* script_int.h -- What the files of script/ share: the engine, the Lua state of a worker, a run.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SCRIPT_SCRIPT_INT_H
+#define SCRIPT_SCRIPT_INT_H
+
+#include "base/lock.h"
+#include "script/script.h"
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdlib.h>
+
+/* A script of the cache. Never changes but for `alone`; freed by SCRIPT FLUSH, while nobody runs.
+ */
+struct script {
+    char sha[41];
+    unsigned flags;     /* enum script_flags */
+    _Atomic bool alone; /* it touched keys that it did not declare: it begins in a section */
+    struct slice text;
+};
+enum script_flags {
+    SCRIPT_FLAG_NO_WRITES = 1,
+    SCRIPT_FLAG_ALLOW_OOM = 2,
+    SCRIPT_FLAG_ALLOW_STALE = 4,
+    SCRIPT_FLAG_NO_CLUSTER = 8,
+    SCRIPT_FLAG_CROSS_SLOT = 16,
+    SCRIPT_FLAG_COMPAT = 32, /* no flags were given: rules apply command by command */
+};
+struct flag_name {
+    const char *name;
+    unsigned flag;
+};
+extern const struct flag_name script_flag_names[]; /* terminated by NULL */
+
+struct function {
+    struct library *of;
+    char *name, *description; /* description NULL: none */
+    unsigned flags;
+    _Atomic bool alone; /* it touched keys that it did not declare */
+};
+struct library {
+    char *name;
+    struct slice code;
+    struct function **functions; /* n of them, in the order they were registered */
+    unsigned n;
+};
+
+struct scripts {
+    struct exec *x;
+    struct lock lock; /* RANK_SCRIPTS */
+    /* under lock */
+    void *cache; /* tree of struct script by sha (search.h) */
+    uint64_t cached, cache_bytes;
+    void *libraries, *functions; /* trees of struct library and function by name */
+    uint64_t nlibraries, nfunctions;
+    /* atomic */
+    _Atomic uint64_t cache_generation; /* SCRIPT FLUSH: states forget what they compiled */
+    _Atomic uint64_t library_generation;
+    _Atomic uint64_t memory;
+    struct vm **vm; /* by worker id, each its worker's */
+    unsigned nvm;
+};
+
+/* What runs now in a state. */
+struct run {
+    struct call *c;
+    const char *name; /* sha, or function */
+    unsigned flags;   /* enum script_flags */
+    unsigned rules;   /* enum script_rules for its commands */
+    int resp;         /* redis.setresp() */
+    bool again;       /* it must end, to run alone */
+    bool killed;
+};
+struct vm {
+    lua_State *L;
+    struct scripts *s;
+    struct run *run;   /* NULL: a library is being loaded, or nothing */
+    struct load *load; /* FUNCTION LOAD: where redis.register_function() goes */
+    uint64_t cache_generation, library_generation;
+    size_t bytes;
+    bool unlimited; /* replies are being built: memory errors have no handler there */
+    struct drand48_data random;
+};
+
+/* A library that is being loaded. */
+struct load {
+    struct library *lib; /* gets the functions; NULL: only the state does */
+    int64_t deadline_us; /* monotonic; 0: none */
+};
+
+static inline struct vm *vm_of(lua_State *L)
+{
+    void *vm;
+    (void)lua_getallocf(L, &vm);
+    return vm;
+}
+
+/* vm.c */
+struct vm *vm_new(struct scripts *s);
+void vm_free(struct vm *vm);
+struct vm *vm_of_call(struct call *c);
+/* The function on top of the stack with the n arguments above it is called for the run; its reply
+ * is written, or its error. The stack is emptied. */
+void vm_call(struct vm *vm, struct run *run, int nargs);
+/* Runs the chunk on top of the stack, which defines a library; true, or the error's text on top. */
+must_check bool vm_load(struct vm *vm, struct load *load);
+void vm_stop(struct vm *vm, lua_State *L); /* raises in L, and goes on raising until the run ends */
+
+/* sandbox.c: globals of a new state */
+void sandbox_open(lua_State *L);
+void sandbox_set_global(lua_State *L, const char *name); /* value on top */
+/* After `redis` is there: the environment of libraries. It is one table, whose content depends on
+ * whether library code is being loaded; pushed. */
+void sandbox_open_libraries(lua_State *L);
+void sandbox_no_more(lua_State *L); /* reading what the table on top lacks is an error */
+void sandbox_library_env(lua_State *L, bool load);
+void sandbox_protect(lua_State *L); /* the table on top becomes a read-only view of it */
+
+/* redis_api.c: pushes the table `redis`; for a library being loaded, another one */
+void redis_api_push(lua_State *L, bool load);
+void error_push(lua_State *L, const char *text); /* a table {err = text} */
+
+/* convert.c */
+/* The RESP bytes as a Lua value; true: it is an error. */
+bool convert_push(lua_State *L, struct slice resp);
+void convert_reply(struct call *c, lua_State *L,
+                   int resp); /* the value on top becomes the reply; popped */
+
+/* cmd_eval.c */
+/* "#!lua name=x flags=a,b" at the head of text. False with *error set. *body: what is behind the
+ * line end, which belongs to it. */
+struct shebang {
+    struct slice engine, name;
+    bool has_name;
+    unsigned flags;
+};
+must_check bool shebang_parse(struct slice text, struct shebang *out, struct slice *body,
+                              char error[200]);
+bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules);
+
+struct slice shebang_word(struct slice *rest);
+void push_arguments(struct call *c, lua_State *L, unsigned from, unsigned n); /* as a table */
+
+/* register.c */
+int api_register_function(lua_State *L);
+bool library_name_ok(const char *name, size_t n); /* of libraries and functions */
+void push_lower(lua_State *L, const char *name);  /* the key of a function */
+
+/* functions.c */
+void functions_free(struct scripts *s);
+extern const struct command function_subcommands[];
+void cmd_fcall(struct call *c);
+void cmd_fcall_ro(struct call *c);
+
+/* lib_*.c: push their table */
+int luaopen_bit(lua_State *L);
+int luaopen_struct(lua_State *L);
+int luaopen_cmsgpack(lua_State *L);
+#endif

@@ -1,0 +1,221 @@
+/* vm.c -- The Lua state of a worker: its memory, its clock, running a function for a call.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * ENDING    A run that must end (it needs the whole keyspace, it was killed) raises an error that
+ *           nothing catches for long: the hook raises it again at every instruction that follows,
+ *           outside of whatever pcall took it, until the run is over.
+ * THREADS   A state belongs to its worker. */
+#include "script/script_int.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include <stdio.h>
+#include <string.h>
+
+#define MEMORY_MAX ((size_t)1 << 30) /* of one state: then "not enough memory" */
+#define HOOK_EVERY 10000             /* instructions between two looks at the time */
+
+static void *allocate(void *user, void *p, size_t old, size_t n)
+{
+    struct vm *vm = user;
+    old = p != NULL ? old : 0;
+    if (n == 0) {
+        mem_free(p);
+        vm->bytes -= old;
+        return NULL;
+    }
+    if (n > old && vm->bytes + (n - old) > MEMORY_MAX && !vm->unlimited) {
+        return NULL;
+    }
+    void *to = mem_try_realloc(p, n);
+    if (to != NULL) {
+        vm->bytes += n - old;
+    }
+    return to;
+}
+
+struct vm *vm_new(struct scripts *s)
+{
+    struct vm *vm = mem_calloc(sizeof *vm);
+    vm->s = s;
+    vm->cache_generation = atomic_load(&s->cache_generation);
+    srand48_r((long)(rng_u64() >> 33), &vm->random);
+    vm->L = lua_newstate(allocate, vm);
+    must(vm->L != NULL);
+    sandbox_open(vm->L);
+    lua_newtable(vm->L);
+    lua_setfield(vm->L, LUA_REGISTRYINDEX, "scripts"); /* sha -> function */
+    redis_api_push(vm->L, false);
+    sandbox_set_global(vm->L, "redis");
+    sandbox_open_libraries(vm->L);
+    lua_newtable(vm->L);
+    lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions"); /* lower-case name -> function */
+    return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (vm != NULL) {
+        lua_close(vm->L);
+        mem_free(vm);
+    }
+}
+
+struct vm *vm_of_call(struct call *c)
+{
+    struct scripts *s = exec_scripts(c->x);
+    unsigned id = call_worker(c);
+    must(id < s->nvm);
+    struct vm **at = &s->vm[id];
+    if (*at != NULL && (*at)->cache_generation !=
+                           atomic_load_explicit(&s->cache_generation, memory_order_acquire)) {
+        vm_free(*at);
+        *at = NULL;
+    }
+    if (*at == NULL) {
+        *at = vm_new(s);
+    }
+    return *at;
+}
+
+/* ---- Ending a run ---- */
+
+static int raise_end(lua_State *L)
+{
+    const struct run *run = vm_of(L)->run;
+    error_push(L, run != NULL && run->killed
+                      ? "ERR Error running script: Script killed by user with SCRIPT KILL."
+                      : "ERR the script runs again");
+    return lua_error(L);
+}
+
+static void on_hook_end(lua_State *L, lua_Debug *ar unused_arg)
+{
+    raise_end(L);
+}
+
+void vm_stop(struct vm *vm, lua_State *L)
+{
+    lua_sethook(vm->L, on_hook_end, LUA_MASKCOUNT | LUA_MASKLINE, 1);
+    if (L != vm->L) {
+        lua_sethook(L, on_hook_end, LUA_MASKCOUNT | LUA_MASKLINE, 1);
+    }
+    raise_end(L);
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar unused_arg)
+{
+    struct vm *vm = vm_of(L);
+    if (vm->run != NULL && call_script_slow(vm->run->c)) {
+        vm->run->killed = true;
+        vm_stop(vm, L);
+    }
+    if (vm->load != NULL && vm->load->deadline_us != 0 && clock_mono_us() > vm->load->deadline_us) {
+        error_push(L, "ERR FUNCTION LOAD timeout");
+        lua_error(L);
+    }
+}
+
+/* ---- Running ---- */
+
+/* Where the error came from; what is no table becomes one. */
+static int on_error(lua_State *L)
+{
+    lua_Debug ar;
+    bool known = lua_getstack(L, 1, &ar) != 0 && lua_getinfo(L, "Sl", &ar) != 0;
+    if (known && strcmp(ar.what, "C") == 0) {
+        known = lua_getstack(L, 2, &ar) != 0 && lua_getinfo(L, "Sl", &ar) != 0;
+    }
+    if (!lua_istable(L, 1)) {
+        const char *text =
+            lua_isboolean(L, 1) ? (lua_toboolean(L, 1) ? "true" : "false") : lua_tostring(L, 1);
+        lua_pushfstring(L, "ERR %s", text != NULL ? text : lua_typename(L, lua_type(L, 1)));
+        lua_settop(L, 2);
+        lua_createtable(L, 0, 3);
+        lua_insert(L, 2);
+        lua_setfield(L, 2, "err");
+        lua_replace(L, 1);
+    }
+    if (known) {
+        lua_pushstring(L, ar.source);
+        lua_setfield(L, 1, "source");
+        lua_pushinteger(L, ar.currentline);
+        lua_setfield(L, 1, "line");
+    }
+    lua_settop(L, 1);
+    return 1;
+}
+
+static void reply_failure(struct call *c, lua_State *L, const char *name)
+{
+    if (!lua_istable(L, -1)) {
+        const char *text = lua_tostring(L, -1);
+        reply_errorf(c, "ERR Error running script %s, %.100s", name, text != NULL ? text : "");
+        return;
+    }
+    lua_getfield(L, -1, "err");
+    lua_getfield(L, -2, "source");
+    lua_getfield(L, -3, "line");
+    lua_getfield(L, -4, "ignore_error_stats_update");
+    const char *err = lua_isstring(L, -4) ? lua_tostring(L, -4) : "ERR unknown error";
+    bool counted = lua_toboolean(L, -1);
+    struct buf text = { 0 };
+    buf_add(&text, err, strlen(err));
+    if (lua_isstring(L, -3) && lua_isnumber(L, -2)) {
+        buf_printf(&text, " script: %s, on %s:%d.", name, lua_tostring(L, -3),
+                   (int)lua_tointeger(L, -2));
+    }
+    buf_add_char(&text, '\0');
+    (counted ? reply_error_again : reply_error)(c, text.p);
+    buf_free(&text);
+}
+
+void vm_call(struct vm *vm, struct run *run, int nargs)
+{
+    lua_State *L = vm->L;
+    vm->run = run;
+    int base = lua_gettop(L) - nargs;
+    lua_pushcfunction(L, on_error);
+    lua_insert(L, base);
+    lua_sethook(L, on_hook, LUA_MASKCOUNT, HOOK_EVERY);
+    int status = lua_pcall(L, nargs, 1, base);
+    lua_sethook(L, NULL, 0, 0);
+    vm->run = NULL;
+    if (run->again) {
+        /* nothing to say: it runs once more */
+    } else if (status == 0) {
+        vm->unlimited = true;
+        convert_reply(run->c, L, run->resp);
+        vm->unlimited = false;
+    } else {
+        reply_failure(run->c, L, run->name);
+    }
+    lua_settop(L, 0);
+    atomic_store_explicit(&vm->s->memory, vm->bytes, memory_order_relaxed);
+}
+
+bool vm_load(struct vm *vm, struct load *load)
+{
+    lua_State *L = vm->L;
+    sandbox_library_env(L, true);
+    lua_setfenv(L, -2);
+    lua_pushcfunction(L, on_error);
+    lua_insert(L, -2);
+    vm->load = load;
+    lua_sethook(L, on_hook, LUA_MASKCOUNT, HOOK_EVERY);
+    int status = lua_pcall(L, 0, 0, -2);
+    lua_sethook(L, NULL, 0, 0);
+    vm->load = NULL;
+    sandbox_library_env(L, false);
+    lua_pop(L, 1);
+    if (status == 0) {
+        lua_pop(L, 1);
+        return true;
+    }
+    lua_remove(L, -2);
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "err");
+        lua_remove(L, -2);
+    }
+    return false;
+}
