@@ -7,6 +7,7 @@
  *          time. */
 #include "commands/zset_ops.h"
 #include "base/mem.h"
+#include "ds/set.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -30,23 +31,63 @@ struct algebra {
 
 /* ---- Sources ---- */
 
+static bool is_set(const struct source *s)
+{
+    return entry_type(s->e) == OBJ_SET;
+}
+
 struct source_iter {
+    bool is_set;
     struct zset_iter zset;
+    struct set set;
+    struct set_iter members;
+    struct set_member member;
 };
 
 static void source_iter(struct source_iter *it, const struct source *s)
 {
-    zset_iter(&it->zset, zset_of(s->e), 0, true);
+    it->is_set = is_set(s);
+    if (it->is_set) {
+        entry_get_set(s->e, &it->set);
+        set_iter(&it->members, &it->set, 0);
+    } else {
+        zset_iter(&it->zset, zset_of(s->e), 0, true);
+    }
 }
 
 static bool source_next(struct source_iter *it, struct zset_item *out)
 {
-    return zset_next(&it->zset, out);
+    if (!it->is_set) {
+        return zset_next(&it->zset, out);
+    }
+    if (!set_next(&it->members, &it->member)) {
+        return false;
+    }
+    *out = (struct zset_item){ set_text(&it->member), 1 };
+    return true;
 }
 
 static bool source_score(const struct source *s, struct slice member, double *score)
 {
-    return s->e != NULL && zset_score(zset_of(s->e), member, score);
+    if (s->e == NULL || !is_set(s)) {
+        return s->e != NULL && zset_score(zset_of(s->e), member, score);
+    }
+    struct set set;
+    struct set_member m;
+    entry_get_set(s->e, &set);
+    set_member_text(&m, member);
+    *score = 1;
+    return set_has(&set, &m);
+}
+
+static uint64_t source_count(const struct source *s)
+{
+    struct set set;
+    if (s->e == NULL || !is_set(s)) {
+        return s->e != NULL ? zset_count(zset_of(s->e)) : 0;
+    }
+    entry_get_set(s->e, &set);
+    return set_count(&set);
 }
 
 /* ---- Arguments ---- */
@@ -58,10 +99,10 @@ static bool source_read(struct call *c, const struct algebra *a, unsigned i, str
         (void)key_write(c, k);
     }
     *s = (struct source){ .e = key_read(c, k), .weight = 1, .place = i };
-    if (!key_is(c, s->e, OBJ_ZSET)) {
+    if (s->e != NULL && !is_set(s) && !key_is(c, s->e, OBJ_ZSET)) {
         return false;
     }
-    s->count = s->e != NULL ? zset_count(zset_of(s->e)) : 0;
+    s->count = source_count(s);
     return true;
 }
 
