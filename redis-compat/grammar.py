@@ -137,6 +137,9 @@ class Generator:
             return self.pick(OFFSETS)
         if command.name == "setbit" and name == "value":
             return self.pick(["0", "1", "1", "2", "abc"])
+        if command.name == "spop":
+            # All or none: both servers choose for themselves
+            return self.pick(["0", "1000", "1000", "1000", "2147483648", "9223372036854775807", "9223372036854775808", "-1", "abc", "1.0"])
         if name == "count" and command.name == "scan":
             return self.pick(["1000", "5000", "100000", "0", "-1", "abc"])
         if command.name in ("srandmember", "hrandfield", "zrandmember"):
@@ -234,7 +237,9 @@ class Generator:
         if command.name == "command|getkeys" or command.name == "command|getkeysandflags":
             words = command.words + self.make(self.rng.choices(self.commands, self.weights)[0])
             words += [b"x"] * (4 - len(words))  # 7.2 changed the arity from -4 to -3
-        elif want is None and self.rng.random() < 0.04 and "timeout" not in [a.name for a in command.arguments]:
+        elif command.name == "spop" and len(words) == 2:
+            words.append(b"1000")
+        elif want is None and command.name != "spop" and self.rng.random() < 0.04 and "timeout" not in [a.name for a in command.arguments]:
             words = self.spoil(list(words), len(command.words), command.timed)
         if command.name in ("sort", "sort_ro") and b"BY" in words:
             # With BY and ALPHA the order of equal weights is left open; tests/integration has the two together.

@@ -73,12 +73,13 @@ def scan_pairs(words, kv, ref):
 
 
 def random_members(_, kv, ref):
-    """ZRANDMEMBER: as many of the same form."""
+    """SRANDMEMBER and its kin: as many of the same form."""
     return same_form(kv, ref)
 
 
 NORMALISERS = {
-    "zscan": scan_pairs, "zrandmember": random_members,
+    "zscan": scan_pairs, "zrandmember": random_members, "srandmember": random_members,
+    "spop": unordered,
     "keys": unordered,
     "pubsub|channels": unordered,
     "smembers": unordered, "sinter": unordered, "sunion": unordered, "sdiff": unordered,
@@ -92,9 +93,16 @@ NORMALISERS = {
 # ---- 3-compat.md section 7: what Redis itself changed after 7.0 ----
 
 
-def short_list_encoding(_, kv, ref):
-    """7.2: a short list is a listpack."""
-    return kv == ("$", b"listpack") and ref == ("$", b"quicklist")
+def short_encoding(_, kv, ref):
+    """7.2: a short list or small set is a listpack."""
+    return kv == ("$", b"listpack") and ref in (("$", b"quicklist"), ("$", b"hashtable"))
+
+
+def small_set_at_once(_, kv, ref):
+    """7.2: a small set is a listpack, which SSCAN gives at once, whatever cursor and COUNT."""
+    if kv[0] != "*" or ref[0] != "*":
+        return False
+    return kv[1][0] == ("$", b"0") and all(item in kv[1][1][1] for item in ref[1][1][1])
 
 
 BIT_ARGUMENTS = (b"ERR value is not an integer or out of range", b"ERR syntax error", b"ERR The bit argument must be 1 or 0.")
@@ -173,7 +181,7 @@ DIFFERENCES = {
     **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop")},
     **{("redis", name): waits_for_scores for name in ("bzpopmin", "bzpopmax", "bzmpop")},
     **{("redis", name): shortest_digits for name in SCORES},
-    ("redis", "object|encoding"): short_list_encoding,
+    ("redis", "object|encoding"): short_encoding, ("redis", "sscan"): small_set_at_once,
     ("redis", "bitcount"): bitcount_checks_first, ("redis", "bitpos"): bitcount_checks_first,
     ("valkey", "bitcount"): valkey_bitcount, ("valkey", "bitpos"): bitcount_checks_first,
 }

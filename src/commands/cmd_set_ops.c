@@ -115,7 +115,7 @@ static void store_result(struct call *c, struct out_set *o, const char *event)
 {
     const struct key *k = &c->keys[0];
     uint64_t n = set_count(&o->s);
-    if (o->no_memory || set_shrink(&o->s, &o->limits) < 0) {
+    if (o->no_memory) {
         set_free(&o->s);
         reply_oom(c);
         return;
@@ -232,12 +232,27 @@ static const struct source *biggest_tree(const struct source *v, unsigned n)
     return best;
 }
 
+/* The result so far becomes a copy of s, in the form that its members would get one by one. */
+static void start_from(struct out_set *o, const struct set *s)
+{
+    struct set copy;
+    if (!set_dup(s, &copy)) {
+        o->no_memory = true;
+        return;
+    }
+    set_free(&o->s);
+    o->s = copy;
+    o->no_memory = set_shrink(&o->s, &o->limits) < 0;
+}
+
 static void unite(struct source *v, unsigned n, struct out_set *o)
 {
     const struct source *base = biggest_tree(v, n);
     if (base != NULL) {
-        set_free(&o->s);
-        must(set_dup(&base->s, &o->s));
+        start_from(o, &base->s);
+        if (o->no_memory) {
+            return;
+        }
     }
     for (unsigned i = 0; i < n; i++) {
         if (v[i].n > 0 && &v[i] != base && !each_member(&v[i].s, take_store, o)) {
@@ -283,12 +298,7 @@ static void subtract(struct source *v, unsigned n, struct out_set *o)
         return;
     }
     if (removing_is_less(v, n)) {
-        struct set copy;
-        o->no_memory = !set_dup(&v[0].s, &copy);
-        if (!o->no_memory) {
-            set_free(&o->s);
-            o->s = copy;
-        }
+        start_from(o, &v[0].s);
         for (unsigned i = 1; i < n && !o->no_memory && set_count(&o->s) > 0; i++) {
             if (v[i].n > 0) {
                 (void)each_member(&v[i].s, take_remove, &o->s);

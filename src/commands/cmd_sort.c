@@ -1,16 +1,18 @@
-/* cmd_sort.c -- SORT and SORT_RO: the elements of a list in order, looked up, cut, stored.
+/* cmd_sort.c -- SORT and SORT_RO: the elements of a list or set in order, looked up, cut, stored.
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * KEYS     The key and the destination are declared. The keys that BY and GET patterns name depend
  *          on the elements, so a call with such a pattern runs in an exclusive section, and its
  *          reply waits for everything appended so far.
  * ORDER    Bytes as unsigned numbers, whatever the locale; a merge sort, so that equal weights keep
- *          the order of the list, also with DESC.
+ *          the order of the list, also with DESC. A set has no order to keep: what is stored of it
+ *          is sorted by its bytes at least.
  * MEMORY   The elements stay where they are while they are sorted: nothing changes before the last
  *          of them has been copied into the result.
  * EFFECTS  STORE logs what it stored: DEL destination, RPUSH destination element... */
 #include "commands/list.h"
 #include "base/mem.h"
+#include "ds/set.h"
 #include <float.h>
 
 struct sort_item {
@@ -293,6 +295,53 @@ static bool sort_reserve(struct sort *s, uint64_t n, void **block)
     return true;
 }
 
+/* A short text may be gone after this call, a long one has to stay. */
+static void sort_item(struct sort *s, uint64_t i, struct slice text)
+{
+    if (text.n < I64_TEXT_MAX) {
+        memcpy(s->digits, text.p, text.n);
+        text.p = s->digits;
+        s->digits += I64_TEXT_MAX;
+    }
+    s->item[i].text = text;
+    s->longest_element = size_max(s->longest_element, text.n);
+}
+
+static void load_list(struct sort *s, const struct entry *e, uint64_t from, bool backwards)
+{
+    struct ql_iter it;
+    struct lp_value v;
+    char text[I64_TEXT_MAX];
+    quicklist_iter(&it, list_of(e), from, !backwards);
+    for (uint64_t i = 0; i < s->n; i++) {
+        must(quicklist_next(&it, &v));
+        sort_item(s, i, lp_text(&v, text));
+    }
+}
+
+static void load_set(struct sort *s, const struct entry *e, uint64_t from)
+{
+    struct set set;
+    struct set_iter it;
+    struct set_member m;
+    entry_get_set(e, &set);
+    set_iter(&it, &set, from);
+    for (uint64_t i = 0; i < s->n; i++) {
+        must(set_next(&it, &m));
+        sort_item(s, i, set_text(&m));
+    }
+}
+
+static uint64_t element_count(const struct entry *e)
+{
+    struct set set;
+    switch (entry_type(e)) {
+    case OBJ_LIST: return quicklist_count(list_of(e));
+    case OBJ_SET: entry_get_set(e, &set); return set_count(&set);
+    default: must_not_reach();
+    }
+}
+
 /* Elements of e in the order of the list, or backwards; where the order is kept, those in range. */
 static void sort_load(struct sort *s, const struct entry *e)
 {
@@ -302,17 +351,13 @@ static void sort_load(struct sort *s, const struct entry *e)
         s->n = s->wanted;
         s->first = 0;
     }
-    struct ql_iter it;
-    struct lp_value v;
     if (s->n == 0) {
         return;
     }
-    quicklist_iter(&it, list_of(e), backwards ? all - 1 - from : from, !backwards);
-    for (uint64_t i = 0; i < s->n; i++) {
-        must(quicklist_next(&it, &v));
-        s->item[i].text = lp_text(&v, s->digits);
-        s->digits += v.p == NULL ? I64_TEXT_MAX : 0;
-        s->longest_element = size_max(s->longest_element, s->item[i].text.n);
+    if (entry_type(e) == OBJ_SET) {
+        load_set(s, e, from);
+    } else {
+        load_list(s, e, backwards ? all - 1 - from : from, backwards);
     }
 }
 
@@ -412,7 +457,12 @@ static void sort_store(struct call *c, struct sort *s, const struct key *k)
 static void sort_run(struct call *c, struct sort *s, const struct entry *e)
 {
     void *block;
-    s->n = e != NULL ? quicklist_count(list_of(e)) : 0;
+    s->n = e != NULL ? element_count(e) : 0;
+    if (s->keep_order && s->store && e != NULL && entry_type(e) == OBJ_SET) {
+        s->keep_order = false; /* replay must come to the same */
+        s->alpha = true;
+        s->by.p = NULL;
+    }
     sort_range(s);
     if (!sort_reserve(s, s->keep_order ? s->wanted : s->n, &block)) {
         reply_oom(c);
@@ -445,7 +495,7 @@ static void sort_call(struct call *c, bool read_only)
         return;
     }
     const struct entry *e = key_read(c, &c->keys[0]);
-    if (!key_is(c, e, OBJ_LIST)) {
+    if (e != NULL && entry_type(e) != OBJ_SET && !key_is(c, e, OBJ_LIST)) {
         return;
     }
     sort_run(c, &s, e);
