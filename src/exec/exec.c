@@ -272,6 +272,10 @@ static unsigned up_tick(void *arg, struct reactor *r)
     (void)arg;
     struct worker *w = reactor_user(r);
     w->ticks = clock_ticks();
+    section_poll(w);
+    if (unlikely(w->busy)) {
+        return 10;
+    }
     unsigned again = expire_slice(w);
     unsigned clients = unlikely(option_int(&w->x->opt.cron_paused)) ? 100 : clients_cron(w);
     return again < clients ? again : clients;

@@ -405,7 +405,8 @@ must_check uint64_t call_defer(struct call *c);
  * When body answers false, because call_script_command() did, all it did is undone and it runs once
  * more, in an exclusive section. alone: begins there. Inside EXEC the transaction is EXEC's. The
  * answer: did it run alone? c->in->held may be set then, and nothing was done. */
-bool call_script(struct call *c, bool alone, bool (*body)(struct call *c, void *arg), void *arg);
+bool call_script(struct call *c, const char *name, bool alone,
+                 bool (*body)(struct call *c, void *arg), void *arg);
 enum script_rules {
     SCRIPT_READONLY = 1,
     SCRIPT_NO_LOG = 2,      /* what is changed is kept out of the log */
@@ -415,15 +416,26 @@ enum script_rules {
  * needs more than the locks that are held, nothing was done, and the script must end. */
 must_check bool call_script_command(struct call *c, const struct slice *argv, unsigned argc,
                                     int resp, unsigned rules, struct slice *reply);
-/* Asked now and then by a script that runs: true when it was killed and must end. */
-must_check bool call_script_slow(struct call *c);
+/* Asked now and then by a script that runs. SCRIPT_END: it was killed. SCRIPT_ALONE: it takes long;
+ * its body must answer false, as after a false of call_script_command(). */
+enum script_fate { SCRIPT_GOES_ON, SCRIPT_END, SCRIPT_ALONE };
+must_check enum script_fate call_script_slow(struct call *c);
+/* SCRIPT KILL (function false) and FUNCTION KILL. NULL: it will end; else the error. */
+const char *call_script_kill(struct call *c, bool function);
+/* What runs for longer than busy-reply-threshold; false: nothing does. */
+bool exec_slow_script(struct exec *x, char name[64], int64_t *ms);
 unsigned call_worker(const struct call *c); /* id of the worker, below exec_workers() */
 unsigned exec_workers(const struct exec *x);
 /* Might the client run this command? redis.acl_check_cmd() */
 must_check bool call_may_command(struct call *c, const struct slice *argv, unsigned argc);
 /* What script/ attached; NULL: nothing. */
 struct scripts;
-void exec_set_scripts(struct exec *x, struct scripts *s); /* before threads */
+/* each(): calls emit(to, ...) with the commands that make its data, for a log that begins; in an
+ * exclusive section. Before threads. */
+void exec_set_scripts(struct exec *x, struct scripts *s,
+                      void (*each)(struct scripts *s,
+                                   void (*emit)(void *to, const struct slice *argv, unsigned argc),
+                                   void *to));
 struct scripts *exec_scripts(const struct exec *x);
 /* Makes room as for a CMD_DENYOOM command. False: above maxmemory. Before call_script(). */
 bool call_make_room(struct call *c);

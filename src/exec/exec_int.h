@@ -141,6 +141,7 @@ struct worker {
     uint64_t ticks;      /* end of the previous command */
     bool appended;       /* something went to the log in this turn */
     bool in_section;     /* this thread holds the exclusive section */
+    bool busy;           /* parked by a section, but answering: a slow script has it */
     struct session *current;
     struct session *stopped; /* connections stopped at admission or for too many parked bytes
                                 (session.next_stopped) */
@@ -208,7 +209,8 @@ struct session {
     bool deferred, deferred_silent; /* its reply comes later; with CLIENT REPLY OFF: none */
     bool is_stopped;                /* in w->stopped */
     struct session *next_stopped;
-    bool in_input; /* inside session_input(): no re-entry */
+    bool killed_script; /* its SCRIPT KILL has worked before it was read */
+    bool in_input;      /* inside session_input(): no re-entry */
     enum reply_mode reply_mode;
     bool confirmed;     /* this command has said so of a subscription: that is not silenced */
     uint64_t last_lsn;  /* of its last write: WAIT, published messages */
@@ -265,7 +267,14 @@ struct exec {
     struct latency *latency;
     struct acl *acl;
     struct monitors *monitors;
-    struct scripts *scripts; /* of script/; set before threads */
+    struct scripts *scripts; /* of script/; set before threads, as the next */
+    void (*each_library)(struct scripts *s,
+                         void (*emit)(void *to, const struct slice *argv, unsigned argc), void *to);
+    /* a script that runs alone for longer than busy-reply-threshold (scripted.c) */
+    _Atomic uint32_t busy; /* enum script_kind; 0: there is none */
+    _Atomic bool busy_kill, busy_wrote;
+    _Atomic int64_t busy_since_us;
+    char busy_name[64]; /* written before busy is set */
     _Atomic unsigned monitor_count;
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
@@ -298,6 +307,8 @@ void txn_gates(struct txn *t, const struct key *keys, unsigned nkeys); /* their 
 void txn_touch(struct txn *t, const struct key *k, bool changed);
 void call_invoke(struct call *c); /* runs the handler and collects its effects into the transaction;
                                      locks held */
+/* Why nothing can be written now; NULL: it can, or row does not. */
+const char *write_refusal(struct exec *x, const struct command *row);
 /* One request of a session from lookup to reply. */
 void exec_request(struct session *s, struct pending *p);
 unsigned call_add_keys(struct worker *w, unsigned at, const struct cmd_ref *ref,
@@ -371,7 +382,7 @@ void section_leave(struct worker *w);
 void section_poll_slow(struct worker *w);
 static inline void section_poll(struct worker *w)
 {
-    if (unlikely(atomic_load_explicit(&w->x->section_flag, memory_order_relaxed))) {
+    if (unlikely(atomic_load_explicit(&w->x->section_flag, memory_order_relaxed) || w->busy)) {
         section_poll_slow(w);
     }
 }
@@ -435,6 +446,8 @@ unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 
 /* scripted.c */
 void scripts_free(struct worker *w);
+enum script_kind { SCRIPT_EVAL = 1, SCRIPT_FUNCTION = 2 };
+const char *script_busy_text(const struct exec *x); /* what others are answered meanwhile */
 
 /* pause.c */
 bool pause_active_slow(struct exec *x);

@@ -283,6 +283,19 @@ static void refuse_arity(struct session *s, struct call *c)
     reply_arity(c);
 }
 
+const char *write_refusal(struct exec *x, const struct command *row)
+{
+    if (unlikely(option_int(&x->opt.min_replicas_to_write) > 0) && (row->flags & CMD_WRITE)) {
+        return "NOREPLICAS Not enough good replicas to write."; /* it never has any */
+    }
+    if ((row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&
+        unlikely(x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE)) {
+        return "MISCONF Errors writing to the log: no space left on the device. Writes are refused "
+               "until there is space again; reads go on.";
+    }
+    return NULL;
+}
+
 /* True when the request may run (or be queued). */
 static bool admitted(struct session *s, struct call *c)
 {
@@ -310,6 +323,10 @@ static bool admitted(struct session *s, struct call *c)
         refuse(s, c, "NOAUTH Authentication required.");
         return false;
     }
+    if (unlikely(s->w->busy) && !(row->flags & CMD_ALLOW_BUSY)) {
+        refuse(s, c, script_busy_text(x));
+        return false;
+    }
     if (unlikely(s->multi != NULL) && (row->flags & CMD_NO_MULTI)) {
         refuse(s, c, "ERR Command not allowed inside a transaction");
         return false;
@@ -331,15 +348,9 @@ static bool admitted(struct session *s, struct call *c)
             return false;
         }
     }
-    if (unlikely(option_int(&x->opt.min_replicas_to_write) > 0) && (row->flags & CMD_WRITE)) {
-        refuse(s, c, "NOREPLICAS Not enough good replicas to write."); /* it never has any */
-        return false;
-    }
-    if ((row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&
-        unlikely(x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE)) {
-        refuse(s, c,
-               "MISCONF Errors writing to the log: no space left on the device. Writes are refused "
-               "until there is space again; reads go on.");
+    const char *why = write_refusal(x, row);
+    if (unlikely(why != NULL)) {
+        refuse(s, c, why);
         return false;
     }
     if (unlikely(s->subs != NULL) && s->resp == 2 && session_subscribed(s) &&

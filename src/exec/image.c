@@ -214,6 +214,16 @@ static void forget_log(struct exec *x)
     x->log_closing = false;
 }
 
+/* A command about nothing in a shard. */
+static void append_whole(void *image, const struct slice *argv, unsigned argc)
+{
+    struct image *im = image;
+    im->t.slot = WAL_SLOT_ALL;
+    fx_argv(&im->t, 0, argv, argc);
+    (void)fx_append(&im->t);
+    fx_reset(&im->t);
+}
+
 /* What waited for the old log goes on. */
 static void wake_reactors(struct exec *x)
 {
@@ -229,6 +239,11 @@ void exec_log_begin(struct exec *x, struct wal *w)
     x->imaged = mem_calloc(x->nshards * sizeof *x->imaged);
     x->wal = w;
     atomic_store_explicit(&x->imaging, true, memory_order_relaxed);
+    if (x->each_library != NULL) { /* they belong to no shard: at once */
+        struct image im = { .t = { .w = &x->workers[x->reactors], .slot = SLOT_NONE } };
+        x->each_library(x->scripts, append_whole, &im);
+        buf_free(&im.t.fx);
+    }
 }
 
 void exec_log_imaged(struct exec *x)

@@ -15,6 +15,10 @@
  * THREADS    The worker that runs the script. */
 #include "exec/acl.h"
 #include "exec/exec_int.h"
+#include "base/log.h"
+#include <stdio.h>
+#include <strings.h>
+#include <unistd.h>
 
 struct pre_image {
     unsigned db;
@@ -30,6 +34,12 @@ struct script_scope {
     unsigned keys_cap;
     struct out out;
     struct buf reply;
+
+    /* the script that runs */
+    int64_t started_us, looked_us; /* monotonic */
+    const char *name;
+    bool slow; /* x->busy is it, and all shard locks are held */
+    bool wrote;
 };
 
 static struct script_scope *scope_of(struct worker *w)
@@ -158,6 +168,7 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
         must(!t->exclusive);
         put_back(sc, c->ks);
         forget_effects(t);
+        sc->wrote = false;
         for (unsigned i = 0; i < countof(counted); i++) {
             counter_add(counted[i], before[i] - counter_get(counted[i]));
         }
@@ -167,15 +178,23 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
     return done;
 }
 
-bool call_script(struct call *c, bool alone, bool (*body)(struct call *c, void *arg), void *arg)
+static void slow_end(struct worker *w);
+
+bool call_script(struct call *c, const char *name, bool alone,
+                 bool (*body)(struct call *c, void *arg), void *arg)
 {
     struct worker *w = c->in->w;
+    struct script_scope *sc = scope_of(w);
     uint64_t started = w->ticks;
+    sc->name = name;
+    sc->wrote = false;
+    sc->started_us = sc->looked_us = clock_mono_us();
     bool exclusive = alone || c->in->t->exclusive;
     if (c->flags & CALL_MULTI) { /* the transaction is EXEC's, which runs alone */
         unsigned db = c->session->db;
         must(body(c, arg));
         c->session->db = db;
+        slow_end(w);
     } else if (alone || !attempt(c, body, arg)) {
         exclusive = true;
         section_enter(w);
@@ -183,6 +202,7 @@ bool call_script(struct call *c, bool alone, bool (*body)(struct call *c, void *
             c->in->held = true;
         } else {
             must(attempt(c, body, arg));
+            slow_end(w);
         }
         section_leave(w);
     }
@@ -213,16 +233,12 @@ static const char *refusal(const struct call *outer, const struct cmd_ref *ref, 
     if (row->flags & CMD_NOSCRIPT) {
         return "ERR This Redis command is not allowed from script";
     }
-    bool writes = (row->flags & CMD_WRITE) != 0;
     if ((rules & SCRIPT_READONLY) && (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))) {
         return "ERR Write commands are not allowed from read-only scripts.";
     }
-    if (writes && option_int(&x->opt.min_replicas_to_write) > 0) {
-        return "NOREPLICAS Not enough good replicas to write.";
-    }
-    if (writes && x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE) {
-        return "MISCONF Errors writing to the log: no space left on the device. Writes are refused "
-               "until there is space again; reads go on.";
+    const char *why = write_refusal(x, row);
+    if (why != NULL) {
+        return why;
     }
     if ((row->flags & CMD_DENYOOM) && (rules & SCRIPT_OVER_MEMORY)) {
         return "OOM command not allowed when used memory > 'maxmemory'.";
@@ -352,9 +368,171 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
     txn_gates(in.t, c.keys, c.nkeys);
     in.t->mute = (rules & SCRIPT_NO_LOG) != 0;
     call_invoke(&c);
+    sc->wrote |= (ref->row->flags & CMD_WRITE) != 0 && !in.error;
     in.t->mute = false;
     call_account(s, &c);
     *reply = take_reply(sc);
+    return true;
+}
+
+/* ---- A script that takes long ----
+ *
+ * It has the keyspace for itself, and everybody else would wait. After busy-reply-threshold the
+ * other reactors go on without the keyspace (worker.busy): they answer BUSY, and let SCRIPT KILL
+ * through. All shard locks are held then, so that whatever else would touch a shard waits. The
+ * clients of the script's own reactor wait; their next request is looked at, and new ones go to
+ * other reactors. */
+
+#define LOOK_US 10000
+
+static bool same_words(const char *text, size_t n, const char *a, const char *b)
+{
+    char resp[128], line[64];
+    int len = snprintf(resp, sizeof resp, "*2\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n", strlen(a), a,
+                       strlen(b), b);
+    int short_len = snprintf(line, sizeof line, "%s %s\r\n", a, b);
+    return (n >= (size_t)len && strncasecmp(text, resp, (size_t)len) == 0) ||
+           (n >= (size_t)short_len && strncasecmp(text, line, (size_t)short_len) == 0);
+}
+
+/* Has a client of this reactor asked to end it? */
+static void look_at_clients(struct worker *w)
+{
+    struct exec *x = w->x;
+    const char *word =
+        atomic_load_explicit(&x->busy, memory_order_relaxed) == SCRIPT_EVAL ? "SCRIPT" : "FUNCTION";
+    for (struct session *s = w->sessions; s != NULL; s = s->next) {
+        char text[128];
+        size_t n = conn_peek(s->conn, text, sizeof text);
+        if (n > 0 && session_runs(s) && s->authenticated && !s->restricted &&
+            same_words(text, n, word, "KILL")) {
+            s->killed_script = true;
+            atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
+        } else if (n > 0 && s->authenticated && !s->restricted &&
+                   same_words(text, n, "SHUTDOWN", "NOSAVE")) {
+            exec_shutdown_request(x, 0);
+        }
+    }
+}
+
+static void all_shards(struct worker *w, bool lock)
+{
+    unsigned n = w->x->nshards;
+    uint32_t *index = mem_alloc(n * sizeof *index);
+    for (unsigned i = 0; i < n; i++) {
+        index[i] = i;
+    }
+    (lock ? keyspace_lock_many : keyspace_unlock_many)(w->x->ks, index, n);
+    mem_free(index);
+}
+
+static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
+{
+    struct worker *w = c->in->w;
+    struct exec *x = c->x;
+    bool function = c->cmd->name[0] == 'f';
+    sc->slow = true;
+    log_warning(
+        "Slow script detected: still in execution after %lld milliseconds. You can try killing "
+        "the script using the %s KILL command. Script name is: %s.",
+        (long long)(now - sc->started_us) / 1000, function ? "FUNCTION" : "SCRIPT", sc->name);
+    atomic_store_explicit(&x->busy_kill, false, memory_order_relaxed);
+    atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
+    atomic_store_explicit(&x->busy_since_us, sc->started_us, memory_order_relaxed);
+    snprintf(x->busy_name, sizeof x->busy_name, "%s", sc->name);
+    lock_assume_all(RANK_SHARD, false);
+    all_shards(w, true);
+    atomic_store_explicit(&x->busy, function ? SCRIPT_FUNCTION : SCRIPT_EVAL, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&x->section_word, 1, memory_order_seq_cst);
+    futex_wake(&x->section_word, 64);
+}
+
+static void slow_end(struct worker *w)
+{
+    struct script_scope *sc = w->scripts;
+    if (sc->slow) {
+        sc->slow = false;
+        atomic_store_explicit(&w->x->busy, 0, memory_order_seq_cst);
+        all_shards(w, false);
+        lock_assume_all(RANK_SHARD, true);
+    }
+}
+
+enum script_fate call_script_slow(struct call *c)
+{
+    struct worker *w = c->in->w;
+    struct exec *x = c->x;
+    struct script_scope *sc = w->scripts;
+    int64_t now = clock_mono_us(), limit_ms = option_int(&x->opt.busy_reply_threshold);
+    if (now - sc->looked_us < LOOK_US) {
+        return SCRIPT_GOES_ON;
+    }
+    sc->looked_us = now;
+    bool ending = exec_shutdown_requested(x) >= 0;
+    if (!ending && (limit_ms <= 0 || (now - sc->started_us) / 1000 < limit_ms)) {
+        return SCRIPT_GOES_ON;
+    }
+    if (!c->in->t->exclusive) {
+        return SCRIPT_ALONE; /* it can be told of, and ended, where nobody waits for its locks */
+    }
+    if (!sc->slow) {
+        slow_begin(c, sc, now);
+    }
+    atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
+    look_at_clients(w);
+    reactor_accept(w->r);
+    ending = exec_shutdown_requested(x) >= 0;
+    if (ending &&
+        sc->wrote) { /* half of it must not be seen, nor logged; all that was answered is safe */
+        log_warning(
+            "The server ends in the middle of a script that has written: its changes are lost");
+        _exit(0);
+    }
+    return ending || (atomic_load_explicit(&x->busy_kill, memory_order_relaxed) && !sc->wrote)
+               ? SCRIPT_END
+               : SCRIPT_GOES_ON;
+}
+
+const char *script_busy_text(const struct exec *x)
+{
+    return atomic_load_explicit(&x->busy, memory_order_relaxed) == SCRIPT_FUNCTION
+               ? "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN "
+                 "NOSAVE."
+               : "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN "
+                 "NOSAVE.";
+}
+
+const char *call_script_kill(struct call *c, bool function)
+{
+    struct exec *x = c->x;
+    if (c->session->killed_script) {
+        c->session->killed_script = false;
+        return NULL;
+    }
+    uint32_t busy = atomic_load_explicit(&x->busy, memory_order_seq_cst);
+    if (busy == 0) {
+        return "NOTBUSY No scripts in execution right now.";
+    }
+    if (atomic_load_explicit(&x->busy_wrote, memory_order_relaxed)) {
+        return "UNKILLABLE Sorry the script already executed write commands against the dataset. "
+               "You "
+               "can either wait the script termination or kill the server in a hard way using the "
+               "SHUTDOWN NOSAVE command.";
+    }
+    if ((busy == SCRIPT_FUNCTION) != function) {
+        return script_busy_text(x);
+    }
+    atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
+    return NULL;
+}
+
+bool exec_slow_script(struct exec *x, char name[64], int64_t *ms)
+{
+    if (atomic_load_explicit(&x->busy, memory_order_seq_cst) == 0) {
+        return false;
+    }
+    snprintf(name, 64, "%s", x->busy_name);
+    *ms = (clock_mono_us() - atomic_load_explicit(&x->busy_since_us, memory_order_relaxed)) / 1000;
     return true;
 }
 
@@ -371,12 +549,6 @@ bool call_make_room(struct call *c)
         return (int64_t)mem_used() <= limit;
     }
     return memory_make_room(w);
-}
-
-bool call_script_slow(struct call *c)
-{
-    (void)c;
-    return false;
 }
 
 bool call_may_command(struct call *c, const struct slice *argv, unsigned argc)
@@ -397,9 +569,13 @@ unsigned exec_workers(const struct exec *x)
     return x->nworkers;
 }
 
-void exec_set_scripts(struct exec *x, struct scripts *s)
+void exec_set_scripts(struct exec *x, struct scripts *s,
+                      void (*each)(struct scripts *s,
+                                   void (*emit)(void *to, const struct slice *argv, unsigned argc),
+                                   void *to))
 {
     x->scripts = s;
+    x->each_library = each;
 }
 
 struct scripts *exec_scripts(const struct exec *x)

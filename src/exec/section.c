@@ -33,10 +33,11 @@ static void quiescent_point(struct worker *w)
                           memory_order_release);
 }
 
-/* Becomes RUNNING, waiting out a section that is on. */
+/* Becomes RUNNING, waiting out a section that is on; or busy, when a slow script has it. */
 static void run_again(struct worker *w)
 {
     struct exec *x = w->x;
+    w->busy = false;
     for (;;) {
         state_set(w, WORKER_RUNNING);
         if (!atomic_load_explicit(&x->section_flag, memory_order_seq_cst)) {
@@ -45,6 +46,10 @@ static void run_again(struct worker *w)
         uint32_t word = atomic_load_explicit(&x->section_word, memory_order_seq_cst);
         state_set(w, WORKER_PARKED);
         tell_initiator(x);
+        if (atomic_load_explicit(&x->busy, memory_order_seq_cst) != 0) {
+            w->busy = true; /* PARKED, and the keyspace is somebody else's */
+            return;
+        }
         if (atomic_load_explicit(&x->section_flag, memory_order_seq_cst)) {
             futex_wait(&x->section_word, word, 1000);
         }

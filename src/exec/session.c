@@ -56,6 +56,8 @@ static void pending_prepare(struct worker *w, struct session *s, struct pending 
     p->keyed = p->ref != NULL && p->ref->one_key && p->req.argc >= 2;
     if (p->keyed) {
         p->key = keyspace_key(w->x->ks, p->req.argv[1]);
+    }
+    if (p->keyed && likely(!w->busy)) { /* while busy nobody waits for our looks */
         keyspace_prefetch_table(w->x->ks, s->db, &p->key);
         const struct exec_shard *side = &w->x->shards[p->key.shard];
         if (w->x->wal != NULL) {
@@ -118,7 +120,7 @@ static void batch_prefetch(struct worker *w, unsigned db, unsigned n)
 static void batch_run(struct session *s, unsigned n)
 {
     struct worker *w = s->w;
-    if (n > 1) {
+    if (n > 1 && likely(!w->busy)) {
         batch_prefetch(w, s->db, n);
     }
     for (unsigned i = 0; i < n; i++) {

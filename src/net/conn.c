@@ -357,6 +357,15 @@ void conn_local(const struct conn *c, char text[ADDR_TEXT_MAX])
     addr_text(c, &a, text);
 }
 
+size_t conn_peek(const struct conn *c, char *buf, size_t n)
+{
+    if (c->tls != NULL || c->in_n > 0 || c->close_now) {
+        return 0;
+    }
+    ssize_t got = recv(c->fd, buf, n, MSG_PEEK | MSG_DONTWAIT);
+    return got > 0 ? (size_t)got : 0;
+}
+
 bool conn_peer_is_loopback(const struct conn *c)
 {
     static const uint8_t v6[16] = { [15] = 1 };

@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include <limits.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -55,14 +56,15 @@ static void accepted_here(struct reactor *r, struct message *m)
     mem_free(a);
 }
 
-static struct reactor *least_loaded(struct net *n)
+/* But not `except`, unless it is the only one. */
+static struct reactor *least_loaded(struct net *n, const struct reactor *except)
 {
-    struct reactor *best = &n->reactors[0];
-    unsigned low = reactor_conns(best);
-    for (unsigned i = 1; i < n->nreactors && low > 0; i++) {
+    struct reactor *best = NULL;
+    unsigned low = UINT_MAX;
+    for (unsigned i = 0; i < n->nreactors && low > 0; i++) {
         unsigned load = reactor_conns(&n->reactors[i]);
-        if (load < low) {
-            low = load;
+        if ((load < low && &n->reactors[i] != except) || best == NULL) {
+            low = &n->reactors[i] == except ? UINT_MAX : load;
             best = &n->reactors[i];
         }
     }
@@ -86,7 +88,7 @@ static void hand_over(struct net *n, int fd, enum conn_kind kind, const struct p
         reject(n, fd, kind);
         return;
     }
-    struct reactor *r = least_loaded(n);
+    struct reactor *r = least_loaded(n, n->accept_elsewhere ? reactor_self() : NULL);
     atomic_fetch_add_explicit(&n->connected, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->load, 1, memory_order_relaxed);
     if (r == reactor_self()) {
@@ -153,6 +155,22 @@ static void on_connect(struct ev_loop *loop unused_arg, ev_io *io, int revents u
     struct listener *l = io->data;
     for (unsigned i = 0; i < ACCEPT_BATCH && accept_one(l); i++) {
     }
+}
+
+void reactor_accept(struct reactor *r)
+{
+    struct net *n = r->net;
+    if (r != &n->reactors[0]) {
+        return; /* the listeners are with the first one */
+    }
+    n->accept_elsewhere = true;
+    /* Without the lock: who changes the list waits for the exclusive section that the caller has.
+     */
+    for (struct listener *l = n->listeners; l != NULL; l = l->next) {
+        for (unsigned i = 0; i < ACCEPT_BATCH && ev_is_active(&l->io) && accept_one(l); i++) {
+        }
+    }
+    n->accept_elsewhere = false;
 }
 
 /* ---- Opening ---- */

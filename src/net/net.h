@@ -202,6 +202,12 @@ void conn_peer(const struct conn *c,
                char text[ADDR_TEXT_MAX]); /* "127.0.0.1:5000", "[::1]:5000", "/path:0" */
 void conn_local(const struct conn *c, char text[ADDR_TEXT_MAX]);
 bool conn_peer_is_loopback(const struct conn *c);
+/* Up to n bytes that the kernel has and nobody has read; 0: none, or they are not readable as they
+ * are (TLS, part of a request was read already). Never blocks. */
+size_t conn_peek(const struct conn *c, char *buf, size_t n);
+/* On its thread, in an exclusive section: new connections that wait are taken, for other reactors
+ * if there are any. */
+void reactor_accept(struct reactor *r);
 int64_t conn_last_input_ms(const struct conn *c); /* monotonic; for idle and timeout */
 int64_t conn_last_output_ms(const struct conn *c);
 bool conn_tls_peer_name(const struct conn *c, struct buf *cn); /* tls-auth-clients-user */

@@ -265,6 +265,7 @@ struct net {
 
     /* under lock */
     struct lock lock;
+    bool accept_elsewhere; /* first reactor: it has no time for clients of its own */
     struct listener *listeners;
     int backlog;
     struct tls_context *tls;

@@ -328,7 +328,7 @@ static void eval(struct call *c, bool by_sha1, bool readonly)
         return;
     }
     bool alone = atomic_load_explicit(&sc->alone, memory_order_relaxed);
-    if (call_script(c, alone, eval_body, &e) && !alone) {
+    if (call_script(c, sc->sha, alone, eval_body, &e) && !alone) {
         atomic_store_explicit(&sc->alone, true, memory_order_relaxed);
     }
 }
@@ -420,7 +420,12 @@ static void cmd_script_debug(struct call *c)
 
 static void cmd_script_kill(struct call *c)
 {
-    reply_error(c, "NOTBUSY No scripts in execution right now.");
+    const char *error = call_script_kill(c, false);
+    if (error != NULL) {
+        reply_error(c, error);
+    } else {
+        reply_ok(c);
+    }
 }
 
 static void cmd_script_help(struct call *c)
@@ -459,7 +464,7 @@ struct scripts *script_new(struct exec *x)
     lock_init(&s->lock, RANK_SCRIPTS, 0);
     s->nvm = exec_workers(x);
     s->vm = mem_calloc(s->nvm * sizeof(struct vm *));
-    exec_set_scripts(x, s);
+    exec_set_scripts(x, s, functions_each);
     return s;
 }
 
@@ -470,7 +475,7 @@ void script_free(struct scripts *s)
     }
     tdestroy(s->cache, script_drop);
     functions_free(s);
-    exec_set_scripts(s->x, NULL);
+    exec_set_scripts(s->x, NULL, NULL);
     mem_free(s->vm);
     mem_free(s);
 }

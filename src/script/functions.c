@@ -259,6 +259,32 @@ static void libraries_into(struct vm *vm)
     walking = NULL;
 }
 
+/* ---- A log that begins ---- */
+
+struct emitter {
+    void (*emit)(void *to, const struct slice *argv, unsigned argc);
+    void *to;
+};
+static __thread const struct emitter *emitting;
+
+static void emit_visit(const void *node, VISIT which, int depth unused_arg)
+{
+    if (which == postorder || which == leaf) {
+        const struct library *l = *(struct library *const *)node;
+        const struct slice argv[] = { S("FUNCTION"), S("LOAD"), S("REPLACE"), l->code };
+        emitting->emit(emitting->to, argv, countof(argv));
+    }
+}
+
+void functions_each(struct scripts *s,
+                    void (*emit)(void *to, const struct slice *argv, unsigned argc), void *to)
+{
+    struct emitter e = { emit, to };
+    emitting = &e;
+    twalk(s->libraries, emit_visit);
+    emitting = NULL;
+}
+
 /* ---- FCALL ---- */
 
 struct fcall {
@@ -326,7 +352,7 @@ static void fcall(struct call *c, bool readonly)
     }
     libraries_into(f.vm);
     bool alone = atomic_load_explicit(&fn->alone, memory_order_relaxed);
-    if (call_script(c, alone, fcall_body, &f) && !alone) {
+    if (call_script(c, fn->name, alone, fcall_body, &f) && !alone) {
         atomic_store_explicit(&fn->alone, true, memory_order_relaxed);
     }
 }
@@ -492,7 +518,17 @@ static void cmd_function_stats(struct call *c)
     script_stats(exec_scripts(c->x), &st);
     reply_map(c, 2);
     reply_bulk_str(c, "running_script");
-    reply_null(c);
+    char name[64];
+    int64_t ms;
+    if (exec_slow_script(c->x, name, &ms)) {
+        reply_map(c, 2);
+        reply_bulk_str(c, "name");
+        reply_bulk_str(c, name);
+        reply_bulk_str(c, "duration_ms");
+        reply_int(c, ms);
+    } else {
+        reply_null(c);
+    }
     reply_bulk_str(c, "engines");
     reply_map(c, 1);
     reply_bulk_str(c, "LUA");
@@ -505,7 +541,12 @@ static void cmd_function_stats(struct call *c)
 
 static void cmd_function_kill(struct call *c)
 {
-    reply_error(c, "NOTBUSY No scripts in execution right now.");
+    const char *error = call_script_kill(c, true);
+    if (error != NULL) {
+        reply_error(c, error);
+    } else {
+        reply_ok(c);
+    }
 }
 
 static void cmd_function_help(struct call *c)

@@ -148,6 +148,8 @@ void push_lower(lua_State *L, const char *name);  /* the key of a function */
 
 /* functions.c */
 void functions_free(struct scripts *s);
+void functions_each(struct scripts *s,
+                    void (*emit)(void *to, const struct slice *argv, unsigned argc), void *to);
 extern const struct command function_subcommands[];
 void cmd_fcall(struct call *c);
 void cmd_fcall_ro(struct call *c);

@@ -83,9 +83,8 @@ struct vm *vm_of_call(struct call *c)
 static int raise_end(lua_State *L)
 {
     const struct run *run = vm_of(L)->run;
-    error_push(L, run != NULL && run->killed
-                      ? "ERR Error running script: Script killed by user with SCRIPT KILL."
-                      : "ERR the script runs again");
+    error_push(L, run != NULL && run->killed ? "ERR Script killed by user with SCRIPT KILL."
+                                             : "ERR the script runs again");
     return lua_error(L);
 }
 
@@ -106,9 +105,13 @@ void vm_stop(struct vm *vm, lua_State *L)
 static void on_hook(lua_State *L, lua_Debug *ar unused_arg)
 {
     struct vm *vm = vm_of(L);
-    if (vm->run != NULL && call_script_slow(vm->run->c)) {
-        vm->run->killed = true;
-        vm_stop(vm, L);
+    if (vm->run != NULL) {
+        enum script_fate fate = call_script_slow(vm->run->c);
+        vm->run->killed = fate == SCRIPT_END;
+        vm->run->again = fate == SCRIPT_ALONE;
+        if (fate != SCRIPT_GOES_ON) {
+            vm_stop(vm, L);
+        }
     }
     if (vm->load != NULL && vm->load->deadline_us != 0 && clock_mono_us() > vm->load->deadline_us) {
         error_push(L, "ERR FUNCTION LOAD timeout");

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Each as EVAL "text" 0. */
 static void compare_evals(const char *const *text, unsigned n)
@@ -479,6 +480,26 @@ START_TEST(test_functions_recover)
 }
 END_TEST
 
+/* A log that begins while clients are served holds the libraries, too. */
+START_TEST(test_functions_in_new_log)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--appendonly", "no");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "\"a\"",
+                  "FUNCTION LOAD \"#!lua name=a\\nredis.register_function('f', "
+                  "function(k) return 7 end)\"");
+    client_expect(c, "+OK", "CONFIG SET appendonly yes");
+    client_close(c);
+    server_kill(&kv);
+    server_start(&kv, "--threads", "2");
+    c = server_connect(&kv);
+    client_expect(c, "7", "FCALL f 0");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* Scripts of several reactors move amounts between keys, half of them without declaring the second:
  * the sum stays, every call happens exactly once. */
 #define CLIENTS 6
@@ -536,6 +557,72 @@ START_TEST(test_atomic_on_all_reactors)
 }
 END_TEST
 
+/* A script without an end: others hear BUSY, can end it, and everything goes on. With one reactor
+ * they wait, but SCRIPT KILL is heard. */
+static void busy_and_killed(const char *threads, const char *call, const char *word)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", threads, "--busy-reply-threshold", "20");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    client_expect(b, "\"lib\"",
+                  "FUNCTION LOAD \"#!lua name=lib\\nredis.register_function('forever', "
+                  "function() while true do pcall(function() while true do end end) end end)\"");
+    client_expect(b, "+OK", "SET k v");
+    client_send(a, "%s", call);
+    usleep(200000);
+    if (strcmp(threads, "1") != 0) {
+        client_expect_error(b, "BUSY Redis is busy running a script.", "GET k");
+        client_expect(b, "+OK", "MULTI");
+        client_expect_error(b, "BUSY", "GET k");
+        client_expect_error(b, "BUSY", "EXEC");
+        client_expect(b, "+OK", "DISCARD");
+    }
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "%s KILL", word);
+    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
+    client_expect(b, "\"v\"", "GET k");
+    client_expect(a, "\"v\"", "GET k");
+    client_expect(c, "-NOTBUSY No scripts in execution right now.", "%s KILL", word);
+    client_close(a);
+    client_close(b);
+    client_close(c);
+    server_stop(&kv);
+}
+
+START_TEST(test_busy)
+{
+    busy_and_killed("4", "EVAL 'while true do end' 0", "SCRIPT");
+    busy_and_killed("4", "EVAL 'while true do end' 2 k k2", "SCRIPT");
+    busy_and_killed("4", "FCALL forever 0", "FUNCTION");
+    busy_and_killed("1", "EVAL 'while true do pcall(string.rep, 1) end' 1 k", "SCRIPT");
+}
+END_TEST
+
+/* One that has written cannot be ended; its changes are there when it is over. */
+START_TEST(test_unkillable)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "4", "--busy-reply-threshold", "20");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    client_send(
+        a, "EVAL \"redis.call('set',KEYS[1],'x') local t = redis.call('time') local n repeat n = "
+           "redis.call('get',KEYS[2]) for i = 1, 60000000 do end until true return n\" 2 k m");
+    usleep(250000);
+    client_expect_error(b, "UNKILLABLE", "SCRIPT KILL");
+    client_expect_error(b, "BUSY", "GET k");
+    client_expect_next(a, "nil");
+    client_expect(b, "\"x\"", "GET k");
+    client_close(a);
+    client_close(b);
+    server_kill(&kv);
+    server_start(&kv, "--threads", "1");
+    b = server_connect(&kv);
+    client_expect(b, "\"x\"", "GET k");
+    client_close(b);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script)
 {
     TCase *tc = unit_case(suite, "beside redis", test_replies);
@@ -548,6 +635,9 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_blocked_client_is_served);
     tcase_add_test(tc, test_functions);
     tc = unit_case(suite, "own servers", test_functions_recover);
+    tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
+    tcase_add_test(tc, test_busy);
+    tcase_add_test(tc, test_unkillable);
     tcase_add_test(tc, test_atomic_on_all_reactors);
 }
