@@ -189,12 +189,12 @@ int commands_new(struct exec *x)
 void commands_free(struct exec *x)
 {
     struct command_table *t = x->commands;
-    for (unsigned i = 0; i < t->count; i++) {
-        mem_free(t->by_id[i]->sub != NULL ? t->by_id[i]->sub : NULL);
-    }
-    for (unsigned i = 0; i < t->count; i++) {
-        if (t->by_id[i]->parent == NULL) {
-            mem_free(t->by_id[i]);
+    /* Backwards: subcommands lie in an array of their parent's, and come after it. */
+    for (unsigned i = t->count; i-- > 0;) {
+        struct cmd_ref *ref = t->by_id[i];
+        mem_free(ref->sub);
+        if (ref->parent == NULL) {
+            mem_free(ref);
         }
     }
     mem_free(t);

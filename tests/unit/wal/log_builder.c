@@ -291,11 +291,16 @@ struct log_builder *lb_new(void)
     return b;
 }
 
+void lb_give_up(struct log_builder *b, unsigned records)
+{
+    while (b->records > records) {
+        mem_free(b->record[--b->records].payload);
+    }
+}
+
 void lb_free(struct log_builder *b)
 {
-    for (unsigned i = 0; i < b->records; i++) {
-        mem_free(b->record[i].payload);
-    }
+    lb_give_up(b, 0);
     buf_free(&b->body);
     free(b->dir);
     free(b);

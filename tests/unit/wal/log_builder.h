@@ -55,6 +55,8 @@ void lb_free(struct log_builder *b);
 /* A child history, which becomes CURRENT; it continues the present one as far as it is written. */
 void lb_fork(struct log_builder *b);
 void lb_fork_at(struct log_builder *b, uint64_t seq, uint64_t lsn);
+/* Only the first so many records are expected from now on. */
+void lb_give_up(struct log_builder *b, unsigned records);
 
 void lb_record(struct log_builder *b, const char *payload, size_t n, uint16_t slot, uint16_t db,
                uint8_t flags);

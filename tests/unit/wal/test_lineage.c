@@ -40,7 +40,7 @@ START_TEST(test_parent_beyond_fork)
     uint8_t parent[WAL_HISTORY_BYTES], child[WAL_HISTORY_BYTES];
     memcpy(parent, b->history, sizeof parent);
     struct lb_batch fork = b->batch[2];
-    b->records = fork.records;
+    lb_give_up(b, fork.records);
     lb_fork_at(b, fork.seq, fork.end_lsn);
     lb_add(b, 10);
     lb_expect_all(b);
@@ -119,7 +119,7 @@ START_TEST(test_whole_history)
 {
     struct log_builder *b = lb_with_batches(3);
     char *path = lb_path(b, 1);
-    b->records = 0;
+    lb_give_up(b, 0);
     b->segment_flags = WAL_SEGMENT_WHOLE;
     lb_fork(b);
     b->segment_flags = 0;

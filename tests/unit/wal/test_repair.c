@@ -370,7 +370,7 @@ START_TEST(test_set_aside)
     wal_recovery_free(r);
     free(dir);
     /* The history that wal_start() begins now. */
-    b->records = b->batch[4].records;
+    lb_give_up(b, b->batch[4].records);
     lb_fork_at(b, b->batch[4].seq, b->batch[4].end_lsn);
     lb_add(b, 10);
     uint64_t torn;

@@ -64,8 +64,9 @@ START_TEST(test_sizes)
     rig_init(&r, unit_tmpdir());
     r.cfg.segment_bytes = 32 << 20;
     rig_start(&r);
-    char *payload = mem_alloc(sizes[countof(sizes) - 1]);
-    for (size_t i = 0; i < sizes[countof(sizes) - 1]; i++) {
+    size_t room = sizes[countof(sizes) - 1] + countof(sizes); /* record i starts at byte i of it */
+    char *payload = mem_alloc(room);
+    for (size_t i = 0; i < room; i++) {
         payload[i] = (char)(i * 31 + i / 4096);
     }
     uint64_t lsn = 0;

@@ -268,12 +268,14 @@ END_TEST
 
 /* ---- Order of publication ---- */
 
-/* With the first of two groups held back, the second lands and must wait for it. */
-START_TEST(test_published_in_order)
+/* With the first of two groups held back, the second lands and must wait for it. False: on a busy
+ * machine the first may have landed as well by the time of looking. */
+static bool published_in_order(void)
 {
     struct rig r;
     rig_init(&r, unit_tmpdir());
     rig_start(&r);
+    int64_t start = clock_mono_ms();
     ck_assert_int_eq(fault_arm("wal.before_write=delay1000:0:1"), 0);
     uint64_t seq = rig_stats(&r).current_seq;
     uint64_t first = rig_append(&r, 0, S("first"));
@@ -282,15 +284,25 @@ START_TEST(test_published_in_order)
     uint64_t groups = rig_stats(&r).groups;
     uint64_t second = rig_append(&r, 1, S("second"));
     wal_announce(r.w, 1);
-    ck_assert(eventually(rig_stats(&r).groups == groups + 1)); /* one has landed, and it is */
-    struct wal_stats s = rig_stats(&r);                        /* not the first */
-    if (s.groups == groups + 1) {
-        ck_assert_uint_lt(s.durable, first);
-        ck_assert_uint_lt(wal_release_point(r.w), first);
+    ck_assert(eventually(rig_stats(&r).groups > groups)); /* one has landed: the second, if ... */
+    uint64_t durable = rig_stats(&r).durable, released = wal_release_point(r.w);
+    bool held = clock_mono_ms() - start < 1000; /* ... this is so */
+    if (held) {
+        ck_assert_uint_lt(durable, first);
+        ck_assert_uint_lt(released, first);
     }
     ck_assert_int_eq(wal_wait_until(r.w, first), 0);
     ck_assert_int_eq(wal_wait_until(r.w, second), 0);
     rig_stop(&r);
+    return held;
+}
+
+START_TEST(test_published_in_order)
+{
+    unsigned tries = 1;
+    while (!published_in_order()) {
+        ck_assert_uint_lt(tries++, 10);
+    }
 }
 END_TEST
 
