@@ -9,7 +9,8 @@
  *     life had recovered when it began to serve
  *   - each producer's records are there without a gap, with exactly the bytes that were appended
  *   - a record that a serving life did not have never comes back
- * Sampled (KV_POWERLOSS_RUNS=n: so many); every call with five subsets with KV_TORTURE=1. */
+ * Sampled, or every call with five subsets: powerloss_sweep.h. */
+#include "powerloss_sweep.h"
 #include "unit.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -69,17 +70,10 @@ static struct {
         }                                           \
     } while (0)
 
-static uint64_t scramble(uint64_t x)
-{
-    x = (x ^ x >> 31) * 0x7fb5d329728ea185ull;
-    x = (x ^ x >> 27) * 0x81dadef4bc2dd44dull;
-    return x ^ x >> 33;
-}
-
 /* What record `c` of a producer is when that life appends it. */
 static size_t make_payload(char *dst, unsigned p, uint64_t c, unsigned life)
 {
-    uint64_t x = scramble(p + 10 * c + 100000ull * life);
+    uint64_t x = power_scramble(p + 10 * c + 100000ull * life);
     size_t n = 24 + x % 300;
     n = x % 11 == 0 ? 24 + x % 9000 : x % 97 == 0 ? 24 + x % 60000 : n;
     int head = snprintf(dst, PAYLOAD_MAX, "%u %llu %u ", p, (unsigned long long)c, life);
@@ -162,7 +156,7 @@ static void *produce(void *arg)
     static _Thread_local char payload[PAYLOAD_MAX];
     unsigned p = (unsigned)(uintptr_t)arg;
     struct producer *s = &me.shared->p[p];
-    uint64_t x = scramble(me.seed + p);
+    uint64_t x = power_scramble(me.seed + p);
     uint64_t end = me.count[p] + PER_LIFE;
     for (uint64_t c = me.count[p] + 1; c <= end && c <= RECORDS; c++) {
         size_t n = make_payload(payload, p, c, me.life);
@@ -174,7 +168,7 @@ static void *produce(void *arg)
         __atomic_store_n(&s->started, c, __ATOMIC_SEQ_CST);
         s->ticket[c] = wal_append(me.w, p, frame, &part, 1).v;
         __atomic_store_n(&s->appended, c, __ATOMIC_RELEASE);
-        x = scramble(x + c);
+        x = power_scramble(x + c);
         if (x % 3 != 0) {
             wal_announce(me.w, p);
         }
@@ -360,57 +354,53 @@ static void fail_with_log(const struct run *r, unsigned life, uint64_t after, ui
                  (unsigned long long)after, (unsigned long long)seed, status, text);
 }
 
+/* What a sweep has besides its counts. */
+struct swept {
+    struct run *run;
+    uint64_t lives;
+};
+
 /* Lives until one ends by itself. The first loses power after call n, or is killed there; the next
- * ones early on (that is: during recovery, or soon after) or not at all. How many were cut short.
- */
-static unsigned one_run(struct run *r, uint64_t n, uint64_t seed)
+ * ones early on (that is: during recovery, or soon after) or not at all. */
+static bool one_run(void *arg, uint64_t n, uint64_t seed, bool killed)
 {
-    run_reset(r);
+    struct swept *w = arg;
+    run_reset(w->run);
     uint64_t after = n;
     for (unsigned life = 0; life < LIVES; life++) {
-        uint64_t x = scramble(seed + 77 * life);
-        bool killed = x % 4 == 0;
-        int status = run_life(r, life, after, killed, seed + life);
+        uint64_t x = power_scramble(seed + 77 * life);
+        bool kill_it = life == 0 ? killed : x % 4 == 0;
+        int status = run_life(w->run, life, after, kill_it, seed + life);
+        w->lives++;
         if (status == 0) {
-            return life;
+            return life > 0;
         }
-        if (status != (killed ? KILLED : POWER_LOST)) {
-            fail_with_log(r, life, after, seed + life, status);
+        if (status != (kill_it ? KILLED : POWER_LOST)) {
+            fail_with_log(w->run, life, after, seed + life, status);
         }
         after = life + 2 < LIVES && (x >> 8) % 3 != 0 ? 1 + (x >> 16) % 40 : 0;
     }
     ck_abort_msg("a life that was not cut short did not end");
-    return 0;
+    return false;
 }
 
 static void sweep(const char *mode, unsigned samples)
 {
     struct run r;
+    struct swept w = { .run = &r };
+    char text[200];
     run_init(&r, mode);
     run_reset(&r);
-    uint64_t seed = unit_seed(), lost = 0, lives = 0;
-    int status = run_life(&r, 0, 0, false, seed);
+    int status = run_life(&r, 0, 0, false, unit_seed());
     if (status != 0) {
-        fail_with_log(&r, 0, 0, seed, status);
+        fail_with_log(&r, 0, 0, unit_seed(), status);
     }
-    uint64_t calls = calls_counted(&r);
-    ck_assert_uint_gt(calls, 100);
-    const char *given = getenv("KV_POWERLOSS_RUNS");
-    uint64_t runs = unit_torture()  ? calls * 5
-                    : given != NULL ? strtoull(given, NULL, 10)
-                                    : samples;
-    for (uint64_t i = 0; i < runs; i++) {
-        /* Half of the samples where most names and headers are made. */
-        uint64_t range = i % 2 == 0 ? calls : 60;
-        uint64_t n = unit_torture() ? 1 + i / 5 : 1 + scramble(seed + i) % range;
-        unsigned k = one_run(&r, n, seed + 1000 * i + i % 5);
-        lost += k > 0;
-        lives += k + 1;
-    }
-    ck_assert_uint_gt(lost, runs / 2);
-    printf("power loss, %s: %llu calls, %llu runs, %llu lost power, %llu lives\n", mode,
-           (unsigned long long)calls, (unsigned long long)runs, (unsigned long long)lost,
-           (unsigned long long)lives);
+    /* Half of the samples where most names and headers are made. */
+    struct power_sweep s = { .calls = calls_counted(&r), .samples = samples, .early = 60 };
+    ck_assert_uint_gt(s.calls, 100);
+    power_sweep(&s, one_run, &w);
+    power_sweep_text(&s, text, sizeof text);
+    printf("power loss, %s: %llu lives, %s\n", mode, (unsigned long long)w.lives, text);
 }
 
 START_TEST(test_direct)

@@ -22,20 +22,26 @@
 
 enum when { FIRST_START, RESTART };
 
-static const struct kind {
-    const char *point;
-    bool reads; /* a log that cannot be read is refused like a damaged one */
-} kinds[] = {
-    { "io.open", true },       { "io.write", false },     { "io.fsync", false },
-    { "io.fdatasync", false }, { "io.rename", false },    { "io.mkdir", false },
-    { "io.unlink", false },    { "io.fsync_dir", false }, { "io.truncate", false },
-    { "io.read", true },
-};
 static const struct way {
     const char *action;
     unsigned count; /* 0: from then on */
-} ways[] = { { "eio", 1 }, { "enospc", 1 }, { "eintr", 1 }, { "short", 1 },
-             { "eio", 0 }, { "enospc", 0 }, { "short", 0 } };
+} ways[] = { { "eio", 1 },   { "eio", 0 },    { "enospc", 1 }, { "eintr", 1 },
+             { "short", 1 }, { "enospc", 0 }, { "short", 0 } };
+#define OF_IO     countof(ways)
+#define OF_MEMORY 2 /* there is no memory, whatever the error is called */
+
+static const struct kind {
+    const char *point;
+    bool reads; /* a log that cannot be read is refused like a damaged one */
+    unsigned ways;
+} kinds[] = {
+    { "io.open", true, OF_IO },        { "io.write", false, OF_IO },
+    { "io.fsync", false, OF_IO },      { "io.fdatasync", false, OF_IO },
+    { "io.rename", false, OF_IO },     { "io.mkdir", false, OF_IO },
+    { "io.unlink", false, OF_IO },     { "io.fsync_dir", false, OF_IO },
+    { "io.truncate", false, OF_IO },   { "io.read", true, OF_IO },
+    { "mem.alloc", false, OF_MEMORY },
+};
 
 struct shot {
     const struct kind *kind;
@@ -155,10 +161,10 @@ static unsigned count_calls(struct power_rig *r, const struct kind *k, enum when
 static void shoot(struct power_rig *r, const struct kind *k, enum when when, unsigned calls,
                   unsigned samples, struct tally *t)
 {
-    unsigned all = calls * countof(ways), n = unit_torture() ? all : samples;
+    unsigned all = calls * k->ways, n = unit_torture() ? all : samples;
     for (unsigned i = 0; i < n && calls > 0; i++) {
         unsigned x = unit_torture() ? i : (unsigned)rng_below(all);
-        struct shot s = { k, &ways[x % countof(ways)], when, x / countof(ways), unit_seed() + i };
+        struct shot s = { k, &ways[x % k->ways], when, x / k->ways, unit_seed() + i };
         (void)one_run(r, &s, t);
     }
 }
@@ -177,7 +183,7 @@ static void sweep(bool buffered, enum when when, unsigned samples)
         shoot(&r, &kinds[i], when, calls, samples, &t);
     }
     printf("faults, %s, %s: %u runs: %u fine (%u after refusals), %u no start, %u log, %u memory, "
-           "%u damaged; calls:%s\n",
+           "%u damaged, 0 violations; calls:%s\n",
            buffered ? "fallback" : "direct", when == RESTART ? "restart" : "start", t.runs, t.fine,
            t.refused, t.start, t.log, t.memory, t.damaged, counts);
     ck_assert_uint_gt(t.log, 0);

@@ -6,9 +6,9 @@
  * must hold a prefix of each connection's commands that is no shorter than what was told; and what
  * the second has shown, the third must still have. A quarter of the lives is killed instead: what
  * was unsynced then is still at risk in the next life.
- * Sampled; every call with five subsets of the unsynced with KV_TORTURE=1 (KV_POWERLOSS_RUNS=n: so
- * many). */
+ * Sampled, or every call with five subsets: powerloss_sweep.h. */
 #include "powerloss_rig.h"
+#include "powerloss_sweep.h"
 #include "unit.h"
 #include "base/base.h"
 #include <stdio.h>
@@ -16,15 +16,10 @@
 
 #define DISTURB 400 /* writes that certainly take more calls than a second life has */
 
-static uint64_t scramble(uint64_t x)
-{
-    x = (x ^ x >> 31) * 0x7fb5d329728ea185ull;
-    x = (x ^ x >> 27) * 0x81dadef4bc2dd44dull;
-    return x ^ x >> 33;
-}
-
-struct tally {
-    uint64_t runs, lost, lost_recovering, told;
+/* What a sweep has besides its counts. */
+struct swept {
+    struct power_rig *rig;
+    uint64_t lost_recovering, told;
 };
 
 static void expect_end(struct power_rig *r, struct power_life life, int status, const char *which)
@@ -46,25 +41,25 @@ static bool look(struct power_rig *r, struct script_run *run, struct power_life 
     return result == 0;
 }
 
-static void first_life(struct power_rig *r, struct power_life life, struct script_run *run,
-                       struct tally *t)
+/* False: this run needed fewer calls; it was killed and nothing is lost. */
+static bool first_life(struct power_rig *r, struct power_life life, struct script_run *run)
 {
     int status = 0;
     bool serves = power_rig_start(r, life, &status);
     if (serves && script_play(r->script, r->s.port, SCRIPT_FAST, run)) {
-        server_kill(&r->s); /* this run needed fewer calls: killed, nothing lost */
-        return;
+        server_kill(&r->s);
+        return false;
     }
     if (run->problem[0] != '\0') {
         power_rig_fail(r, "call %llu, seed %llu: %s", (unsigned long long)life.after,
                        (unsigned long long)life.seed, run->problem);
     }
     expect_end(r, life, serves ? power_rig_wait(r) : status, "first");
-    t->lost++;
+    return true;
 }
 
 static void second_life(struct power_rig *r, struct power_life life, struct script_run *run,
-                        struct tally *t)
+                        struct swept *t)
 {
     int status = 0;
     bool serves = power_rig_start(r, life, &status);
@@ -80,13 +75,15 @@ static void second_life(struct power_rig *r, struct power_life life, struct scri
     expect_end(r, life, status, "second");
 }
 
-static void one_run(struct power_rig *r, uint64_t n, uint64_t seed, struct tally *t)
+static bool one_run(void *arg, uint64_t n, uint64_t seed, bool killed)
 {
+    struct swept *t = arg;
+    struct power_rig *r = t->rig;
     struct script_run run = { .served = false };
-    uint64_t x = scramble(seed);
+    uint64_t x = power_scramble(seed);
     int status = 0;
     power_rig_reset(r);
-    first_life(r, (struct power_life){ n, seed, x % 4 == 0 }, &run, t);
+    bool reached = first_life(r, (struct power_life){ n, seed, killed }, &run);
     if ((x >> 8) % 3 != 0) {
         second_life(r, (struct power_life){ 1 + (x >> 16) % 60, seed + 1, (x >> 32) % 4 == 0 },
                     &run, t);
@@ -100,7 +97,7 @@ static void one_run(struct power_rig *r, uint64_t n, uint64_t seed, struct tally
     for (unsigned i = 0; i < SCRIPT_CONNECTIONS; i++) {
         t->told += run.told[i];
     }
-    t->runs++;
+    return reached;
 }
 
 static uint64_t count_calls(struct power_rig *r)
@@ -121,27 +118,18 @@ static uint64_t count_calls(struct power_rig *r)
 
 static void sweep(bool buffered, unsigned samples)
 {
-    uint64_t seed = unit_seed();
-    struct script *script = script_new(seed);
+    struct script *script = script_new(unit_seed());
     struct power_rig r;
-    struct tally t = { 0 };
+    struct swept t = { .rig = &r };
+    char text[200];
     power_rig_init(&r, buffered, script);
-    uint64_t calls = count_calls(&r);
+    struct power_sweep s = { .calls = count_calls(&r), .samples = samples };
     ck_assert_uint_ge(script_commands(script), 500);
-    const char *given = getenv("KV_POWERLOSS_RUNS");
-    uint64_t runs = given != NULL    ? strtoull(given, NULL, 10)
-                    : unit_torture() ? calls * 5
-                                     : samples;
-    for (uint64_t i = 0; i < runs; i++) {
-        uint64_t n = unit_torture() && given == NULL ? 1 + i / 5 : 1 + scramble(seed + i) % calls;
-        one_run(&r, n, seed + 1000 * i + i % 5, &t);
-    }
-    ck_assert_uint_gt(t.lost, runs / 2);
-    printf("power loss, server, %s: %u commands, %llu calls, %llu runs, %llu lost power, %llu "
-           "more while recovering, %llu steps told\n",
-           buffered ? "fallback" : "direct", script_commands(script), (unsigned long long)calls,
-           (unsigned long long)t.runs, (unsigned long long)t.lost,
-           (unsigned long long)t.lost_recovering, (unsigned long long)t.told);
+    power_sweep(&s, one_run, &t);
+    power_sweep_text(&s, text, sizeof text);
+    printf("power loss, server, %s: %u commands, %llu recoveries cut short, %llu steps told, %s\n",
+           buffered ? "fallback" : "direct", script_commands(script),
+           (unsigned long long)t.lost_recovering, (unsigned long long)t.told, text);
     script_free(script);
 }
 

@@ -374,8 +374,9 @@ END_TEST
 
 static void grow_input(struct client *c, size_t bytes)
 {
+    static const char begun[] = "*2\r\n$4\r\nECHO\r\n$50000000\r\n";
     char *part = calloc(1, bytes);
-    client_send_raw(c, "*2\r\n$4\r\nECHO\r\n$50000000\r\n", 27);
+    client_send_raw(c, begun, sizeof begun - 1);
     (void)client_try_send_raw(c, part, bytes);
     free(part);
 }

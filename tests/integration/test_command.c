@@ -183,6 +183,12 @@ static void stop_both(void)
     server_stop(&redis);
 }
 
+/* WITHSCORE came after 7.0: they take a word more than the reference. */
+static bool takes_more(const char *name, unsigned words)
+{
+    return words == 3 && (strcmp(name, "zrank") == 0 || strcmp(name, "zrevrank") == 0);
+}
+
 /* Every row with 1 to 6 more words, once words, once numbers: as redis-server answers, or both do
  * not know it. */
 START_TEST(test_getkeys_every_row)
@@ -208,7 +214,7 @@ START_TEST(test_getkeys_every_row)
                                   w + 1);
                 }
                 const char *reference = client_line(theirs, "%s", line);
-                if (strstr(reference, "Invalid command") == NULL) {
+                if (strstr(reference, "Invalid command") == NULL && !takes_more(name, words)) {
                     ck_assert_msg(strcmp(client_line(ours, "%s", line), reference) == 0,
                                   "%s\nkv    %s\nredis %s", line, client_last_line(ours),
                                   reference);
