@@ -458,7 +458,7 @@ START_TEST(test_http_and_resp)
     struct client *c[20], *d = server_connect(&kv);
     for (unsigned i = 0; i < 20; i++) {
         c[i] = server_connect(&kv);
-        client_send_raw(c[i], "*2\r\n$3\r\nGET\r\n$500000000\r\n", 28);
+        client_send_raw(c[i], "*2\r\n$3\r\nGET\r\n$500000000\r\n", 25);
     }
     expect(d, "+PONG", "PING");
     const char *used = strstr(client_ask(d, "INFO memory")->text, "used_memory:");
