@@ -85,7 +85,8 @@ static struct slice random_member(unsigned numbers_of_100, unsigned range)
     static char text[32];
     if (rng_below(100) < numbers_of_100) {
         int64_t v = (int64_t)rng_below(range) - range / 2;
-        return slice_of(text, (size_t)sprintf(text, "%" PRId64, v << rng_below(3) * 16));
+        return slice_of(text,
+                        (size_t)sprintf(text, "%" PRId64, v * ((int64_t)1 << rng_below(3) * 16)));
     }
     return rng_below(3) == 0
                ? oracle_value(0, 0)
