@@ -80,6 +80,7 @@ static const char *rank_name(unsigned rank)
     case RANK_SCRIPTS: return "SCRIPTS";
     case RANK_CHANNELS: return "CHANNELS";
     case RANK_MONITOR: return "MONITOR";
+    case RANK_LOG_BEGIN: return "LOG_BEGIN";
     case RANK_WAL_TAKE: return "WAL_TAKE";
     case RANK_WAL_PUBLISH: return "WAL_PUBLISH";
     case RANK_WAL_FILES: return "WAL_FILES";

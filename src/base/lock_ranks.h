@@ -15,6 +15,7 @@ enum lock_rank {
     RANK_SCRIPTS = 45,     /* script: cache of scripts, libraries */
     RANK_CHANNELS = 50,    /* exec/pubsub: channel and pattern registry */
     RANK_MONITOR = 55,     /* exec/monitor: who listens */
+    RANK_LOG_BEGIN = 58,   /* exec/log_begin: what waits to be appended */
     RANK_WAL_TAKE = 60,    /* wal: sequence, chain and file position are fixed under it */
     RANK_WAL_PUBLISH = 62, /* wal: watermarks move under it */
     RANK_WAL_FILES = 65,   /* wal: list of segments and prepared files */

@@ -425,7 +425,8 @@ void call_shard_unlock(struct call *c, struct shard *s)
 
 static bool gates_reads(const struct call *c)
 {
-    return c->x->wal != NULL && !(c->flags & CALL_REPLAY) && option_int(&c->x->opt.durable_reads);
+    return exec_log_promises(c->x) && !(c->flags & CALL_REPLAY) &&
+           option_int(&c->x->opt.durable_reads);
 }
 
 void call_settle(struct call *c, struct shard *s)

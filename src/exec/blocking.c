@@ -562,6 +562,9 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     if (!(w->ref->row->flags & CMD_SERVE_ONE)) {
         txn_gates(own, w->keys, w->nkeys);
     }
+    if (own->exclusive && log_begins(me->x)) {
+        log_begin_keys(me, w->keys, w->nkeys);
+    }
     uint64_t start = clock_ticks();
     in.blocked = fault("exec.serve_nothing") != 0;
     (void)fault("exec.claimed");

@@ -157,9 +157,13 @@ uint64_t fx_append(struct txn *t)
             parts[n++] = S(EXEC_TEXT);
         }
     }
+    if (log_begins(w->x) && log_begin_takes(t, frame, parts, n)) {
+        return 0;
+    }
     w->appended = true;
     (void)fault("exec.append");
-    return wal_append(w->x->wal, w->id, frame, parts, n).v;
+    uint64_t lsn = wal_append(w->x->wal, w->id, frame, parts, n).v;
+    return likely(!atomic_load_explicit(&w->x->log_partial, memory_order_relaxed)) ? lsn : 0;
 }
 
 void fx_reset(struct txn *t)

@@ -84,8 +84,6 @@ static bool evict_one(struct worker *w, int64_t policy)
             if (!w->in_section) {
                 shard_lock(s);
             }
-            uint32_t index = shard_index(s);
-            image_before_change(w, &index, 1);
             bool done = evict_from(w, s, db, policy);
             if (!w->in_section) {
                 shard_unlock(s);

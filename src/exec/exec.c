@@ -249,7 +249,8 @@ static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_ga
     if (unlikely(w->durable_waits != NULL) && waits_durable_pending(w)) {
         reactor_wake(r); /* it became durable since the turn's end */
     }
-    /* Who is stopped for parked bytes waits for a gate. */
+    /* Who is stopped for parked bytes waits for a gate, and log_begin.c wakes for its queue. */
+    stopped = stopped && !(log_begins(x) && log_begin_full(x));
     return wal_wait(x->wal, w->id, lowest_gate, stopped);
 }
 

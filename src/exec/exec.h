@@ -51,6 +51,7 @@ enum command_flags {
     CMD_MOVABLEKEYS = 1 << 19, /* shown in COMMAND INFO; set by hand where Redis shows it */
     CMD_PROTECTED = 1 << 20,
     /* kv's own, never shown: */
+    CMD_ANY_KEY = 1 << 23,   /* may change keys that it does not declare (DEBUG) */
     CMD_EXCLUSIVE = 1 << 24, /* runs alone in an exclusive section: whole-keyspace writes, reads of
                                 other reactors' sessions */
     CMD_KEYSPACE = 1 << 25, /* takes shard locks itself one at a time (KEYS, SCAN, DBSIZE): makes an
@@ -538,15 +539,18 @@ void exec_set_net(struct exec *x, struct net *n);
 void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
 /* A log that begins or ends while clients are served. One thread of server/, which calls
  * exec_log_image() outside of exclusive sections and the others inside.
- * begin: from here on every change goes to w, after the content of the shard it touches. image:
- * writes the rest of the content; false: go_on() said so, or the log has no room. imaged: all of it
- * is in w. close: nothing is appended from here on, but replies wait for what was; then, all of it
- * durable, end: there is no log. Ends a begun one, too. */
+ * begin: from here on w gets the content, and changes of what it has. image: writes the content;
+ * false: go_on() said so, or the log has no room. imaged: all of it is in w. whole: and durable,
+ * and w is the current log: from here on replies wait for it. close: nothing is appended from here
+ * on, but replies wait for what was; then, all of it durable, end: there is no log. Ends a begun
+ * one, too. */
 void exec_log_begin(struct exec *x, struct wal *w);
 must_check bool exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg);
 void exec_log_imaged(struct exec *x);
+void exec_log_whole(struct exec *x);
 void exec_log_close(struct exec *x);
 void exec_log_end(struct exec *x);
+bool exec_log_promises(const struct exec *x); /* workers: there is one, and it holds everything */
 /* Any thread: the reply that call_defer() promised; error "": OK. Nothing if the client is gone. */
 void exec_deferred_reply(struct exec *x, uint64_t ticket, const char *error);
 void exec_net_upcalls(struct exec *x, struct net_upcalls *up);

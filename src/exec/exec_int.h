@@ -79,6 +79,8 @@ struct txn {
     bool replay;
     bool in_multi; /* more than one command may share it */
     bool mute;     /* a script keeps what it changes out of the log */
+    bool image;    /* content for a new log (image.c); queued: for its queue */
+    bool queued;
     struct touched *touched;
     unsigned ntouched, touched_cap;
     struct ready_key *ready;
@@ -142,6 +144,7 @@ struct worker {
     bool appended;       /* something went to the log in this turn */
     bool in_section;     /* this thread holds the exclusive section */
     bool busy;           /* parked by a section, but answering: a slow script has it */
+    bool declared_only;  /* in it, nothing changes but whole databases and declared keys */
     struct session *current;
     struct session *stopped; /* connections stopped at admission or for too many parked bytes
                                 (session.next_stopped) */
@@ -249,10 +252,12 @@ struct exec {
     _Atomic int64_t load_start_ms;
     int64_t load_logged_ms; /* dispatcher of the replay */
 
-    /* a log that begins or ends while clients are served (image.c) */
-    _Atomic bool imaging; /* changes in exclusive sections */
-    bool *imaged;         /* per shard, under its lock */
-    bool log_closing;     /* nothing is appended any more, gates still hold */
+    /* a log that begins or ends while clients are served (log_begin.c); change in exclusive
+     * sections */
+    _Atomic bool imaging;     /* begin != NULL */
+    _Atomic bool log_partial; /* it does not hold everything yet, or not durably: no LSNs */
+    struct log_begin *begin;
+    bool log_closing; /* nothing is appended any more, gates still hold */
 
     /* exclusive section (section.c) */
     struct lock section_lock;
@@ -319,15 +324,36 @@ unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struc
                         unsigned argc); /* into w->keys */
 int64_t worker_now_ms(struct worker *w);
 
-/* image.c: before anything changes in a shard whose content is not in the log yet, with its lock or
- * in an exclusive section */
-void image_before_change_slow(struct worker *w, const uint32_t *shards, unsigned n);
-void image_all_before_change(struct worker *w);
-static inline void image_before_change(struct worker *w, const uint32_t *shards, unsigned n)
+/* image.c */
+struct log_walk;
+struct image_part { /* a large value that waits to be written */
+    struct image_part *next;
+    unsigned db;
+    struct entry *e; /* in no table; shares the value of that moment */
+};
+/* The content of a shard, whose lock is held; large values are put before *big instead. big NULL:
+ * all of it goes to the queue of log_begin.c. */
+void image_shard(struct worker *w, unsigned index, struct image_part **big);
+/* Without a lock. False: there was no room for all of it, and there will be none. */
+bool image_part_write(struct log_walk *walk, struct worker *w, const struct image_part *p);
+void image_part_free(struct image_part *p);
+/* What belongs to no shard: libraries. In an exclusive section. */
+void image_libraries(struct worker *w);
+
+/* log_begin.c; while x->imaging */
+/* Before a transaction that holds the locks of these shards changes anything. */
+void log_begin_mixed(struct worker *w, const uint32_t *shards, unsigned n);
+/* In an exclusive section, before these keys, or just any, change. */
+void log_begin_keys(struct worker *w, const struct key *keys, unsigned n);
+void log_begin_all(struct worker *w);
+/* Instead of appending; the locks of what t changed are held. False: it is to be appended. */
+bool log_begin_takes(const struct txn *t, struct wal_frame frame, const struct slice *parts,
+                     unsigned n);
+bool log_begin_full(const struct exec *x); /* clients that write are to be stopped */
+bool log_walk_room(struct log_walk *walk); /* waits for it; false: there will be none */
+static inline bool log_begins(const struct exec *x)
 {
-    if (unlikely(atomic_load_explicit(&w->x->imaging, memory_order_relaxed))) {
-        image_before_change_slow(w, shards, n);
-    }
+    return unlikely(atomic_load_explicit(&x->imaging, memory_order_relaxed));
 }
 
 /* acl.c: what the rest asks of users */

@@ -22,9 +22,8 @@ void txn_begin(struct txn *t, struct worker *w)
     t->exclusive = w->in_section;
     t->in_multi = false;
     t->ntouched = 0;
-    if (unlikely(t->exclusive && !t->replay &&
-                 atomic_load_explicit(&w->x->imaging, memory_order_relaxed))) {
-        image_all_before_change(w);
+    if (unlikely(t->exclusive) && !t->replay && log_begins(w->x) && !w->declared_only) {
+        log_begin_all(w);
     }
 }
 
@@ -75,7 +74,13 @@ void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys, uint32_t *l
             keyspace_lock_many(x->ks, lock_set, t->nlocked);
         }
     }
-    image_before_change(t->w, t->locked, t->nlocked);
+    if (log_begins(x) && !t->replay) {
+        if (t->exclusive) {
+            log_begin_keys(t->w, keys, nkeys);
+        } else if (t->nlocked > 1) {
+            log_begin_mixed(t->w, t->locked, t->nlocked);
+        }
+    }
     txn_gates(t, keys, nkeys);
 }
 
@@ -404,6 +409,7 @@ static void run(struct worker *w, struct call *c)
             section_leave(w);
             return;
         }
+        w->declared_only = (c->cmd->flags & (CMD_MAY_REPLICATE | CMD_ANY_KEY)) == 0;
     }
     txn_begin(t, w);
     if (c->nkeys > 0) {
@@ -420,6 +426,7 @@ static void run(struct worker *w, struct call *c)
     txn_commit(t);
     txn_unlock(t);
     if (section) {
+        w->declared_only = false;
         section_leave(w);
     }
     if (unlikely(w->waits_left)) {

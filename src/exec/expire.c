@@ -32,7 +32,6 @@ static bool expire_shard(struct worker *w, unsigned index)
             shard_unlock(s);
             break;
         }
-        image_before_change(w, &index, 1);
         struct key k = keyspace_key(x->ks, entry_key(e));
         w->scratch.n = 0; /* the entry's bytes go with it */
         buf_add_slice(&w->scratch, k.s);

@@ -1,17 +1,11 @@
-/* image.c -- Beginning and ending a log while clients are served: the keyspace as records.
+/* image.c -- Entries as records: what a log that begins in the middle of a life must hold.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      A log that begins in the middle of a life must hold what is there already, and nobody
- * may be stopped while it is written. So it is written shard by shard: a thread walks over them,
- * and whoever changes something in a shard that it has not reached writes that shard first.
- * THREADS  exec_log_image(): one thread, as the extra worker. image_before_change(): workers.
- * LOCKS    x->imaged[i] belongs to the lock of shard i; x->imaging changes in exclusive sections.
- * INVARIANTS  I1 in the log the records of a shard's content come before every effect on it, so
- *                replay from nothing gives the keyspace
- * COST     The first change of a shard waits for the records of that shard: with 1,024 shards, a
- * thousandth of the keyspace. */
+ * THREADS  image_shard(): whoever holds the shard's lock. image_part_write(): the thread that
+ * begins the log, without a lock. Both append as that thread's worker. COST     Under the lock an
+ * entry of up to BIG_EFFORT allocations is written, of a larger one a reference is taken (values
+ * are shareable in O(1)); it is written later, waiting for room between records. */
 #include "exec/exec_int.h"
-#include "base/fault.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
 #include "ds/zset.h"
@@ -19,16 +13,24 @@
 
 #define VALUES_PER_RECORD 128
 #define BYTES_PER_RECORD  65536
-#define WAIT_US           1000       /* between two looks for room in the log */
-#define ROOM_BYTES        (1u << 20) /* enough of it for the next shard, usually */
+#define BIG_EFFORT        16 /* some 128 KiB */
 
 struct image {
     struct txn t;
     unsigned db;
+    struct image_part **big;    /* where large values go; NULL: nowhere, they are written */
+    struct log_walk *patiently; /* NULL: a lock is held, nothing may wait */
+    bool failed;                /* there will be no room any more */
 };
 
 static void append(struct image *im, struct slice key, const struct slice *argv, unsigned argc)
 {
+    if (im->patiently != NULL && !im->failed) {
+        im->failed = !log_walk_room(im->patiently);
+    }
+    if (im->failed) {
+        return;
+    }
     im->t.slot = hash_slot(key);
     fx_argv(&im->t, im->db, argv, argc);
     (void)fx_append(&im->t);
@@ -142,11 +144,10 @@ static void image_zset(struct image *im, const struct entry *e)
     batch_flush(&b);
 }
 
-static bool image_entry(void *arg, struct entry *e)
+static void image_entry(struct image *im, const struct entry *e)
 {
-    struct image *im = arg;
     switch (entry_type(e)) {
-    case OBJ_STRING: image_string(im, e); return true;
+    case OBJ_STRING: image_string(im, e); return;
     case OBJ_LIST: image_list(im, e); break;
     case OBJ_SET: image_set(im, e); break;
     case OBJ_ZSET: image_zset(im, e); break;
@@ -158,60 +159,62 @@ static bool image_entry(void *arg, struct entry *e)
                                 slice_of(due, format_i64(due, entry_expire(e))) };
         append(im, argv[1], argv, countof(argv));
     }
+}
+
+/* Takes a reference to a large value. False: it is small, or there is no memory. */
+static bool put_aside(struct image *im, const struct entry *e)
+{
+    if (im->big == NULL || entry_effort(e) <= BIG_EFFORT) {
+        return false;
+    }
+    struct key k = { .s = entry_key(e) };
+    struct entry *copy = entry_copy(&k, e);
+    if (copy == NULL) {
+        return false;
+    }
+    struct image_part *p = mem_alloc(sizeof *p);
+    *p = (struct image_part){ *im->big, im->db, copy };
+    *im->big = p;
     return true;
 }
 
-/* The lock of the shard is held. */
-static void image_shard(struct worker *w, unsigned index)
+static bool visit(void *arg, struct entry *e)
+{
+    struct image *im = arg;
+    if (!put_aside(im, e)) {
+        image_entry(im, e);
+    }
+    return true;
+}
+
+void image_shard(struct worker *w, unsigned index, struct image_part **big)
 {
     struct exec *x = w->x;
-    if (x->imaged[index]) {
-        return;
-    }
-    x->imaged[index] = true;
-    struct image im = { .t = { .w = w, .slot = SLOT_NONE } };
+    struct image im = { .t = { .w = w, .slot = SLOT_NONE, .image = true, .queued = big == NULL },
+                        .big = big };
     struct shard *s = keyspace_shard(x->ks, index);
     for (im.db = 0; im.db < keyspace_databases(x->ks); im.db++) {
         if (shard_count(s, im.db) > 0) {
-            shard_each(s, im.db, image_entry, &im);
+            shard_each(s, im.db, visit, &im);
         }
     }
     buf_free(&im.t.fx);
 }
 
-void image_before_change_slow(struct worker *w, const uint32_t *shards, unsigned n)
+bool image_part_write(struct log_walk *walk, struct worker *w, const struct image_part *p)
 {
-    for (unsigned i = 0; i < n; i++) {
-        image_shard(w, shards[i]);
-    }
+    struct image im = { .t = { .w = w, .slot = SLOT_NONE, .image = true },
+                        .db = p->db,
+                        .patiently = walk };
+    image_entry(&im, p->e);
+    buf_free(&im.t.fx);
+    return !im.failed;
 }
 
-void image_all_before_change(struct worker *w)
+void image_part_free(struct image_part *p)
 {
-    for (unsigned i = 0; i < w->x->nshards; i++) {
-        image_shard(w, i);
-    }
-}
-
-/* ---- Beginning and ending; exclusive sections ---- */
-
-/* Nothing that belonged to another log is taken for this one's. */
-static void forget_log(struct exec *x)
-{
-    for (unsigned i = 0; i < x->nshards; i++) {
-        memset(x->shards[i].recent, 0, sizeof x->shards[i].recent);
-    }
-    for (unsigned i = 0; i < x->nworkers; i++) {
-        x->workers[i].appended = false;
-        for (struct session *s = x->workers[i].sessions; s != NULL; s = s->next) {
-            s->last_lsn = s->last_gate = 0;
-        }
-    }
-    atomic_store_explicit(&x->floor, 0, memory_order_release);
-    mem_free(x->imaged);
-    x->imaged = NULL;
-    atomic_store_explicit(&x->imaging, false, memory_order_relaxed);
-    x->log_closing = false;
+    entry_discard(p->e);
+    mem_free(p);
 }
 
 /* A command about nothing in a shard. */
@@ -224,70 +227,12 @@ static void append_whole(void *image, const struct slice *argv, unsigned argc)
     fx_reset(&im->t);
 }
 
-/* What waited for the old log goes on. */
-static void wake_reactors(struct exec *x)
+void image_libraries(struct worker *w)
 {
-    for (unsigned i = 0; i < x->reactors; i++) {
-        exec_wal_wake(x, i);
-    }
-}
-
-void exec_log_begin(struct exec *x, struct wal *w)
-{
-    must(x->wal == NULL);
-    forget_log(x);
-    x->imaged = mem_calloc(x->nshards * sizeof *x->imaged);
-    x->wal = w;
-    atomic_store_explicit(&x->imaging, true, memory_order_relaxed);
-    if (x->each_library != NULL) { /* they belong to no shard: at once */
-        struct image im = { .t = { .w = &x->workers[x->reactors], .slot = SLOT_NONE } };
+    struct exec *x = w->x;
+    struct image im = { .t = { .w = w, .slot = SLOT_NONE, .image = true } };
+    if (x->each_library != NULL) {
         x->each_library(x->scripts, append_whole, &im);
-        buf_free(&im.t.fx);
     }
-}
-
-void exec_log_imaged(struct exec *x)
-{
-    mem_free(x->imaged);
-    x->imaged = NULL;
-    atomic_store_explicit(&x->imaging, false, memory_order_relaxed);
-}
-
-void exec_log_close(struct exec *x)
-{
-    x->log_closing = true;
-}
-
-void exec_log_end(struct exec *x)
-{
-    forget_log(x);
-    x->wal = NULL;
-    wake_reactors(x);
-}
-
-bool exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg)
-{
-    struct worker *w = &x->workers[x->reactors];
-    for (unsigned i = 0; i < x->nshards; i++) {
-        while (!wal_admit(x->wal, w->id, ROOM_BYTES)) {
-            if (!go_on(arg)) {
-                return false;
-            }
-            usleep(WAIT_US);
-        }
-        if (!go_on(arg) || wal_state(x->wal) == WAL_NOSPACE || fault("exec.image") != 0) {
-            return false;
-        }
-        struct shard *s = keyspace_shard(x->ks, i);
-        worker_wake(w);
-        shard_lock(s);
-        image_shard(w, i);
-        shard_unlock(s);
-        worker_sleep(w);
-        if (w->appended) {
-            w->appended = false;
-            wal_announce(x->wal, w->id);
-        }
-    }
-    return true;
+    buf_free(&im.t.fx);
 }

@@ -346,6 +346,7 @@ static void exec_run(struct session *s, struct call *outer)
             outer->in->held = true;
             return;
         }
+        w->declared_only = (m->flags & (CMD_MAY_REPLICATE | CMD_ANY_KEY | CMD_OWN_TXN)) == 0;
     }
     txn_begin(t, w);
     t->in_multi = true;
@@ -364,6 +365,7 @@ static void exec_run(struct session *s, struct call *outer)
     txn_commit(t);
     txn_unlock(t);
     if (section) {
+        w->declared_only = false;
         section_leave(w);
     }
     mem_free(count);

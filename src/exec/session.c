@@ -175,7 +175,7 @@ static bool may_read(struct session *s, size_t bytes)
     if (wal == NULL) {
         return true;
     }
-    if (!wal_admit(wal, s->w->id, bytes)) {
+    if (!wal_admit(wal, s->w->id, bytes) || (log_begins(s->w->x) && log_begin_full(s->w->x))) {
         session_stop(s, STOP_ADMISSION);
         return false;
     }
@@ -247,7 +247,8 @@ void session_resume(struct session *s)
 void sessions_unstop(struct worker *w)
 {
     struct session *list = w->stopped;
-    if (list == NULL || !wal_admit(w->x->wal, w->id, 0)) {
+    if (list == NULL || !wal_admit(w->x->wal, w->id, 0) ||
+        (log_begins(w->x) && log_begin_full(w->x))) {
         return;
     }
     w->stopped = NULL;

@@ -585,7 +585,8 @@ const struct command debug_commands[] = {
     { .name = "debug",
       .proc = cmd_debug,
       .arity = -2,
-      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_EXCLUSIVE | CMD_SYSCMD,
+      .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_EXCLUSIVE | CMD_SYSCMD |
+               CMD_ANY_KEY,
       .group = "server",
       .since = "1.0.0",
       .complexity = "Depends on subcommand.",

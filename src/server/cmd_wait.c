@@ -28,7 +28,7 @@ static void cmd_wait(struct call *c)
 static bool refused_without_log(struct call *c)
 {
     int64_t local;
-    if (server_of(c)->wal != NULL || (parse_i64(c->argv[1], &local) && local == 0)) {
+    if (exec_log_promises(c->x) || (parse_i64(c->argv[1], &local) && local == 0)) {
         return false;
     }
     reply_error(c, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
@@ -38,7 +38,7 @@ static bool refused_without_log(struct call *c)
 static bool is_local_durable(struct call *c)
 {
     struct wal *wal = server_of(c)->wal;
-    return wal != NULL && wal_durable(wal).v >= session_last_write(c->session);
+    return exec_log_promises(c->x) && wal_durable(wal).v >= session_last_write(c->session);
 }
 
 /* At once, and when the wait ends: the log may have been switched off meanwhile. */

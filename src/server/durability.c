@@ -4,9 +4,10 @@
  *
  * WHY      These changes wait for the disk, and no reactor may. A thread makes them, one at a time;
  * the client that asked gets its reply when the change is complete.
- * ON       A new history: from one moment on every change goes into it, and the keyspace of that
- * moment, too (exec/image.c). When all that is durable, CURRENT names it, and only then OK is said.
- * A crash before leaves the old state; a failure ends the new history and removes it.
+ * ON       A new history gets the keyspace and every change of what it has (exec/log_begin.c). When
+ * all that is durable, CURRENT names it; when what was done meanwhile is durable, too, OK is said.
+ * Until then the new log promises nothing: a crash leaves the old state, a failure ends the new
+ * history and removes it.
  * OFF      Nothing is appended from one moment on; what was appended becomes durable; then replies
  * that waited for it have left, and the log ends cleanly. A later start with either setting loads
  * it.
@@ -154,6 +155,14 @@ static bool go_on(void *arg)
     return !atomic_load(&((struct server *)arg)->stopping);
 }
 
+/* All that is appended so far; on a full disk, when there is space again. */
+static void wait_durable(struct server *s)
+{
+    while (wal_wait_until(s->wal, wal_tail(s->wal)) != 0 && go_on(s)) {
+        usleep(RETRY_US);
+    }
+}
+
 static void begun(void *arg)
 {
     struct server *s = arg;
@@ -164,6 +173,11 @@ static void begun(void *arg)
 static void imaged(void *arg)
 {
     exec_log_imaged(((struct server *)arg)->x);
+}
+
+static void whole(void *arg)
+{
+    exec_log_whole(((struct server *)arg)->x);
 }
 
 static void refuse(struct buf *why, int rc)
@@ -224,6 +238,8 @@ static void begin_log(struct server *s, struct buf *why)
         refuse(why, rc);
         return;
     }
+    exec_exclusive(s->x, whole, s);
+    wait_durable(s);
     log_notice("appendonly yes: the log holds the keyspace and every change from here on");
 }
 
@@ -246,9 +262,7 @@ static void end_log(struct server *s, struct buf *why)
     (void)fault("server.log_closing");
     /* What was appended since the first wait has not been acknowledged; without space nothing more
      * was. */
-    while (wal_wait_until(w, wal_tail(w)) != 0 && go_on(s)) {
-        usleep(RETRY_US);
-    }
+    wait_durable(s);
     exec_exclusive(s->x, no_log, s);
     (void)fault("server.log_closed");
     uint64_t end = wal_tail(w);

@@ -1,0 +1,231 @@
+/* test_log_begin.c -- Integration tests of a log that begins under load: what it holds when OK is
+ * said is what is in memory.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "lib/server.h"
+#include "lib/unit.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DATABASES 3
+#define LISTS     6
+#define ELEMENTS  400 /* of 1,000 bytes: large enough to be written outside of the lock */
+#define KEYS      40
+#define CLIENTS   4
+
+static struct server kv;
+
+static void setup(void)
+{
+    server_init(&kv, SERVER_KV);
+}
+
+static void teardown(void)
+{
+    if (server_running(&kv)) {
+        server_stop(&kv);
+    }
+}
+
+static void fill_list(struct client *c, const char *key, unsigned n)
+{
+    static const char word[1001] = { [0 ... 999] = 'e' };
+    for (unsigned i = 0; i < n; i++) {
+        client_send(c, "RPUSH %s %u%s", key, i, word);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        ck_assert_int_eq(client_read(c)->type, RESP_INT);
+    }
+}
+
+/* ---- A random mixture ---- */
+
+struct load {
+    pthread_t thread;
+    unsigned seed;
+};
+static _Atomic bool load_ends;
+
+static void random_transaction(char *line, size_t size, unsigned *seed)
+{
+    unsigned a = (unsigned)rand_r(seed), b = (unsigned)rand_r(seed);
+    /* DBSIZE and FLUSHDB make it exclusive. */
+    static const char *const middle[] = { "GET k1", "DBSIZE", "SWAPDB 0 1", "FLUSHDB" };
+    snprintf(line, size, "MULTI\r\nSET k%u %u\r\n%s\r\nRPUSH list%u x\r\nSET k%u y\r\nEXEC\r\n",
+             a % KEYS, b,
+             middle[b % 100 == 0  ? 3
+                    : b % 50 == 1 ? 2
+                                  : b % 2],
+             a % LISTS, b % KEYS);
+}
+
+static void random_lines(char *line, size_t size, unsigned *seed)
+{
+    unsigned a = (unsigned)rand_r(seed), b = (unsigned)rand_r(seed), l = a / 7 % LISTS;
+    switch (a % 24) {
+    case 0: snprintf(line, size, "RPUSH list%u p%u\r\n", l, b); break;
+    case 1: snprintf(line, size, "LPOP list%u\r\n", l); break;
+    case 2: snprintf(line, size, "LSET list%u 5 s%u\r\n", l, b); break;
+    case 3: snprintf(line, size, "LMOVE list%u list%u LEFT RIGHT\r\n", l, b % LISTS); break;
+    case 4: snprintf(line, size, "LMOVE list%u k%u RIGHT LEFT\r\n", l, b % KEYS); break;
+    case 5: snprintf(line, size, "RENAME list%u list%u\r\n", l, b % LISTS); break;
+    case 6: snprintf(line, size, "RENAME k%u k%u\r\n", a / 7 % KEYS, b % KEYS); break;
+    case 7: snprintf(line, size, "COPY list%u list%u REPLACE\r\n", l, b % LISTS); break;
+    case 8: snprintf(line, size, "COPY list%u list%u DB 2 REPLACE\r\n", l, b % LISTS); break;
+    case 9: snprintf(line, size, "MOVE k%u 2\r\n", b % KEYS); break;
+    case 10: snprintf(line, size, "MSET k%u 1 k%u 2\r\n", a / 7 % KEYS, b % KEYS); break;
+    case 11: snprintf(line, size, "SET k%u v PX %u\r\n", b % KEYS, 1 + a / 7 % 40); break;
+    case 12: snprintf(line, size, "PERSIST k%u\r\n", b % KEYS); break;
+    case 13: snprintf(line, size, "SELECT %u\r\n", b % DATABASES); break;
+    case 14: snprintf(line, size, "SWAPDB 0 %u\r\n", b % 40 == 0 ? 1 : 0); break;
+    case 15: snprintf(line, size, "%s\r\n", b % 100 == 0 ? "FLUSHDB" : "DBSIZE"); break;
+    case 16: snprintf(line, size, "SETRANGE k%u 2000000 x\r\n", b % KEYS); break;
+    case 17: snprintf(line, size, "DEL k%u k%u\r\n", a / 7 % KEYS, b % KEYS); break;
+    case 18: random_transaction(line, size, seed); break;
+    default: snprintf(line, size, "INCR k%u\r\n", b % KEYS); break;
+    }
+}
+
+static void *load_run(void *arg)
+{
+    struct load *l = arg;
+    struct client *c = client_connect(kv.port);
+    char line[256];
+    while (!atomic_load(&load_ends)) {
+        unsigned replies = 0;
+        random_lines(line, sizeof line, &l->seed);
+        for (const char *at = line; (at = strstr(at, "\r\n")) != NULL; at += 2) {
+            replies++;
+        }
+        client_send_raw(c, line, strlen(line));
+        while (replies-- > 0) {
+            (void)client_read(c);
+        }
+    }
+    client_close(c);
+    return NULL;
+}
+
+static char *digest(struct client *c)
+{
+    return strdup(client_line(c, "DEBUG DIGEST"));
+}
+
+static const char *const slow[] = { "", "exec.image=delay1:0:0", "exec.image_behind=delay10:0:0",
+                                    "exec.image=delay1:0:0,exec.image_behind=delay100:0:5" };
+
+START_TEST(test_begins_under_load)
+{
+    struct load load[CLIENTS];
+    server_env(&kv, "KV_FAULTS", slow[_i]);
+    server_start(&kv, "--threads", "4", "--appendonly", "no");
+    struct client *c = server_connect(&kv);
+    for (unsigned db = 0; db < DATABASES; db++) {
+        client_expect(c, "+OK", "SELECT %u", db);
+        for (unsigned i = 0; i < LISTS; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "list%u", i);
+            fill_list(c, key, ELEMENTS);
+        }
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        load[i].seed = (unsigned)unit_seed() + i;
+        ck_assert_int_eq(pthread_create(&load[i].thread, NULL, load_run, &load[i]), 0);
+    }
+    client_timeout(c, 60000);
+    client_expect(c, "+OK", "CONFIG SET appendonly yes");
+    usleep(50000);
+    atomic_store(&load_ends, true);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        pthread_join(load[i].thread, NULL);
+    }
+    usleep(200000); /* what expires has expired */
+    char *before = digest(c);
+    client_close(c);
+    server_kill(&kv);
+    server_env(&kv, "KV_FAULTS", "");
+    server_start(&kv, "--appendonly", "yes");
+    server_wait_ready(&kv);
+    c = server_connect(&kv);
+    char *after = digest(c);
+    ck_assert_str_eq(after, before);
+    free(before);
+    free(after);
+    client_close(c);
+}
+END_TEST
+
+/* While a large value waits to be written its changes wait behind it, and nobody else: what they
+ * queue is bounded. */
+START_TEST(test_queue_is_bounded)
+{
+    static const char mib[1 << 20] = { [0 ...(1 << 20) - 1] = 'm' };
+    server_env(&kv, "KV_FAULTS", "exec.image_behind=delay1500:0:1");
+    server_start(&kv, "--threads", "4", "--appendonly", "no");
+    struct client *c = server_connect(&kv), *w = server_connect(&kv), *r = server_connect(&kv);
+    fill_list(c, "list", ELEMENTS);
+    client_expect(c, "+OK", "SET other 1");
+    client_send(c, "CONFIG SET appendonly yes");
+    while (strstr(client_ask(r, "INFO durability")->text, "wal_appended_lsn") == NULL) {
+        usleep(1000);
+    }
+    usleep(200000);
+    client_timeout(w, 60000);
+    const char *const push[] = { "RPUSH", "list", mib };
+    const size_t lens[] = { 5, 4, sizeof mib };
+    for (unsigned i = 0; i < 48; i++) {
+        client_send_args(w, 3, push, lens);
+        client_expect(r, "2", "INCR other");
+        client_expect(r, "1", "DECR other");
+    }
+    for (unsigned i = 0; i < 48; i++) {
+        ck_assert_int_eq(client_read(w)->integer, ELEMENTS + 1 + i);
+    }
+    client_expect_next(c, "+OK");
+    char *before = digest(c);
+    client_close(c);
+    client_close(w);
+    client_close(r);
+    server_kill(&kv);
+    server_start(&kv, "--appendonly", "yes");
+    server_wait_ready(&kv);
+    c = server_connect(&kv);
+    char *after = digest(c);
+    ck_assert_str_eq(after, before);
+    free(before);
+    free(after);
+    client_close(c);
+}
+END_TEST
+
+/* Nothing can be waited for before the log is whole, and everything after. */
+START_TEST(test_waitaof_while_it_begins)
+{
+    server_env(&kv, "KV_FAULTS", "server.log_imaged=delay1000");
+    server_start(&kv, "--threads", "2", "--appendonly", "no");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(d, "+OK", "SET k v");
+    client_send(c, "CONFIG SET appendonly yes");
+    while (strstr(client_ask(d, "INFO durability")->text, "wal_appended_lsn") == NULL) {
+        usleep(1000);
+    }
+    client_expect_error(d, "ERR WAITAOF cannot be used", "WAITAOF 1 0 1000");
+    client_expect_next(c, "+OK");
+    client_expect(d, "[1, 0]", "WAITAOF 1 0 0");
+    client_close(c);
+    client_close(d);
+}
+END_TEST
+
+UNIT_SUITE(log_begin)
+{
+    tcase_add_checked_fixture(unit_case_loop(suite, "under load", 300, test_begins_under_load,
+                                             sizeof slow / sizeof slow[0]),
+                              setup, teardown);
+    TCase *c = unit_case_slow(suite, "meanwhile", 120, test_queue_is_bounded,
+                              test_waitaof_while_it_begins);
+    tcase_add_checked_fixture(c, setup, teardown);
+}
