@@ -9,7 +9,6 @@
 #include "ds/quicklist.h"
 #include "ds/set.h"
 #include "ds/zset.h"
-#include <unistd.h>
 
 #define VALUES_PER_RECORD 128
 #define BYTES_PER_RECORD  65536
