@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define IO_CALL_MAX ((size_t)1 << 30) /* Linux moves at most 2 GiB - 4 KiB per call */
@@ -243,4 +244,19 @@ int atomic_replace(const char *path, struct slice data, mode_t mode)
     }
     buf_free(&tmp);
     return err;
+}
+
+uint64_t io_raise_files(uint64_t want)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want) {
+        return want;
+    }
+    struct rlimit more = { .rlim_cur = want,
+                           .rlim_max = lim.rlim_max > want ? lim.rlim_max : want };
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
+        return want;
+    }
+    more = (struct rlimit){ .rlim_cur = lim.rlim_max, .rlim_max = lim.rlim_max };
+    return setrlimit(RLIMIT_NOFILE, &more) == 0 ? lim.rlim_max : lim.rlim_cur;
 }

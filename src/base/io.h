@@ -29,6 +29,8 @@ must_check int io_unlink(const char *path);
 must_check int io_mkdir(const char *path, mode_t mode); /* 0 also when it exists as a directory */
 must_check int io_truncate(int fd, uint64_t size);
 must_check int io_fsync_dir(const char *dir); /* makes create/rename/unlink in dir durable */
+/* Raises the soft limit of open files to `want`, or as far as the system lets it; the limit now. */
+uint64_t io_raise_files(uint64_t want);
 /* Appends the content to out; -EFBIG above limit, -ENOMEM; on failure out is as it was. */
 must_check int io_read_file(const char *path, struct buf *out, size_t limit);
 

@@ -118,6 +118,7 @@ void key_expire_now(struct call *c, const struct key *k, struct entry *e)
     txn_touch(c->in->t, k, true);
     watch_touch_expired(c->x, c->db, k);
     counter_add(&c->in->w->expired, 1);
+    counter_add(&c->in->w->changes, 1);
     notify(c, NOTIFY_EXPIRED, "expired", k);
 }
 
@@ -209,6 +210,7 @@ void key_changed(struct call *c, const struct key *k)
         return;
     }
     struct txn *t = c->in->t;
+    counter_add(&t->w->changes, 1);
     if (t->w->x->wal != NULL) {
         fx_slot(t, k);
         txn_touch(t, k, true);
@@ -389,7 +391,9 @@ size_t call_flush(struct call *c, int db, bool async)
     }
     c->in->changed = true;
     c->in->t->slot = WAL_SLOT_ALL;
-    return keyspace_flush(c->ks, db, async);
+    size_t keys = keyspace_flush(c->ks, db, async);
+    counter_add(&c->in->w->changes, keys + 1);
+    return keys;
 }
 
 void call_swapdb(struct call *c, unsigned a, unsigned b)

@@ -3,10 +3,11 @@
  *
  * WHY      Sampling, as Redis: of `maxmemory-samples` entries of a random shard the worst goes.
  * Shards are slices of a keyed hash, so one of them is as good a sample as any other. THREADS  Any
- * reactor, before a command, with no lock held. Each eviction is a transaction of its own: DEL in
- * the log, the event with its gate. BOUND    One call evicts for at most a time that grows with
- * maxmemory-eviction-tenacity; what is left over goes with the next commands. Big values are freed
- * by the background thread, so memory may fall a little later than the key goes. */
+ * reactor, before a command or between two, with no lock held. Each eviction is a transaction of
+ * its own: DEL in the log, the event with its gate. BOUND    One call evicts for at most a time
+ * that grows with maxmemory-eviction-tenacity; what is left over goes with the next commands. Big
+ * values are freed by the background thread, so memory may fall a little later than the key goes.
+ */
 #include "exec/exec_int.h"
 #include "base/rng.h"
 
@@ -107,6 +108,19 @@ static bool evict_until(struct worker *w, int64_t policy, int64_t limit, int64_t
         }
     } while (clock_mono_us() < until);
     return true; /* under way: this command is let through, the next one goes on evicting */
+}
+
+unsigned evict_slice(struct worker *w)
+{
+    struct exec *x = w->x;
+    int64_t limit = option_int(&x->opt.maxmemory);
+    if (likely(limit == 0 || (int64_t)mem_used() <= limit) ||
+        option_int(&x->opt.maxmemory_policy) == POLICY_NOEVICTION || w->id != 0 ||
+        pause_active(x)) {
+        return 100;
+    }
+    section_poll(w);
+    return memory_make_room(w) && (int64_t)mem_used() > limit ? 1 : 100;
 }
 
 bool memory_make_room(struct worker *w)

@@ -460,6 +460,7 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t client_query_buffer_limit, maxmemory_clients;
     _Atomic int64_t obuf_hard[3], obuf_soft[3], obuf_soft_s[3]; /* normal, replica, pubsub */
     _Atomic int64_t busy_reply_threshold, slave_priority, min_replicas_to_write;
+    _Atomic int64_t min_replicas_max_lag;
     _Atomic int64_t tracking_table_max_keys;
     unsigned latency_percentiles; /* written in an exclusive section */
     double latency_percentile[LATENCY_PERCENTILES_MAX];
@@ -473,6 +474,7 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     unsigned nuser_lines;
     struct acl *acl; /* NULL until exec_adopt_options() */
 };
+#define EXEC_RESERVED_FILES 64 /* beside clients: log segments, listeners, epoll, the log file */
 struct exec_options *exec_options(struct exec *x);
 enum {
     POLICY_NOEVICTION,
@@ -573,7 +575,7 @@ must_check int exec_reload(struct call *c);
 void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
 /* Sums over all workers; any thread, each number recent. */
 struct exec_stats {
-    uint64_t commands, hits, misses, expired, evicted, errors, unblocked, ops_per_sec;
+    uint64_t commands, hits, misses, expired, evicted, changes, errors, unblocked, ops_per_sec;
     unsigned clients, blocked, pubsub_clients, watching_clients, watched_keys, blocking_keys;
     unsigned blocked_timed;
     uint64_t evicted_clients, clients_mem, clients_in_max, clients_out_max;
@@ -600,8 +602,6 @@ bool session_is_local(const struct session *s); /* loopback or Unix socket; NULL
 void exec_errorstats(struct exec *x, void (*visit)(void *arg, const char *code, uint64_t count),
                      void *arg);
 void exec_errorstats_reset(struct exec *x);
-int exec_shutdown_requested(struct exec *x);           /* flags, -1: nobody asked */
-const char *exec_current_command(void);                /* of this thread, for crash reports; NULL */
-void exec_shutdown_request(struct exec *x, int flags); /* SHUTDOWN and signals; server/ polls it */
+const char *exec_current_command(void); /* of this thread, for crash reports; NULL */
 
 #endif

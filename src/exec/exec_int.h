@@ -171,6 +171,7 @@ struct worker {
     /* counters: written by the owner, read by anybody */
     struct cmd_stat *stats; /* by cmd_ref.id */
     counter_t commands, hits, misses, expired, evicted, expire_slices;
+    counter_t changes; /* of keys, by clients and by expiry */
     counter_t writes_stopped, parked_replies, gate_ticks, unblocked;
     counter_t errors_total;
     counter_t net_turns;
@@ -245,7 +246,8 @@ struct exec {
     struct worker *workers;
     struct exec_options opt;
     struct command_table *commands;
-    _Atomic uint64_t floor; /* gate of everything: last whole-keyspace change */
+    char maxclients_error[128]; /* options.c; CONFIG SET runs alone */
+    _Atomic uint64_t floor;     /* gate of everything: last whole-keyspace change */
     _Atomic bool loading;
     _Atomic uint64_t next_session_id;
     _Atomic uint64_t load_done, load_total; /* bytes of the log replayed, and all */
@@ -284,7 +286,6 @@ struct exec {
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
     _Atomic uint64_t evicted_clients;
-    _Atomic int shutdown_flags; /* -1: none asked */
     _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys;
 };
 
@@ -466,6 +467,9 @@ bool session_subscribed(const struct session *s); /* to anything */
 void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
                   unsigned argc);
 bool memory_make_room(struct worker *w); /* true: under maxmemory (after evicting) */
+/* Between commands: what CONFIG SET maxmemory, or a slice before, left over; -> ms until it wants
+ * to run again. */
+unsigned evict_slice(struct worker *w);
 void key_expire_now(struct call *c, const struct key *k,
                     struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
@@ -540,6 +544,13 @@ void monitors_free(struct exec *x);
 extern const struct command multi_commands[], connection_commands[], pubsub_commands[];
 
 uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us);
+
+/* min-replicas-to-write: there never is one. Either 0 switches it off. */
+static inline bool lacks_replicas(const struct exec *x)
+{
+    return option_int(&x->opt.min_replicas_to_write) > 0 &&
+           option_int(&x->opt.min_replicas_max_lag) > 0;
+}
 
 static inline uint8_t key_group(const struct key *k)
 {

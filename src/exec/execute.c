@@ -290,7 +290,8 @@ static void refuse_arity(struct session *s, struct call *c)
 
 const char *write_refusal(struct exec *x, const struct command *row)
 {
-    if (unlikely(option_int(&x->opt.min_replicas_to_write) > 0) && (row->flags & CMD_WRITE)) {
+    if (unlikely(option_int(&x->opt.min_replicas_to_write) > 0) && lacks_replicas(x) &&
+        (row->flags & CMD_WRITE)) {
         return "NOREPLICAS Not enough good replicas to write."; /* it never has any */
     }
     if ((row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&

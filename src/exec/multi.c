@@ -391,7 +391,7 @@ static void cmd_exec(struct call *c)
                !memory_make_room(w)) {
         why = "EXECABORT Transaction discarded because of: OOM command not allowed when used "
               "memory > 'maxmemory'.";
-    } else if ((m->flags & CMD_WRITE) && option_int(&c->x->opt.min_replicas_to_write) > 0) {
+    } else if ((m->flags & CMD_WRITE) && lacks_replicas(c->x)) {
         why = "EXECABORT Transaction discarded because of: NOREPLICAS Not enough good replicas to "
               "write.";
     } else if ((m->flags & CMD_WRITE) && c->x->wal != NULL && wal_state(c->x->wal) == WAL_NOSPACE) {

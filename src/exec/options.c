@@ -2,6 +2,8 @@
  * changes. SPDX-License-Identifier: BSD-3-Clause THREADS  As option.h says. apply functions run
  * while nobody else does. */
 #include "exec/acl.h"
+#include "base/io.h"
+#include <stdio.h>
 
 #define AT(field) .offset = offsetof(struct exec_options, field)
 
@@ -10,12 +12,38 @@ static struct exec *exec_of(void *base)
     return container_of((struct exec_options *)base, struct exec, opt);
 }
 
+/* At start the number is lowered to what fits instead (server/). */
+static bool clients_fit(struct exec *x, const char **error)
+{
+    uint64_t want = (uint64_t)option_int(&x->opt.maxclients) + EXEC_RESERVED_FILES;
+    uint64_t got = io_raise_files(want);
+    if (got < want) {
+        snprintf(x->maxclients_error, sizeof x->maxclients_error,
+                 "The operating system is not able to handle the specified number of clients, try "
+                 "with %llu",
+                 (unsigned long long)(got > EXEC_RESERVED_FILES ? got - EXEC_RESERVED_FILES : 1));
+        *error = x->maxclients_error;
+    }
+    return got >= want;
+}
+
+static bool apply_maxclients(void *base, const char **error)
+{
+    struct exec *x = exec_of(base);
+    if (x->net != NULL) {
+        if (!clients_fit(x, error)) {
+            return false;
+        }
+        net_set_maxclients(x->net, (unsigned)option_int(&x->opt.maxclients));
+    }
+    return true;
+}
+
 static bool apply_net(void *base, const char **error)
 {
     (void)error;
     struct exec *x = exec_of(base);
     if (x->net != NULL) {
-        net_set_maxclients(x->net, (unsigned)option_int(&x->opt.maxclients));
         net_set_keepalive(x->net, (unsigned)option_int(&x->opt.tcp_keepalive));
     }
     return true;
@@ -261,7 +289,7 @@ const struct option exec_option_table[] = {
       .min = 1,
       .max = UINT32_MAX,
       .def = "10000",
-      .apply = apply_net,
+      .apply = apply_maxclients,
       .doc = "How many clients may be connected at once." },
     { .name = "timeout",
       .kind = OPT_INT,
@@ -518,6 +546,15 @@ const struct option exec_option_table[] = {
       .max = INT32_MAX,
       .def = "0",
       .doc = "Refuse writes with fewer connected replicas." },
+    { .name = "min-replicas-max-lag",
+      .alias = "min-slaves-max-lag",
+      .kind = OPT_INT,
+      AT(min_replicas_max_lag),
+      .min = 0,
+      .max = INT32_MAX,
+      .def = "10",
+      .doc = "A replica that was silent for longer than so many seconds does not count; 0: "
+             "min-replicas-to-write has no effect." },
     { .name = "replica-priority",
       .alias = "slave-priority",
       .kind = OPT_INT,

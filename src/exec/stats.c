@@ -13,6 +13,7 @@ void exec_stats(struct exec *x, struct exec_stats *out)
         out->misses += counter_get(&w->misses);
         out->expired += counter_get(&w->expired);
         out->evicted += counter_get(&w->evicted);
+        out->changes += counter_get(&w->changes);
         out->errors += counter_get(&w->errors_total);
         out->unblocked += counter_get(&w->unblocked);
         out->clients_mem += counter_get(&w->clients_mem);

@@ -133,6 +133,8 @@ static void cmd_memory_stats(struct call *c)
     struct server *s = server_of(c);
     struct memory_view v;
     struct wal_stats w = { .queued_bytes = 0 };
+    struct exec_stats st;
+    exec_stats(c->x, &st);
     memory_look(s, &v);
     if (s->wal != NULL) {
         wal_stats(s->wal, &w);
@@ -143,7 +145,7 @@ static void cmd_memory_stats(struct call *c)
     put(c, "startup.allocated", (int64_t)v.startup);
     put(c, "replication.backlog", 0);
     put(c, "clients.slaves", 0);
-    put(c, "clients.normal", 0);
+    put(c, "clients.normal", (int64_t)st.clients_mem);
     put(c, "cluster.links", 0);
     put(c, "aof.buffer", (int64_t)w.queued_bytes);
     put(c, "lua.caches", 0);

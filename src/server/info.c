@@ -157,7 +157,9 @@ static void section_memory(struct server *s, struct buf *b)
 static void section_persistence(struct server *s, struct buf *b)
 {
     struct load_progress lp;
+    struct exec_stats st;
     exec_load_progress(s->x, &lp);
+    exec_stats(s->x, &st);
     line_u(b, "loading", lp.loading);
     line_u(b, "async_loading", 0);
     if (lp.loading) {
@@ -175,7 +177,7 @@ static void section_persistence(struct server *s, struct buf *b)
     line_s(b, "current_fork_perc", "0.00");
     line_u(b, "current_save_keys_processed", 0);
     line_u(b, "current_save_keys_total", 0);
-    line_u(b, "rdb_changes_since_last_save", 0);
+    line_u(b, "rdb_changes_since_last_save", st.changes); /* the start was the last */
     line_u(b, "rdb_bgsave_in_progress", 0);
     line_u(b, "rdb_last_save_time", (uint64_t)(s->start_ms / 1000));
     line_s(b, "rdb_last_bgsave_status", "ok");

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  * THREADS  The main thread at start and stop; process_title_set: also an exclusive section. */
 #include "server/server_int.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -131,32 +131,14 @@ void process_pidfile_remove(const struct server *s)
 
 /* ---- Descriptors ---- */
 
-#define RESERVED_FDS 64 /* log segments, listeners, epoll, the log file */
-
-/* The largest soft limit up to `want` that the system lets this process have. */
-static rlim_t raise_to(rlim_t want)
-{
-    struct rlimit lim;
-    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want) {
-        return want;
-    }
-    struct rlimit more = { .rlim_cur = want,
-                           .rlim_max = lim.rlim_max > want ? lim.rlim_max : want };
-    if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
-        return want;
-    }
-    more = (struct rlimit){ .rlim_cur = lim.rlim_max, .rlim_max = lim.rlim_max };
-    return setrlimit(RLIMIT_NOFILE, &more) == 0 ? lim.rlim_max : lim.rlim_cur;
-}
-
 void process_raise_limits(struct server *s)
 {
     int64_t clients = option_int(&s->exec_opt.maxclients);
-    rlim_t want = (rlim_t)clients + RESERVED_FDS, got = raise_to(want);
+    uint64_t want = (uint64_t)clients + EXEC_RESERVED_FILES, got = io_raise_files(want);
     if (got >= want) {
         return;
     }
-    int64_t fits = got > RESERVED_FDS ? (int64_t)(got - RESERVED_FDS) : 1;
+    int64_t fits = got > EXEC_RESERVED_FILES ? (int64_t)(got - EXEC_RESERVED_FILES) : 1;
     atomic_store(&s->exec_opt.maxclients, fits);
     log_warning("You requested maxclients of %lld requiring at least %llu max file descriptors.",
                 (long long)clients, (unsigned long long)want);

@@ -365,6 +365,10 @@ START_TEST(test_min_replicas)
     client_expect_error(c, "EXECABORT", "EXEC");
     client_expect(c, "-NOREPLICAS Not enough good replicas to write.", "SET k w");
     client_expect(c, "\"v\"", "GET k");
+    client_expect(d, "+OK", "CONFIG SET min-replicas-max-lag 0");
+    client_expect(c, "+OK", "SET k x");
+    client_expect(d, "+OK", "CONFIG SET min-replicas-max-lag 10");
+    client_expect_error(c, "NOREPLICAS", "SET k w");
     client_expect(d, "+OK", "CONFIG SET min-replicas-to-write 0");
     client_expect(c, "+OK", "SET k w");
     client_close(c);

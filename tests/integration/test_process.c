@@ -258,6 +258,13 @@ START_TEST(test_descriptor_limit)
     struct client *c = server_connect(&kv);
     expect(c, may_raise ? "[\"maxclients\", \"10000\"]" : "[\"maxclients\", \"236\"]",
            "CONFIG GET maxclients");
+    client_expect_error(c,
+                        "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The "
+                        "operating system is not able to handle the specified number of clients, "
+                        "try with ",
+                        "CONFIG SET maxclients 4000000000");
+    expect(c, may_raise ? "[\"maxclients\", \"10000\"]" : "[\"maxclients\", \"236\"]",
+           "CONFIG GET maxclients");
     ck_assert(server_log_has(&kv, "maxclients has been reduced to 236") != may_raise);
     client_close(c);
 }
