@@ -35,6 +35,7 @@ int exec_new(struct exec **out, const struct exec_config *cfg)
         worker_init(x, i);
     }
     lock_init(&x->section_lock, RANK_SECTION, 0);
+    atomic_init(&x->shutdown_flags, -1);
     atomic_init(&x->retire_epoch, 1);
     commands_new(x);
     parts_new(x);
@@ -299,6 +300,16 @@ void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
         .sleep_end = up_sleep_end,
         .tick = up_tick,
     };
+}
+
+void exec_shutdown_request(struct exec *x, int flags)
+{
+    atomic_store_explicit(&x->shutdown_flags, flags, memory_order_release);
+}
+
+int exec_shutdown_requested(struct exec *x)
+{
+    return atomic_load_explicit(&x->shutdown_flags, memory_order_acquire);
 }
 
 const char *exec_current_command(void)

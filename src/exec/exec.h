@@ -602,6 +602,8 @@ bool session_is_local(const struct session *s); /* loopback or Unix socket; NULL
 void exec_errorstats(struct exec *x, void (*visit)(void *arg, const char *code, uint64_t count),
                      void *arg);
 void exec_errorstats_reset(struct exec *x);
-const char *exec_current_command(void); /* of this thread, for crash reports; NULL */
+int exec_shutdown_requested(struct exec *x);           /* flags, -1: nobody asked */
+const char *exec_current_command(void);                /* of this thread, for crash reports; NULL */
+void exec_shutdown_request(struct exec *x, int flags); /* SHUTDOWN and signals; server/ polls it */
 
 #endif

@@ -286,6 +286,7 @@ struct exec {
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
     _Atomic uint64_t evicted_clients;
+    _Atomic int shutdown_flags; /* -1: none asked */
     _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys;
 };
 

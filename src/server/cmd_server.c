@@ -99,7 +99,7 @@ static void cmd_shutdown(struct call *c)
         reply_error(c, "ERR No shutdown in progress.");
         return;
     }
-    atomic_store(&server_of(c)->shutdown_asked, true);
+    exec_shutdown_request(c->x, flags);
     kill(getpid(), SIGUSR2);
 }
 

@@ -98,6 +98,7 @@ static int start_store(struct server *s, unsigned threads)
     if (rc != 0) {
         return rc;
     }
+    atomic_store(&s->engine_made, true);
     exec_adopt_options(s->x, &s->exec_opt);
     config_rebind(s->config, &s->exec_opt, exec_options(s->x));
     for (const struct command *const *f = command_families; *f != NULL; f++) {

@@ -81,8 +81,8 @@ struct server {
     char executable[4096];
     _Atomic int64_t peak_memory, startup_memory;
     _Atomic bool stopping;
-    _Atomic int signal_state;    /* signals.c */
-    _Atomic bool shutdown_asked; /* by SHUTDOWN */
+    _Atomic int signal_state; /* signals.c */
+    _Atomic bool engine_made; /* x is set: for the signal thread */
     sem_t stop_asked;
     char *title; /* where the kernel reads the title of the process */
     size_t title_room;

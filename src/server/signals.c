@@ -33,8 +33,8 @@ static void on_signal(struct server *s, int sig)
         }
         return;
     }
-    if (sig == SIGUSR2 && !atomic_load(&s->shutdown_asked)) {
-        return; /* from somebody else */
+    if (sig == SIGUSR2 && (!atomic_load(&s->engine_made) || exec_shutdown_requested(s->x) < 0)) {
+        return;
     }
     if (sig != SIGUSR2) {
         log_notice(sig == SIGTERM ? "Received SIGTERM scheduling shutdown..."
