@@ -162,6 +162,8 @@ struct command {
     bool (*exclusive)(
         const struct slice *argv,
         unsigned argc); /* these arguments need an exclusive section (SORT BY/GET patterns) */
+    /* May this call write though the row does not say so? What CLIENT PAUSE WRITE holds back. */
+    bool (*may_write)(struct exec *x, const struct slice *argv, unsigned argc);
     const struct command *sub; /* subcommands, terminated by name NULL; name is the bare subcommand
                                   ("get" of "config") */
     const char *group, *since, *complexity, *summary;
@@ -455,7 +457,8 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t slowlog_slower_than, slowlog_max_len, latency_threshold, latency_tracking;
     _Atomic int64_t timeout_s, tcp_keepalive, maxclients;
     _Atomic int64_t durable_reads, active_expire; /* active_expire: DEBUG SET-ACTIVE-EXPIRE */
-    _Atomic int64_t cron_paused;                  /* DEBUG PAUSE-CRON: no client is looked after */
+    _Atomic int64_t scripts_call_all; /* DEBUG SET-DISABLE-DENY-SCRIPTS: noscript means nothing */
+    _Atomic int64_t cron_paused;      /* DEBUG PAUSE-CRON: no client is looked after */
     _Atomic int64_t protected_mode;
     _Atomic int64_t client_query_buffer_limit, maxmemory_clients;
     _Atomic int64_t obuf_hard[3], obuf_soft[3], obuf_soft_s[3]; /* normal, replica, pubsub */

@@ -482,7 +482,7 @@ const char *script_busy_text(const struct exec *x); /* what others are answered 
 
 /* pause.c */
 bool pause_active_slow(struct exec *x);
-bool pause_holds_slow(const struct session *s, const struct cmd_ref *ref);
+bool pause_holds_slow(const struct call *c);
 /* CLIENT PAUSE lasts: nothing expires, nothing is evicted. */
 static inline bool pause_active(struct exec *x)
 {
@@ -490,10 +490,10 @@ static inline bool pause_active(struct exec *x)
            pause_active_slow(x);
 }
 /* This request must wait. Ask after anything that may park the worker. */
-static inline bool pause_holds(const struct session *s, const struct cmd_ref *ref)
+static inline bool pause_holds(const struct call *c)
 {
-    return unlikely(atomic_load_explicit(&s->w->x->pause_until_ms, memory_order_relaxed) != 0) &&
-           pause_holds_slow(s, ref);
+    return unlikely(atomic_load_explicit(&c->x->pause_until_ms, memory_order_relaxed) != 0) &&
+           pause_holds_slow(c);
 }
 void pause_hold(struct session *s, const struct pending *p);
 void pause_closed(struct session *s);

@@ -288,6 +288,18 @@ static void refuse_arity(struct session *s, struct call *c)
     reply_arity(c);
 }
 
+static void refuse_busy(struct session *s, struct call *c)
+{
+    if (s->multi == NULL || strcmp(c->cmd->name, "exec") != 0) {
+        refuse(s, c, script_busy_text(s->w->x));
+        return;
+    }
+    counter_add(&s->w->stats[c->in->ref->id].rejected, 1); /* EXEC ends its transaction anyway */
+    session_unwatch(s);
+    session_discard(s);
+    reply_errorf(c, "EXECABORT Transaction discarded because of: %s", script_busy_text(s->w->x));
+}
+
 const char *write_refusal(struct exec *x, const struct command *row)
 {
     if (unlikely(option_int(&x->opt.min_replicas_to_write) > 0) && lacks_replicas(x) &&
@@ -330,7 +342,7 @@ static bool admitted(struct session *s, struct call *c)
         return false;
     }
     if (unlikely(s->w->busy) && !(row->flags & CMD_ALLOW_BUSY)) {
-        refuse(s, c, script_busy_text(x));
+        refuse_busy(s, c);
         return false;
     }
     if (unlikely(s->multi != NULL) && (row->flags & CMD_NO_MULTI)) {
@@ -401,7 +413,7 @@ static void run(struct worker *w, struct call *c)
     bool section = unlikely(needs_section(c->in->ref, c));
     if (section) {
         section_enter(w);
-        if (pause_holds(c->session, c->in->ref)) {
+        if (pause_holds(c)) {
             section_leave(w);
             c->in->held = true;
             return;
@@ -508,7 +520,7 @@ void exec_request(struct session *s, struct pending *p)
     }
     uint64_t gate = 0;
     if (admitted(s, &c)) {
-        if (pause_holds(s, p->ref)) {
+        if (pause_holds(&c)) {
             pause_hold(s, p);
             w->current = NULL;
             return;

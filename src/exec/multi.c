@@ -43,6 +43,9 @@ bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slic
     m->last = q;
     m->count++;
     m->flags |= ref->row->flags;
+    if (ref->row->may_write != NULL && ref->row->may_write(s->w->x, argv, argc)) {
+        m->flags |= CMD_MAY_REPLICATE;
+    }
     size_t bytes = mem_usable(q);
     m->bytes += bytes;
     s->multi_mem += bytes;
@@ -340,7 +343,7 @@ static void exec_run(struct session *s, struct call *outer)
     bool section = exec_needs_section(m) && !w->in_section;
     if (section) {
         section_enter(w);
-        if (pause_holds(s, outer->in->ref)) {
+        if (pause_holds(outer)) {
             section_leave(w);
             mem_free(count);
             outer->in->held = true;

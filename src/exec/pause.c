@@ -23,9 +23,11 @@ bool pause_active_slow(struct exec *x)
     return false;
 }
 
-bool pause_holds_slow(const struct session *s, const struct cmd_ref *ref)
+bool pause_holds_slow(const struct call *c)
 {
-    struct exec *x = s->w->x;
+    struct exec *x = c->x;
+    const struct session *s = c->session;
+    const struct cmd_ref *ref = c->in->ref;
     if (!pause_active_slow(x)) {
         return false;
     }
@@ -34,7 +36,8 @@ bool pause_holds_slow(const struct session *s, const struct cmd_ref *ref)
         flags |= multi_flags(s);
     }
     return atomic_load_explicit(&x->pause_all, memory_order_relaxed) ||
-           (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+           (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 ||
+           (ref->row->may_write != NULL && ref->row->may_write(x, c->argv, c->argc));
 }
 
 static void release(struct worker *w)

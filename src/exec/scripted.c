@@ -17,7 +17,7 @@
 #include "exec/exec_int.h"
 #include "base/log.h"
 #include <stdio.h>
-#include <strings.h>
+#include <string.h>
 #include <unistd.h>
 
 struct pre_image {
@@ -190,6 +190,9 @@ bool call_script(struct call *c, const char *name, bool alone,
     sc->wrote = false;
     sc->started_us = sc->looked_us = clock_mono_us();
     bool exclusive = alone || c->in->t->exclusive;
+    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0)) {
+        monitor_feed(w->x, c->session, c->db, c->argv, c->argc); /* before what it calls */
+    }
     if (c->flags & CALL_MULTI) { /* the transaction is EXEC's, which runs alone */
         unsigned db = c->session->db;
         must(body(c, arg));
@@ -198,7 +201,7 @@ bool call_script(struct call *c, const char *name, bool alone,
     } else if (alone || !attempt(c, body, arg)) {
         exclusive = true;
         section_enter(w);
-        if (pause_holds(c->session, c->in->ref)) {
+        if (pause_holds(c)) {
             c->in->held = true;
         } else {
             must(attempt(c, body, arg));
@@ -230,7 +233,7 @@ static const char *refusal(const struct call *outer, const struct cmd_ref *ref, 
     if (!arity) {
         return "ERR Wrong number of args calling Redis command from script";
     }
-    if (row->flags & CMD_NOSCRIPT) {
+    if ((row->flags & CMD_NOSCRIPT) && !option_int(&x->opt.scripts_call_all)) {
         return "ERR This Redis command is not allowed from script";
     }
     if ((rules & SCRIPT_READONLY) && (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE))) {
@@ -385,34 +388,57 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
 
 #define LOOK_US 10000
 
-static bool same_words(const char *text, size_t n, const char *a, const char *b)
-{
-    char resp[128], line[64];
-    int len = snprintf(resp, sizeof resp, "*2\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n", strlen(a), a,
-                       strlen(b), b);
-    int short_len = snprintf(line, sizeof line, "%s %s\r\n", a, b);
-    return (n >= (size_t)len && strncasecmp(text, resp, (size_t)len) == 0) ||
-           (n >= (size_t)short_len && strncasecmp(text, line, (size_t)short_len) == 0);
-}
-
-/* Has a client of this reactor asked to end it? */
-static void look_at_clients(struct worker *w)
+/* One request that the kernel has for a client of this reactor, parsed from a look at it. */
+static void answer_busy(struct worker *w, struct session *s, const struct request *req, size_t used)
 {
     struct exec *x = w->x;
-    const char *word =
-        atomic_load_explicit(&x->busy, memory_order_relaxed) == SCRIPT_EVAL ? "SCRIPT" : "FUNCTION";
-    for (struct session *s = w->sessions; s != NULL; s = s->next) {
-        char text[128];
-        size_t n = conn_peek(s->conn, text, sizeof text);
-        if (n > 0 && session_runs(s) && s->authenticated && !s->restricted &&
-            same_words(text, n, word, "KILL")) {
-            s->killed_script = true;
+    const struct cmd_ref *ref = command_lookup(x, req->argv, req->argc);
+    bool function = atomic_load_explicit(&x->busy, memory_order_relaxed) == SCRIPT_FUNCTION;
+    bool may = s->authenticated && !s->restricted;
+    if (ref == NULL || !may) {
+        return; /* it waits for its answer */
+    }
+    if (strcmp(ref->full, function ? "function|kill" : "script|kill") == 0) {
+        if (!w->scripts->wrote && !s->killed_script) {
+            s->killed_script = true; /* cmd_script_kill() will find it done */
             atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
-        } else if (n > 0 && s->authenticated && !s->restricted &&
-                   same_words(text, n, "SHUTDOWN", "NOSAVE")) {
-            exec_shutdown_request(x, 0);
+        }
+    } else if (strcmp(ref->full, "shutdown") == 0) {
+        exec_shutdown_request(x, 0);
+    } else if (!(ref->row->flags & CMD_ALLOW_BUSY) && strcmp(ref->full, "exec") != 0) {
+        char text[160];
+        size_t n = (size_t)snprintf(text, sizeof text, "-%s\r\n", script_busy_text(x));
+        if (conn_answer_peeked(s->conn, used, slice_of(text, n))) {
+            counter_add(&w->stats[ref->id].rejected, 1);
+            error_count(x, w, S("BUSY"));
+            if (s->multi != NULL) {
+                multi_flag_error(s);
+            }
         }
     }
+}
+
+#define PEEK_BYTES 16384
+
+/* The clients of this reactor: what they ask is answered where BUSY is the answer. */
+static void look_at_clients(struct worker *w)
+{
+    char *text = mem_alloc(PEEK_BYTES);
+    struct parser *p = parser_new();
+    for (struct session *s = w->sessions; s != NULL; s = s->next) {
+        size_t n = session_runs(s) ? conn_peek(s->conn, text, PEEK_BYTES) : 0, used = 0;
+        struct request req;
+        const char *error = NULL;
+        if (n > 0 &&
+            parser_next(p, &s->limits, slice_of(text, n), &used, &req, &error) == PARSE_OK &&
+            req.argc > 0) {
+            answer_busy(w, s, &req, used);
+        }
+        parser_free(p);
+        p = parser_new();
+    }
+    parser_free(p);
+    mem_free(text);
 }
 
 static void all_shards(struct worker *w, bool lock)

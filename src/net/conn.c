@@ -366,6 +366,26 @@ size_t conn_peek(const struct conn *c, char *buf, size_t n)
     return got > 0 ? (size_t)got : 0;
 }
 
+bool conn_answer_peeked(struct conn *c, size_t used, struct slice text)
+{
+    char sink[4096];
+    if (out_size(&c->out) > 0) {
+        return false;
+    }
+    while (used > 0) {
+        ssize_t n = recv(c->fd, sink, size_min(used, sizeof sink), MSG_DONTWAIT);
+        if (n <= 0) { /* they were there: the connection is gone */
+            conn_close(c, CLOSE_NOW);
+            return true;
+        }
+        used -= (size_t)n;
+    }
+    if (send(c->fd, text.p, text.n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)text.n) {
+        conn_close(c, CLOSE_NOW); /* half a reply cannot be taken back */
+    }
+    return true;
+}
+
 bool conn_peer_is_loopback(const struct conn *c)
 {
     static const uint8_t v6[16] = { [15] = 1 };

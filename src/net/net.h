@@ -205,6 +205,9 @@ bool conn_peer_is_loopback(const struct conn *c);
 /* Up to n bytes that the kernel has and nobody has read; 0: none, or they are not readable as they
  * are (TLS, part of a request was read already). Never blocks. */
 size_t conn_peek(const struct conn *c, char *buf, size_t n);
+/* Of what conn_peek() gave, takes `used` bytes out of the kernel and sends `text` at once. False:
+ * other output is on its way or waits, nothing was done. */
+must_check bool conn_answer_peeked(struct conn *c, size_t used, struct slice text);
 /* On its thread, in an exclusive section: new connections that wait are taken, for other reactors
  * if there are any. */
 void reactor_accept(struct reactor *r);

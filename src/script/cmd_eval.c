@@ -359,6 +359,24 @@ static bool in_exec_alone(const struct slice *argv unused_arg, unsigned argc unu
     return true;
 }
 
+static bool eval_may_write(struct exec *x unused_arg, const struct slice *argv,
+                           unsigned argc unused_arg)
+{
+    struct shebang head;
+    struct slice body;
+    char error[200];
+    return !(argv[1].n >= 2 && memcmp(argv[1].p, "#!", 2) == 0 &&
+             shebang_parse(argv[1], &head, &body, error) && (head.flags & SCRIPT_FLAG_NO_WRITES));
+}
+
+static bool evalsha_may_write(struct exec *x, const struct slice *argv, unsigned argc unused_arg)
+{
+    char sha[41] = "";
+    memcpy(sha, argv[1].p, size_min(argv[1].n, 40));
+    const struct script *sc = cache_find(exec_scripts(x), sha);
+    return sc == NULL || !(sc->flags & SCRIPT_FLAG_NO_WRITES);
+}
+
 /* ---- SCRIPT ---- */
 
 static void cmd_script_load(struct call *c)
@@ -575,6 +593,7 @@ static const struct command script_sub[] = {
 const struct command script_commands[] = {
     { .name = "eval",
       .proc = cmd_eval,
+      .may_write = eval_may_write,
       RUNS_SCRIPT("script"),
       .flags = SCRIPT_FLAGS,
       SCRIPT_KEYS(RW_KEYS, KEYS_OF_ANY),
@@ -583,6 +602,7 @@ const struct command script_commands[] = {
       .syntax = "script numkeys:int [key]... [arg]..." },
     { .name = "evalsha",
       .proc = cmd_evalsha,
+      .may_write = evalsha_may_write,
       RUNS_SCRIPT("script"),
       .flags = SCRIPT_FLAGS,
       SCRIPT_KEYS(RW_KEYS, NULL),
@@ -614,6 +634,7 @@ const struct command script_commands[] = {
       .summary = "A container for Lua scripts management commands" },
     { .name = "fcall",
       .proc = cmd_fcall,
+      .may_write = fcall_may_write,
       RUNS_SCRIPT("function"),
       .flags = SCRIPT_FLAGS,
       SCRIPT_KEYS(RW_KEYS, KEYS_OF_ANY),

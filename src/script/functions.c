@@ -311,21 +311,26 @@ static bool fcall_body(struct call *c, void *arg)
     return !f->run.again;
 }
 
-static struct function *function_of(struct call *c)
+static struct function *function_of(struct exec *x, struct slice given)
 {
     char name[256];
-    struct slice given = c->argv[1];
     if (given.n >= sizeof name || memchr(given.p, '\0', given.n) != NULL) {
         return NULL;
     }
     memcpy(name, given.p, given.n);
     name[given.n] = '\0';
-    return function_find(exec_scripts(c->x), name);
+    return function_find(exec_scripts(x), name);
+}
+
+bool fcall_may_write(struct exec *x, const struct slice *argv, unsigned argc unused_arg)
+{
+    const struct function *f = function_of(x, argv[1]);
+    return f == NULL || !(f->flags & SCRIPT_FLAG_NO_WRITES);
 }
 
 static void fcall(struct call *c, bool readonly)
 {
-    struct function *fn = function_of(c);
+    struct function *fn = function_of(c->x, c->argv[1]);
     int64_t nkeys;
     if (fn == NULL) {
         reply_error(c, "ERR Function not found");

@@ -76,6 +76,7 @@ static int command(lua_State *L, bool raises)
         run->again = true;
         vm_stop(vm, L);
     }
+    lua_settop(L, 0); /* thousands of arguments leave no room for the reply */
     bool error = convert_push(L, reply);
     if (error) {
         lua_pushboolean(L, 1);

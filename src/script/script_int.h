@@ -152,6 +152,7 @@ void functions_each(struct scripts *s,
                     void (*emit)(void *to, const struct slice *argv, unsigned argc), void *to);
 extern const struct command function_subcommands[];
 void cmd_fcall(struct call *c);
+bool fcall_may_write(struct exec *x, const struct slice *argv, unsigned argc);
 void cmd_fcall_ro(struct call *c);
 
 /* lib_*.c: push their table */

@@ -218,6 +218,13 @@ static void do_set_active_expire(struct call *c)
     reply_ok(c);
 }
 
+static void do_set_disable_deny_scripts(struct call *c)
+{
+    atomic_store_explicit(&exec_options(c->x)->scripts_call_all, number_or_0(c->argv[2]) != 0,
+                          memory_order_relaxed);
+    reply_ok(c);
+}
+
 static void do_pause_cron(struct call *c)
 {
     atomic_store_explicit(&exec_options(c->x)->cron_paused, number_or_0(c->argv[2]) != 0,
@@ -485,6 +492,7 @@ static const struct debug_word {
     { "replybuffer", do_replybuffer, 2, 2, false },
     { "segfault", do_segfault, 0, UINT32_MAX, false },
     { "set-active-expire", do_set_active_expire, 1, 1, false },
+    { "set-disable-deny-scripts", do_set_disable_deny_scripts, 1, 1, false },
     { "set-skip-checksum-validation", do_nothing, 1, 1, false },
     { "sleep", do_sleep, 1, 1, false },
 };
