@@ -34,7 +34,7 @@ REFERENCE = ROOT / "build/peers/redis-suite-reference.json"
 KNOWN = HERE / "known-differences.md"
 LOGS = ROOT / "build/compat"
 # The units of the families that kv has. A unit is added with its family.
-UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/expire unit/keyspace unit/multi unit/pubsub
+UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/expire unit/keyspace unit/multi unit/pubsub
  unit/scan unit/bitops unit/bitfield unit/protocol unit/other unit/querybuf unit/introspection unit/slowlog unit/latency-monitor unit/sort
  unit/pause unit/limits""".split()
 CLASSES = ("changed", "internals", "module", "later")

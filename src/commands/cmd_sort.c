@@ -458,8 +458,9 @@ static void sort_run(struct call *c, struct sort *s, const struct entry *e)
 {
     void *block;
     s->n = e != NULL ? element_count(e) : 0;
-    if (s->keep_order && s->store && e != NULL && entry_type(e) == OBJ_SET) {
-        s->keep_order = false; /* replay must come to the same */
+    bool must_repeat = s->store || (c->flags & CALL_SCRIPT) != 0;
+    if (s->keep_order && must_repeat && e != NULL && entry_type(e) == OBJ_SET) {
+        s->keep_order = false; /* replay, and a script run again, must come to the same */
         s->alpha = true;
         s->by.p = NULL;
     }

@@ -144,7 +144,12 @@ void debug_listpack(struct call *c, const struct entry *e)
         reply_error(c, "ERR Not a listpack encoded object.");
         return;
     }
-    log_chunks(e);
+    if (entry_type(e) == OBJ_LIST) {
+        log_chunks(e);
+    } else { /* of other types the value is the listpack itself */
+        log_notice("DEBUG: listpack: %u entries, %zu bytes", lp_count(entry_ptr(e)),
+                   lp_bytes(entry_ptr(e)));
+    }
     reply_simple(c, "Listpack structure printed on stdout");
 }
 

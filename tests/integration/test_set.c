@@ -252,6 +252,15 @@ START_TEST(test_set_member_sizes)
 }
 END_TEST
 
+/* What DEBUG shows of each form; 7.0 has no listpack here, so kv's answer stands there. */
+START_TEST(test_set_debug)
+{
+    compare("SADD s a 1 b", "DEBUG LISTPACK s => +Listpack structure printed on stdout",
+            "DEBUG QUICKLIST s", "SADD i 1 2 3", "DEBUG LISTPACK i", "SUNIONSTORE e i",
+            "DEBUG DIGEST-VALUE s i e nokey", "PING");
+}
+END_TEST
+
 /* A random mix on few keys, at sizes that wander over the limits. */
 START_TEST(test_set_random)
 {
@@ -532,7 +541,7 @@ UNIT_SUITE(set)
     TCase *tc = unit_case_slow(suite, "set", 300, test_set_basics, test_set_move, test_set_algebra,
                                test_set_wrong_type, test_set_counts, test_set_in_multi,
                                test_set_encoding, test_set_sizes, test_set_member_sizes,
-                               test_set_random, test_set_scan_replies);
+                               test_set_random, test_set_scan_replies, test_set_debug);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "set_log", test_set_recovered, test_set_spop_recovered);
     tc = unit_case(suite, "set_kv", test_set_chance, test_set_spop_counts, test_set_endless,
