@@ -133,6 +133,8 @@ struct worker {
 
     /* owner thread */
     struct pending batch[BATCH_MAX];
+    struct sweep_key sweep[BATCH_MAX]; /* keys of the batch */
+    unsigned nsweep;
     struct txn txn;
     struct key *keys; /* scratch for declared keys */
     uint32_t *key_index, *lock_set;

@@ -181,9 +181,9 @@ static bool apply_record(struct replayer *rp, const struct wal_record *rec, stru
     return true;
 }
 
-/* Warms the bucket of the key of a single-command record of database 0 (the common form); anything
+/* The key of a single-command record of database 0 (the common form); anything
  * else is left to execution. */
-static bool peek_key(struct replayer *rp, const struct wal_record *rec, struct key *k)
+static bool peek_key(struct replayer *rp, const struct wal_record *rec, struct sweep_key *k)
 {
     const char *p = rec->payload.p, *end = p + rec->payload.n;
     size_t argc, len;
@@ -195,8 +195,8 @@ static bool peek_key(struct replayer *rp, const struct wal_record *rec, struct k
     if (!read_count(&p, end, '$', &len) || (size_t)(end - p) < len) {
         return false;
     }
-    *k = keyspace_key(rp->all->x->ks, slice_of(p, len));
-    keyspace_prefetch_table(rp->all->x->ks, 0, k);
+    struct key key = keyspace_key(rp->all->x->ks, slice_of(p, len));
+    *k = sweep_key_of(&key);
     return true;
 }
 
@@ -206,21 +206,12 @@ static void apply_work(struct replayer *rp, struct work *job, struct out *out)
          at < job->n && atomic_load_explicit(&rp->all->error, memory_order_relaxed) == 0;
          at += APPLY_AHEAD) {
         unsigned n = job->n - at < APPLY_AHEAD ? job->n - at : APPLY_AHEAD;
-        struct key key[APPLY_AHEAD];
-        bool keyed[APPLY_AHEAD];
+        struct sweep_key key[APPLY_AHEAD];
+        unsigned keys = 0;
         for (unsigned i = 0; i < n; i++) {
-            keyed[i] = peek_key(rp, &job->of->rec[job->index[at + i]], &key[i]);
+            keys += peek_key(rp, &job->of->rec[job->index[at + i]], &key[keys]);
         }
-        for (unsigned i = 0; i < n; i++) {
-            if (keyed[i]) {
-                keyspace_prefetch_bucket(rp->all->x->ks, 0, &key[i]);
-            }
-        }
-        for (unsigned i = 0; i < n; i++) {
-            if (keyed[i]) {
-                keyspace_prefetch_entry(rp->all->x->ks, 0, &key[i]);
-            }
-        }
+        keyspace_sweep(rp->all->x->ks, 0, key, keys);
         for (unsigned i = 0; i < n; i++) {
             const struct wal_record *rec = &job->of->rec[job->index[at + i]];
             /* Alone between two rendezvous(): FLUSHALL finds all shards its own. */

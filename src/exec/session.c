@@ -1,13 +1,11 @@
 /* session.c -- A client's life on its reactor: open, input in batches, held requests, close.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * BATCH    Up to BATCH_MAX requests are parsed as slices into the input; the table header of
- * each key is prefetched on the way, then a sweep fetches the buckets and another the entries whose
- * tag matches; then they run in order. Sweeps
- * only prefetch: execution looks up again under the lock. HOLDING  When a request in the middle
- * blocks its client (or it is paused), the rest of the batch is copied (session_hold) and runs
- * first when the session goes on, so that order is kept and no input is parsed twice. THREADS  The
- * session's reactor. */
+ * BATCH    Up to BATCH_MAX requests are parsed as slices into the input; then one sweep prefetches
+ * what their keys need, and they run in order: execution looks up again under the lock. HOLDING
+ * When a request in the middle blocks its client (or it is paused), the rest of the batch is copied
+ * (session_hold) and runs first when the session goes on, so that order is kept and no input is
+ * parsed twice. THREADS  The session's reactor. */
 #include "exec/exec_int.h"
 
 /* ---- Copied requests ---- */
@@ -49,7 +47,7 @@ bool session_runs(const struct session *s)
 
 /* ---- Batches ---- */
 
-static void pending_prepare(struct worker *w, struct session *s, struct pending *p)
+static void pending_prepare(struct worker *w, struct pending *p)
 {
     p->copied = false;
     p->ref = command_lookup(w->x, p->req.argv, p->req.argc);
@@ -58,7 +56,7 @@ static void pending_prepare(struct worker *w, struct session *s, struct pending 
         p->key = keyspace_key(w->x->ks, p->req.argv[1]);
     }
     if (p->keyed && likely(!w->busy)) { /* while busy nobody waits for our looks */
-        keyspace_prefetch_table(w->x->ks, s->db, &p->key);
+        w->sweep[w->nsweep++] = sweep_key_of(&p->key);
         const struct exec_shard *side = &w->x->shards[p->key.shard];
         if (w->x->wal != NULL) {
             __builtin_prefetch(&side->recent[key_group(&p->key)]);
@@ -75,6 +73,7 @@ static unsigned batch_parse(struct session *s, struct slice in, size_t *used, co
 {
     struct worker *w = s->w;
     unsigned n = 0;
+    w->nsweep = 0;
     *used = 0;
     *error = NULL;
     while (n < BATCH_MAX && *used < in.n) {
@@ -90,7 +89,7 @@ static unsigned batch_parse(struct session *s, struct slice in, size_t *used, co
         if (p->req.argc == 0) {
             continue;
         }
-        pending_prepare(w, s, p);
+        pending_prepare(w, p);
         n++;
     }
     return n;
@@ -102,28 +101,21 @@ static bool is_http(const struct pending *p)
            (slice_is(p->req.argv[0], "post") || slice_is(p->req.argv[0], "host:"));
 }
 
-/* pending_prepare() fetched the table headers. */
-static void batch_prefetch(struct worker *w, unsigned db, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        if (w->batch[i].keyed) {
-            keyspace_prefetch_bucket(w->x->ks, db, &w->batch[i].key);
-        }
-    }
-    for (unsigned i = 0; i < n; i++) {
-        if (w->batch[i].keyed) {
-            keyspace_prefetch_entry(w->x->ks, db, &w->batch[i].key);
-        }
-    }
-}
+/* So many commands before its own a key is fetched again: two take longer than an access to memory.
+ */
+#define AGAIN_AHEAD 2
 
 static void batch_run(struct session *s, unsigned n)
 {
     struct worker *w = s->w;
-    if (n > 1 && likely(!w->busy)) {
-        batch_prefetch(w, s->db, n);
+    unsigned ahead = n > 1 ? AGAIN_AHEAD : w->nsweep;
+    if (n > 1) {
+        keyspace_sweep(w->x->ks, s->db, w->sweep, w->nsweep);
     }
     for (unsigned i = 0; i < n; i++) {
+        if (ahead < w->nsweep) {
+            sweep_again(&w->sweep[ahead++]);
+        }
         if (unlikely(!session_runs(s))) {
             if (!conn_closing(s->conn)) {
                 session_hold(s, &w->batch[i]);

@@ -4,7 +4,7 @@
  * WHY      Headers of one database lie side by side in one array, so that flushing or swapping a
  *          database is one pointer, whatever the number of shards or keys.
  *
- * THREADS  keyspace_key, keyspace_prefetch_*, keyspace_count and its kin: any, without a lock.
+ * THREADS  keyspace_key, keyspace_sweep, keyspace_count and its kin: any, without a lock.
  *          keyspace_flush and keyspace_swapdb: under all shard locks. */
 #include "store/store_int.h"
 #include <errno.h>
@@ -96,59 +96,79 @@ void keyspace_retire(struct keyspace *ks, void *p, void (*free_fn)(void *p))
 
 /* ================= Prefetch sweeps ================= */
 
-/* The primary bucket of k as seen without a lock: it stays mapped until this thread is quiescent,
- * but may be stale. */
-static const struct bucket *bucket_unlocked(const struct keyspace *ks, unsigned db,
-                                            const struct key *k)
-{
-    const struct table *t = atomic_load_explicit(&ks->dbs[db], memory_order_acquire);
-    if (unlikely(t == NULL)) {
-        return NULL;
-    }
-    t += k->shard;
-    uint32_t n = atomic_load_explicit(&t->buckets, memory_order_acquire);
-    if (unlikely(n == 0)) {
-        return NULL;
-    }
-    struct seg_place at = table_place(table_index(k->hash, n));
-    struct directory *dir = atomic_load_explicit(&t->dir, memory_order_acquire);
-    struct bucket *seg = atomic_load_explicit(&dir[at.line].seg[at.seg], memory_order_acquire);
-    return likely(seg != NULL) ? seg + at.offset : NULL; /* NULL: merged away meanwhile */
-}
+/* A prefetch occupies the processor until its address is translated, and keys are all over the
+ * memory: what overlaps is what fits into the window of instructions in flight. So each sweep is a
+ * loop of its own that does little. Where there is nothing to fetch the table headers stand in:
+ * NULL would be looked up in the page tables each time. */
 
 /* The lock's line is fetched for writing. */
 #ifdef __x86_64__
 __attribute__((target("prfchw")))
 #endif
-void keyspace_prefetch_table(struct keyspace *ks, unsigned db, const struct key *k)
+static void
+sweep_headers(const struct shard *shards, const struct table *all, const struct sweep_key *keys,
+              unsigned n)
 {
-    __builtin_prefetch(&ks->shards[k->shard].lock, 1);
-    __builtin_prefetch(atomic_load_explicit(&ks->dbs[db], memory_order_relaxed) + k->shard);
-}
-
-void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, const struct key *k)
-{
-    const struct bucket *b = bucket_unlocked(ks, db, k);
-    if (b != NULL) {
-        __builtin_prefetch(b);
+    for (unsigned i = 0; i < n; i++) {
+        __builtin_prefetch(&shards[keys[i].shard].lock, 1);
+        __builtin_prefetch(&all[keys[i].shard]);
     }
 }
 
-void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, const struct key *k)
+/* The primary bucket as seen without a lock: it stays mapped until this thread is quiescent, but
+ * may be stale. NULL: empty, or merged away meanwhile. */
+static inline const struct bucket *bucket_unlocked(const struct table *t, uint64_t hash)
 {
-    const struct bucket *b = bucket_unlocked(ks, db, k);
-    if (b == NULL) {
+    uint32_t n = atomic_load_explicit(&t->buckets, memory_order_acquire);
+    if (unlikely(n == 0)) {
+        return NULL;
+    }
+    struct seg_place at = table_place(table_index(hash, n));
+    struct directory *dir = atomic_load_explicit(&t->dir, memory_order_acquire);
+    struct bucket *seg = atomic_load_explicit(&dir[at.line].seg[at.seg], memory_order_acquire);
+    return likely(seg != NULL) ? seg + at.offset : NULL;
+}
+
+static void sweep_buckets(const struct table *all, struct sweep_key *keys, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const void *b = bucket_unlocked(&all[keys[i].shard], keys[i].hash);
+        keys[i].bucket = keys[i].entry = b != NULL ? b : all;
+        __builtin_prefetch(keys[i].bucket);
+    }
+}
+
+/* Nothing of an overflow bucket may be read: it can go at any time. */
+static void sweep_entries(const struct table *all, struct sweep_key *keys, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const struct bucket *b = keys[i].bucket;
+        if (unlikely(keys[i].bucket == all)) {
+            continue;
+        }
+        unsigned match = bucket_match(b, key_tag(keys[i].hash));
+        const void *e =
+            match != 0 ? (const void *)slot_entry(word_get(b, match_slot(match))) : bucket_next(b);
+        if (likely(e != NULL)) {
+            keys[i].entry = e;
+            __builtin_prefetch(e);
+            __builtin_prefetch((const char *)e + 64);
+        }
+    }
+}
+
+void keyspace_sweep(struct keyspace *ks, unsigned db, struct sweep_key *keys, unsigned n)
+{
+    const struct table *all = atomic_load_explicit(&ks->dbs[db], memory_order_acquire);
+    if (likely(all != NULL)) {
+        sweep_headers(ks->shards, all, keys, n);
+        sweep_buckets(all, keys, n);
+        sweep_entries(all, keys, n);
         return;
     }
-    for (unsigned mask = bucket_match(b, key_tag(k->hash)); mask != 0; mask &= mask - 1) {
-        const char *e = (const char *)slot_entry(word_get(b, (unsigned)__builtin_ctz(mask)));
-        __builtin_prefetch(e);
-        __builtin_prefetch(e + 64);
+    for (unsigned i = 0; i < n; i++) {
+        keys[i].bucket = keys[i].entry = ks;
     }
-    /* Nothing of an overflow bucket may be read: it can go at any time. NULL would be looked up in
-     * the page tables each time. */
-    const struct bucket *next = bucket_next(b);
-    __builtin_prefetch(next != NULL ? next : b);
 }
 
 /* ================= Locks ================= */

@@ -138,12 +138,28 @@ unsigned keyspace_databases(const struct keyspace *ks);
 
 struct key keyspace_key(const struct keyspace *ks, struct slice s); /* UNLOCKED: hashes once */
 struct shard *keyspace_shard(struct keyspace *ks, unsigned index);  /* UNLOCKED */
-/* Prefetch sweeps over a batch of keys: lock and table header, then the bucket, then the candidate
- * entries whose tag matches. Each in a loop of its own: it reads what the one before fetched, and
- * the loads of several keys overlap only when nothing else is between them. UNLOCKED. */
-void keyspace_prefetch_table(struct keyspace *ks, unsigned db, const struct key *k);
-void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, const struct key *k);
-void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, const struct key *k);
+/* Prefetches what commands on these keys of one database will look at: lock and table header, then
+ * the bucket, then the entry whose tag matches. One call for a whole batch: the misses of several
+ * keys overlap only when little else is between them. UNLOCKED; what bucket and entry point to may
+ * be gone at any time. */
+struct sweep_key {
+    uint64_t hash;
+    uint32_t shard;
+    const void *bucket, *entry; /* set by the sweep, never NULL */
+};
+static inline struct sweep_key sweep_key_of(const struct key *k)
+{
+    return (struct sweep_key){ .hash = k->hash, .shard = k->shard };
+}
+void keyspace_sweep(struct keyspace *ks, unsigned db, struct sweep_key *keys, unsigned n);
+/* Once more, a command or two before this one: the processor drops prefetches when too many are
+ * under way, and the addresses are translated by now. After keyspace_sweep(). */
+static inline void sweep_again(const struct sweep_key *k)
+{
+    __builtin_prefetch(k->bucket);
+    __builtin_prefetch(k->entry);
+    __builtin_prefetch((const char *)k->entry + 64);
+}
 
 void shard_lock(struct shard *s);
 void shard_unlock(struct shard *s);

@@ -149,6 +149,7 @@ static void *work(void *arg)
     struct worker *w = arg;
     static _Thread_local char text[BATCH][KEY_BYTES];
     struct key k[BATCH];
+    struct sweep_key sweep[BATCH];
     bool set[BATCH];
     must(w->keys > 0);
     mem_thread_start();
@@ -159,15 +160,10 @@ static void *work(void *arg)
             make_key(text[i], w->first + (r >> 16) % w->keys);
             set[i] = (r & 0xffff) % 100 < w->set_percent;
             k[i] = keyspace_key(w->ks, slice_of(text[i], KEY_BYTES));
-            if (w->sweeps) {
-                keyspace_prefetch_table(w->ks, 0, &k[i]);
-            }
+            sweep[i] = sweep_key_of(&k[i]);
         }
-        for (unsigned i = 0; w->sweeps && i < BATCH; i++) {
-            keyspace_prefetch_bucket(w->ks, 0, &k[i]);
-        }
-        for (unsigned i = 0; w->sweeps && i < BATCH; i++) {
-            keyspace_prefetch_entry(w->ks, 0, &k[i]);
+        if (w->sweeps) {
+            keyspace_sweep(w->ks, 0, sweep, BATCH);
         }
         for (unsigned i = 0; w->set_percent != NO_COMMAND && i < BATCH; i++) {
             command(w, &k[i], set[i]);

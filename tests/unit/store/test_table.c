@@ -1,6 +1,7 @@
 /* test_table.c -- The bucketed table: growth and shrinkage, SCAN's guarantee, fair choices, sweeps.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "store_util.h"
+#include "store/store_int.h"
 #include <pthread.h>
 
 /* ================= One shard, keys by number ================= */
@@ -377,13 +378,12 @@ static void reclaim(bool wait)
 static void *sweeper(void *arg unused_arg)
 {
     while (!atomic_load(&sweep.stop)) {
+        struct sweep_key keys[64];
         for (unsigned i = 0; i < 64; i++) {
             struct named_key nk;
-            struct key *k = store_key(sweep.ks, &nk, (unsigned)rng_below(SWEEP_KEYS));
-            keyspace_prefetch_table(sweep.ks, (unsigned)rng_below(2), k);
-            keyspace_prefetch_bucket(sweep.ks, (unsigned)rng_below(2), k);
-            keyspace_prefetch_entry(sweep.ks, (unsigned)rng_below(2), k);
+            keys[i] = sweep_key_of(store_key(sweep.ks, &nk, (unsigned)rng_below(SWEEP_KEYS)));
         }
+        keyspace_sweep(sweep.ks, (unsigned)rng_below(2), keys, 64);
         atomic_fetch_add(&sweep.quiet, 1);
     }
     return NULL;
@@ -421,10 +421,62 @@ START_TEST(test_sweeps_beside_changes)
 }
 END_TEST
 
+/* The one key there is, and a key that is not; before and after the database has its tables. */
+static struct sweep_key swept(struct keyspace *ks, unsigned number)
+{
+    struct named_key nk;
+    struct sweep_key key = sweep_key_of(store_key(ks, &nk, number));
+    keyspace_sweep(ks, 0, &key, 1);
+    ck_assert(key.bucket != NULL && key.entry != NULL);
+    sweep_again(&key);
+    return key;
+}
+
+START_TEST(test_sweep_finds)
+{
+    struct keyspace *ks = store_new(4, 1, 0);
+    swept(ks, 0);
+    unsigned found = 0;
+    for (unsigned i = 0; i < 10000; i++) {
+        add(ks, i);
+    }
+    for (unsigned i = 0; i < 10000; i++) {
+        struct named_key nk;
+        struct key *k = store_key(ks, &nk, i);
+        found += swept(ks, i).entry == shard_find(store_lock(ks, k), 0, k);
+        shard_unlock(keyspace_shard(ks, k->shard));
+        swept(ks, 10000 + i);
+    }
+    ck_assert_uint_ge(found, 8000); /* the others are in overflow buckets, or share a tag */
+    keyspace_free(ks);
+}
+END_TEST
+
+START_TEST(test_tags_match)
+{
+    rng_seed_all(unit_seed());
+    for (unsigned round = 0; round < 100000; round++) {
+        struct bucket b;
+        unsigned tag = (unsigned)rng_below(4) * 0x5555, want = 0;
+        for (unsigned i = 0; i < 8; i++) {
+            uint64_t top = rng_below(4) * 0x5555;
+            word_set(&b, i, top << 48 | (rng_u64() & 0xffffffffffff));
+            want |= (unsigned)(top == tag && i < BUCKET_SLOTS) << i;
+        }
+        unsigned got = 0;
+        for (unsigned m = bucket_match(&b, tag); m != 0; m &= m - 1) {
+            got |= 1u << match_slot(m);
+        }
+        ck_assert_uint_eq(got, want);
+    }
+}
+END_TEST
+
 UNIT_SUITE(store_table)
 {
     unit_case_slow(suite, "size", 300, test_grows_and_shrinks, test_each);
     unit_case_slow(suite, "scan", 300, test_scan_while_resizing, test_scan_at_rest);
     unit_case_slow(suite, "choice", 300, test_random_is_fair, test_random_of_nothing, test_sample);
-    unit_case_slow(suite, "sweeps", 300, test_sweeps_beside_changes);
+    unit_case_slow(suite, "sweeps", 300, test_sweeps_beside_changes, test_sweep_finds,
+                   test_tags_match);
 }
