@@ -97,10 +97,10 @@ void fx_slot(struct txn *t, const struct key *k)
     slot_merge(t, hash_slot(k->s));
 }
 
-void fx_collect(struct call *c)
+void fx_collect_slow(struct call *c)
 {
     struct call_int *in = c->in;
-    if (!(in->changed || in->force_verbatim) || in->explicit_fx || !logging(in->t)) {
+    if (in->explicit_fx || !logging(in->t)) {
         return;
     }
     struct txn *t = in->t;
@@ -131,7 +131,7 @@ void fx_collect(struct call *c)
 
 uint64_t fx_append(struct txn *t)
 {
-    if (t->fx_commands == 0 && t->verbatim.n == 0) {
+    if (!fx_any(t)) {
         return 0;
     }
     struct worker *w = t->w;

@@ -18,6 +18,8 @@ static void worker_init(struct exec *x, unsigned id)
     w->wall_ms = clock_wall_ms();
     w->wall_ticks = clock_ticks();
     w->ticks = w->wall_ticks;
+    uint64_t mtick_ns = clock_ticks_to_ns(1000000);
+    w->wall_keeps = (uint64_t)500000 * 1000000 / (mtick_ns > 0 ? mtick_ns : 1);
 }
 
 int exec_new(struct exec **out, const struct exec_config *cfg)

@@ -142,6 +142,7 @@ struct worker {
     struct buf scratch;
     int64_t wall_ms;     /* the time commands of this batch see */
     uint64_t wall_ticks; /* when it was read */
+    uint64_t wall_keeps; /* ticks for which it is good: half a millisecond */
     uint64_t ticks;      /* end of the previous command */
     bool appended;       /* something went to the log in this turn */
     bool in_section;     /* this thread holds the exclusive section */
@@ -326,7 +327,12 @@ void worker_keys_reserve(struct worker *w, unsigned n); /* room in w->keys, key_
 void call_account(struct session *s, struct call *c);   /* statistics of a call that just ended */
 unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struct slice *argv,
                         unsigned argc); /* into w->keys */
-int64_t worker_now_ms(struct worker *w);
+int64_t worker_now_slow(struct worker *w);
+/* The time that commands see: that of w->ticks, to half a millisecond. */
+static inline int64_t worker_now_ms(struct worker *w)
+{
+    return likely(w->ticks - w->wall_ticks <= w->wall_keeps) ? w->wall_ms : worker_now_slow(w);
+}
 
 /* image.c */
 struct log_walk;
@@ -422,7 +428,18 @@ void worker_quiesce(struct worker *w); /* reclaims what it retired and nobody ca
 
 /* effects.c */
 void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc);
-void fx_collect(struct call *c);   /* verbatim effect of a changed call without explicit ones */
+void fx_collect_slow(struct call *c);
+/* Verbatim effect of a changed call without explicit ones. */
+static inline void fx_collect(struct call *c)
+{
+    if (c->in->changed || c->in->force_verbatim) {
+        fx_collect_slow(c);
+    }
+}
+static inline bool fx_any(const struct txn *t)
+{
+    return t->fx_commands != 0 || t->verbatim.n != 0;
+}
 uint64_t fx_append(struct txn *t); /* -> LSN, 0 when there is nothing to log */
 void fx_reset(struct txn *t);
 void fx_slot(struct txn *t, const struct key *k); /* k's hash slot joins the record's */
