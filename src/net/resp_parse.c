@@ -620,18 +620,25 @@ __attribute__((noinline)) static const char *long_number(const char *s, size_t *
     return NULL;
 }
 
+/* As a little-endian number, whatever the machine is. */
+static inline uint64_t eight_bytes(const char *s)
+{
+    uint8_t b[8];
+    uint64_t w = 0;
+    memcpy(b, s, sizeof b);
+    for (unsigned i = 0; i < sizeof b; i++) {
+        w |= (uint64_t)b[i] << (8 * i);
+    }
+    return w;
+}
+
 /* The same for any, with at least NUMBER_ROOM readable bytes at s. Returns what follows the line;
  * NULL when the number is not plainly there. One load serves for the digits and the line end: the
  * next argument cannot be looked at before this one's length is known. */
 static inline const char *fast_number(const char *s, size_t *out)
 {
     const uint32_t crlf = '\r' | '\n' << 8;
-    uint8_t b[8];
-    uint64_t w = 0;
-    memcpy(b, s, sizeof b);
-    for (unsigned i = 0; i < sizeof b; i++) { /* little-endian load, whatever the machine is */
-        w |= (uint64_t)b[i] << (8 * i);
-    }
+    uint64_t w = eight_bytes(s);
     unsigned d0 = (unsigned)(w & 0xff) - '0', d1 = (unsigned)(w >> 8 & 0xff) - '0';
     if ((w >> 8 & 0xffff) == crlf) {
         *out = d0;
@@ -667,6 +674,29 @@ static inline const char *plain_number(const char *s, const char *end, size_t *o
     return likely(end - s >= NUMBER_ROOM) ? fast_number(s, out) : short_number(s, end, out);
 }
 
+/* The number in the line "<type><digits>CRLF" at s. Nearly all have one digit or two: then the
+ * whole line is compared at once, and what the digits differ by from '0' is left. */
+static inline const char *plain_line(const char *s, const char *end, char type, size_t *out)
+{
+    const uint64_t head = (uint8_t)type | '0' << 8, crlf = '\r' | '\n' << 8;
+    if (likely(end - s > NUMBER_ROOM)) {
+        uint64_t w = eight_bytes(s);
+        uint32_t one = (uint32_t)(w ^ (head | crlf << 16));
+        uint32_t digit = one >> 8 | one << 24;
+        if (digit <= 9) {
+            *out = digit;
+            return s + 4;
+        }
+        uint64_t two = (w ^ (head | '0' << 16 | crlf << 24)) & 0xffffffffff;
+        unsigned d0 = (unsigned)(two >> 8) & 0xff, d1 = (unsigned)(two >> 16) & 0xff;
+        if (likely((two & 0xffff0000ff) == 0 && d0 - 1 <= 8 && d1 <= 9)) {
+            *out = d0 * 10 + d1;
+            return s + 5;
+        }
+    }
+    return likely(s < end) && *s == type ? plain_number(s + 1, end, out) : NULL;
+}
+
 /* Walks over a request that begins with '*'. PARSE_OK: handed out. PARSE_MORE: the progress made is
  * in p, and parse_careful() has to go on. */
 static inline enum parse_status parse_fast(struct parser *p, const struct parse_limits *limits,
@@ -674,7 +704,7 @@ static inline enum parse_status parse_fast(struct parser *p, const struct parse_
 {
     const char *end = in.p + in.n;
     size_t n;
-    const char *s = plain_number(in.p + 1, end, &n);
+    const char *s = plain_line(in.p, end, '*', &n);
     p->base = in.p;
     p->stage = STAGE_COUNT;
     if (unlikely(s == NULL || n - 1 >= CHUNK_SLICES || n > limits->max_args ||
@@ -688,12 +718,9 @@ static inline enum parse_status parse_fast(struct parser *p, const struct parse_
     unsigned argc = 0;
     while (argc < n) {
         size_t len;
-        const char *data = NULL;
-        if (likely(s < end) && *s == '$') {
-            data = plain_number(s + 1, end, &len);
-        }
+        const char *data = plain_line(s, end, '$', &len);
         if (unlikely(data == NULL || len > limits->max_bulk || (size_t)(end - data) < len + 2 ||
-                     data[len] != '\r' || data[len + 1] != '\n')) {
+                     memcmp(data + len, "\r\n", 2) != 0)) {
             p->stage = STAGE_ARGS;
             p->argv = argv;
             p->argc = argc;
