@@ -115,7 +115,7 @@ static uint64_t scan_walk(struct call *c, struct walk *w)
 static void cmd_scan(struct call *c)
 {
     struct walk w = { .c = c };
-    if (!scan_cursor(c, 1, &w.want) || !scan_options(c, 2, true, &w.want)) {
+    if (!scan_cursor(c, 1, &w.want) || !scan_options(c, 2, SCAN_WITH_TYPE, &w.want)) {
         return;
     }
     reply_array(c, 2);

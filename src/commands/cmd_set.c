@@ -331,7 +331,7 @@ static void cmd_sscan(struct call *c)
         reply_array(c, 0);
         return;
     }
-    if (!scan_options(c, 3, false, &w.want)) {
+    if (!scan_options(c, 3, 0, &w.want)) {
         return;
     }
     reply_array(c, 2);

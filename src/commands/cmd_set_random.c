@@ -6,7 +6,6 @@
  * or DEL when nothing is left over. */
 #include "commands/set.h"
 #include "commands/sample.h"
-#include "base/mem.h"
 #include "base/rng.h"
 
 /* ---- SPOP ---- */
@@ -126,24 +125,11 @@ static void srandmember_one(struct call *c)
     set_reply_member(c, &m);
 }
 
-/* n members of a bulk reply each, some more than once: is there memory for so many? A client that
- * asks for 2^60 is told, and does not take the server with it. */
-static bool reply_fits(uint64_t n)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(n, sizeof("$1\r\nx\r\n") - 1, &bytes)) {
-        return false;
-    }
-    void *p = mem_try_alloc(bytes);
-    mem_free(p);
-    return p != NULL;
-}
-
 /* Independent draws: a member may come again. */
 static void srandmember_draws(struct call *c, const struct set *s, uint64_t n)
 {
     struct set_member m;
-    if (!reply_fits(n)) {
+    if (!sample_reply_fits(n)) {
         reply_oom(c);
         return;
     }

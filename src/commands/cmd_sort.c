@@ -12,6 +12,7 @@
  * EFFECTS  STORE logs what it stored: DEL destination, RPUSH destination element... */
 #include "commands/list.h"
 #include "base/mem.h"
+#include "ds/fields.h"
 #include "ds/set.h"
 #include <float.h>
 
@@ -179,6 +180,12 @@ static bool pattern_value(struct call *c, struct sort *s, struct slice pattern,
     buf_add_slice(&s->name, tail);
     struct key k = call_key(c, buf_slice(&s->name));
     const struct entry *e = key_read(c, &k);
+    if (e != NULL && field && entry_type(e) == OBJ_HASH) {
+        struct fields f;
+        entry_get_fields(e, &f);
+        return fields_get(&f, slice_of(arrow + 2, (size_t)(pattern.p + pattern.n - arrow) - 2), tmp,
+                          out);
+    }
     if (e == NULL || field || entry_type(e) != OBJ_STRING) {
         return false;
     }

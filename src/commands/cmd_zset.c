@@ -417,7 +417,7 @@ static void cmd_zscan(struct call *c)
         reply_array(c, 0);
         return;
     }
-    if (!scan_options(c, 3, false, &s.args)) {
+    if (!scan_options(c, 3, 0, &s.args)) {
         return;
     }
     reply_array(c, 2);

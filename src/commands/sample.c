@@ -78,3 +78,14 @@ void sample_end(struct sample *s)
 {
     mem_free(s->drawn);
 }
+
+bool sample_reply_fits(uint64_t n)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(n, sizeof("$1\r\nx\r\n") - 1, &bytes)) {
+        return false;
+    }
+    void *p = mem_try_alloc(bytes);
+    mem_free(p);
+    return p != NULL;
+}

@@ -19,4 +19,8 @@ struct sample { /* private */
 must_check bool sample_begin(struct sample *s, uint64_t n, uint64_t k);
 bool sample_next(struct sample *s, uint64_t *index);
 void sample_end(struct sample *s);
+
+/* For independent draws: n elements of a bulk reply each, some more than once. Is there memory for
+ * so many? A client that asks for 2^60 is told, and does not take the server with it. */
+must_check bool sample_reply_fits(uint64_t n);
 #endif

@@ -42,11 +42,14 @@ static int type_named(struct slice name)
     return SCAN_NO_TYPE;
 }
 
-bool scan_options(struct call *c, unsigned first, bool with_type, struct scan_args *a)
+bool scan_options(struct call *c, unsigned first, unsigned with, struct scan_args *a)
 {
     for (unsigned i = first; i < c->argc; i += 2) {
         bool more = i + 1 < c->argc;
-        if (more && arg_is(c, i, "count")) {
+        if ((with & SCAN_WITH_NOVALUES) && arg_is(c, i, "novalues")) {
+            a->no_values = true;
+            i--; /* it has no argument */
+        } else if (more && arg_is(c, i, "count")) {
             int64_t count;
             if (!arg_i64(c, i + 1, &count)) {
                 return false;
@@ -59,7 +62,7 @@ bool scan_options(struct call *c, unsigned first, bool with_type, struct scan_ar
         } else if (more && arg_is(c, i, "match")) {
             bool all = slice_eq(c->argv[i + 1], S("*"));
             a->pattern = all ? (struct slice){ NULL, 0 } : c->argv[i + 1];
-        } else if (more && with_type && arg_is(c, i, "type")) {
+        } else if (more && (with & SCAN_WITH_TYPE) && arg_is(c, i, "type")) {
             a->type = type_named(c->argv[i + 1]);
         } else {
             reply_syntax(c);
@@ -90,4 +93,25 @@ uint64_t scan_tree(const struct btree *t, const struct scan_args *a,
         seen++;
     }
     return 0;
+}
+
+struct scan_reply scan_reply_begin(struct call *c)
+{
+    struct scan_reply r;
+    reply_array(c, 2);
+    r.cursor = reply_array_deferred(c);
+    r.array = reply_array_deferred(c);
+    return r;
+}
+
+void scan_reply_end(struct call *c, const struct scan_reply *r, uint64_t next, size_t replied)
+{
+    reply_array_fill(c, r->array, replied);
+    reply_bulk_u64_fill(c, r->cursor, next);
+}
+
+void scan_reply_nothing(struct call *c)
+{
+    struct scan_reply r = scan_reply_begin(c);
+    scan_reply_end(c, &r, 0, 0);
 }

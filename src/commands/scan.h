@@ -15,13 +15,24 @@ struct scan_args {
     size_t count;         /* at least 1 */
     struct slice pattern; /* p NULL: everything matches */
     int type;             /* enum obj_type; -1: any; SCAN_NO_TYPE: the name is none */
+    bool no_values;       /* HSCAN NOVALUES */
 };
 #define SCAN_NO_TYPE 1000
 
 /* The two halves, because Redis looks the key up between them. False: replied. */
 must_check bool scan_cursor(struct call *c, unsigned i, struct scan_args *a);
-/* The arguments from `first` on: MATCH, COUNT and, with_type, TYPE. */
-must_check bool scan_options(struct call *c, unsigned first, bool with_type, struct scan_args *a);
+#define SCAN_WITH_TYPE     1u /* options besides MATCH and COUNT */
+#define SCAN_WITH_NOVALUES 2u
+/* The arguments from `first` on. */
+must_check bool scan_options(struct call *c, unsigned first, unsigned with, struct scan_args *a);
+
+/* The reply: a cursor, known when all is visited, and an array. */
+struct scan_reply { /* private */
+    struct out_block *cursor, *array;
+};
+struct scan_reply scan_reply_begin(struct call *c);
+void scan_reply_end(struct call *c, const struct scan_reply *r, uint64_t next, size_t replied);
+void scan_reply_nothing(struct call *c); /* the key is not there */
 
 /* Visits count records from the cursor on, and those after them that no cursor can tell from the
  * last; returns the next cursor, 0: the tree is done. The tree must not change meanwhile. */

@@ -448,6 +448,7 @@ bool call_make_room(struct call *c);
 #define LATENCY_PERCENTILES_MAX 32
 struct exec_options { /* bound to the option tables of exec; read with option_int() */
     _Atomic int64_t list_max_listpack_size, list_compress_depth;
+    _Atomic int64_t hash_max_listpack_entries, hash_max_listpack_value;
     _Atomic int64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
     _Atomic int64_t zset_max_listpack_entries, zset_max_listpack_value;
     _Atomic int64_t proto_max_bulk_len;

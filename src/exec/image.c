@@ -6,6 +6,7 @@
  * entry of up to BIG_EFFORT allocations is written, of a larger one a reference is taken (values
  * are shareable in O(1)); it is written later, waiting for room between records. */
 #include "exec/exec_int.h"
+#include "ds/fields.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
 #include "ds/zset.h"
@@ -143,6 +144,23 @@ static void image_zset(struct image *im, const struct entry *e)
     batch_flush(&b);
 }
 
+static void image_hash(struct image *im, const struct entry *e)
+{
+    struct batch b;
+    struct fields f;
+    struct fields_iter it;
+    struct fields_item item;
+    batch_begin(&b, im, S("HSET"), e);
+    entry_get_fields(e, &f);
+    fields_iter(&it, &f, 0);
+    while (fields_next(&it, &item)) {
+        batch_value(&b, item.field);
+        batch_value(&b, item.value);
+        batch_element(&b);
+    }
+    batch_flush(&b);
+}
+
 static void image_entry(struct image *im, const struct entry *e)
 {
     switch (entry_type(e)) {
@@ -150,6 +168,7 @@ static void image_entry(struct image *im, const struct entry *e)
     case OBJ_LIST: image_list(im, e); break;
     case OBJ_SET: image_set(im, e); break;
     case OBJ_ZSET: image_zset(im, e); break;
+    case OBJ_HASH: image_hash(im, e); break;
     default: must_not_reach();
     }
     if (entry_expire(e) >= 0) {

@@ -3,6 +3,7 @@
  * THREADS  Under the shard's lock or in an exclusive section. */
 #include "server/server_int.h"
 #include "base/log.h"
+#include "ds/fields.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
 #include "ds/zset.h"
@@ -76,6 +77,24 @@ static size_t zset_rdb_bytes(const struct entry *e)
     return n;
 }
 
+/* Type 16: the bytes as a string; type 4: the fields and values. */
+static size_t hash_rdb_bytes(const struct entry *e)
+{
+    struct fields f;
+    struct fields_iter it;
+    struct fields_item item;
+    entry_get_fields(e, &f);
+    if (f.form == FIELDS_LISTPACK) {
+        return length_bytes(lp_bytes(f.p)) + lp_bytes(f.p);
+    }
+    size_t n = length_bytes(fields_count(&f));
+    fields_iter(&it, &f, 0);
+    while (fields_next(&it, &item)) {
+        n += string_bytes(item.field) + string_bytes(item.value);
+    }
+    return n;
+}
+
 size_t rdb_length(const struct entry *e)
 {
     char tmp[I64_TEXT_MAX];
@@ -84,6 +103,7 @@ size_t rdb_length(const struct entry *e)
     case OBJ_LIST: return list_bytes(entry_ptr(e));
     case OBJ_SET: return set_rdb_bytes(e);
     case OBJ_ZSET: return zset_rdb_bytes(e);
+    case OBJ_HASH: return hash_rdb_bytes(e);
     default: must_not_reach();
     }
 }

@@ -13,6 +13,7 @@
  * THREADS  Whoever holds the shards: an exclusive section. */
 #include "server/server_int.h"
 #include "base/hash.h"
+#include "ds/fields.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
 #include "ds/zset.h"
@@ -90,11 +91,24 @@ static void value_zset(const struct entry *e, uint8_t digest[DIGEST_BYTES])
     }
 }
 
+static void value_hash(const struct entry *e, uint8_t digest[DIGEST_BYTES])
+{
+    struct fields f;
+    struct fields_iter it;
+    struct fields_item item;
+    entry_get_fields(e, &f);
+    fields_iter(&it, &f, 0);
+    while (fields_next(&it, &item)) {
+        uint8_t one[DIGEST_BYTES] = { 0 };
+        mix(one, item.field);
+        mix(one, item.value);
+        add(digest, slice_of(one, sizeof one));
+    }
+}
+
 static void (*const value_of[])(const struct entry *e, uint8_t digest[DIGEST_BYTES]) = {
-    [OBJ_STRING] = value_string,
-    [OBJ_LIST] = value_list,
-    [OBJ_SET] = value_set,
-    [OBJ_ZSET] = value_zset,
+    [OBJ_STRING] = value_string, [OBJ_LIST] = value_list, [OBJ_SET] = value_set,
+    [OBJ_ZSET] = value_zset,     [OBJ_HASH] = value_hash,
 };
 
 /* Type numbers are those of Redis (enum obj_type). */

@@ -113,6 +113,11 @@ struct zset;
 void entry_get_zset(const struct entry *e, struct zset *out);
 void entry_put_zset(struct entry *e, const struct zset *z);
 enum obj_enc entry_zset_enc(const struct zset *z); /* its encoding, for a new entry */
+/* The same for the fields of an OBJ_HASH entry (ds/fields.h). */
+struct fields;
+void entry_get_fields(const struct entry *e, struct fields *out);
+void entry_put_fields(struct entry *e, const struct fields *f);
+enum obj_enc entry_fields_enc(const struct fields *f);
 
 /* ================= Keyspace and shards ================= */
 

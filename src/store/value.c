@@ -6,6 +6,7 @@
  * THREADS  value_ops.free: any thread (background freeing); the others under the shard lock. */
 #include "store/store_int.h"
 #include "base/mem.h"
+#include "ds/fields.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
 #include "ds/zset.h"
@@ -84,6 +85,26 @@ void entry_put_set(struct entry *e, const struct set *s)
 {
     must(e->type == OBJ_SET);
     entry_set_ptr(e, set_encodings[s->form], s->p);
+}
+
+/* ---- Hashes ---- */
+
+enum obj_enc entry_fields_enc(const struct fields *f)
+{
+    return f->form == FIELDS_LISTPACK ? ENC_LISTPACK : ENC_HASHTABLE;
+}
+
+void entry_get_fields(const struct entry *e, struct fields *out)
+{
+    must(e->type == OBJ_HASH);
+    out->form = entry_enc(e) == ENC_LISTPACK ? FIELDS_LISTPACK : FIELDS_TREE;
+    out->p = entry_ptr(e);
+}
+
+void entry_put_fields(struct entry *e, const struct fields *f)
+{
+    must(e->type == OBJ_HASH);
+    entry_set_ptr(e, entry_fields_enc(f), f->p);
 }
 
 /* ---- Small containers in one allocation ---- */
@@ -190,6 +211,7 @@ static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_SET] = { [ENC_INTSET] = &intset_ops,
                   [ENC_LISTPACK] = &listpack_ops,
                   [ENC_HASHTABLE] = &tree_ops },
+    [OBJ_HASH] = { [ENC_LISTPACK] = &listpack_ops, [ENC_HASHTABLE] = &tree_ops },
 };
 
 const struct value_ops *entry_ops(const struct entry *e)
