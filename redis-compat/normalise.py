@@ -72,13 +72,23 @@ def scan_pairs(words, kv, ref):
     return same_form(kv[1][1], ref[1][1]) and scan(words, by_value(kv), by_value(ref)) if kv[0] == ref[0] == "*" else False
 
 
+def scan_fields(words, kv, ref):
+    """HSCAN: as with SCAN, for pairs."""
+    def paired(tree):
+        cursor, items = tree[1]
+        return ("*", [cursor, ("*", [("*", list(pair)) for pair in zip(items[1][::2], items[1][1::2])])])
+
+    return scan(["hscan", words[2]], paired(kv), paired(ref)) if kv[0] == ref[0] == "*" else False
+
+
 def random_members(_, kv, ref):
-    """SRANDMEMBER and its kin: as many of the same form."""
+    """SRANDMEMBER, HRANDFIELD and their kin: as many of the same form."""
     return same_form(kv, ref)
 
 
 NORMALISERS = {
     "zscan": scan_pairs, "zrandmember": random_members, "srandmember": random_members,
+    "hscan": scan_fields, "hrandfield": random_members,
     "spop": unordered,
     "keys": unordered,
     "pubsub|channels": unordered,
