@@ -1,4 +1,4 @@
-/* cmd_sort.c -- SORT and SORT_RO: the elements of a list or set in order, looked up, cut, stored.
+/* cmd_sort.c -- SORT and SORT_RO: elements of a container in order, looked up, cut, stored.
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * KEYS     The key and the destination are declared. The keys that BY and GET patterns name depend
@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "ds/fields.h"
 #include "ds/set.h"
+#include "ds/zset.h"
 #include <float.h>
 
 struct sort_item {
@@ -339,12 +340,27 @@ static void load_set(struct sort *s, const struct entry *e, uint64_t from)
     }
 }
 
+static void load_zset(struct sort *s, const struct entry *e, uint64_t from, bool backwards)
+{
+    struct zset z;
+    struct zset_iter it;
+    struct zset_item item = { 0 };
+    entry_get_zset(e, &z);
+    zset_iter(&it, z, from, !backwards);
+    for (uint64_t i = 0; i < s->n; i++) {
+        must(zset_next(&it, &item));
+        sort_item(s, i, item.member);
+    }
+}
+
 static uint64_t element_count(const struct entry *e)
 {
     struct set set;
+    struct zset z;
     switch (entry_type(e)) {
     case OBJ_LIST: return quicklist_count(list_of(e));
     case OBJ_SET: entry_get_set(e, &set); return set_count(&set);
+    case OBJ_ZSET: entry_get_zset(e, &z); return zset_count(z);
     default: must_not_reach();
     }
 }
@@ -363,6 +379,8 @@ static void sort_load(struct sort *s, const struct entry *e)
     }
     if (entry_type(e) == OBJ_SET) {
         load_set(s, e, from);
+    } else if (entry_type(e) == OBJ_ZSET) {
+        load_zset(s, e, backwards ? all - 1 - from : from, backwards);
     } else {
         load_list(s, e, backwards ? all - 1 - from : from, backwards);
     }
@@ -503,7 +521,8 @@ static void sort_call(struct call *c, bool read_only)
         return;
     }
     const struct entry *e = key_read(c, &c->keys[0]);
-    if (e != NULL && entry_type(e) != OBJ_SET && !key_is(c, e, OBJ_LIST)) {
+    if (e != NULL && entry_type(e) != OBJ_SET && entry_type(e) != OBJ_ZSET &&
+        !key_is(c, e, OBJ_LIST)) {
         return;
     }
     sort_run(c, &s, e);

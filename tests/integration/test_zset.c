@@ -45,9 +45,7 @@ START_TEST(test_zset_rank)
     for (unsigned f = 0; f < countof(forms); f++) {
         compare(forms[f], "ZADD z 1 a 1 b 2 c 3 d 3 12 3 -5", "ZRANK z a", "ZRANK z d",
                 "ZRANK z 12", "ZREVRANK z a", "ZREVRANK z -5", "ZRANK z nope", "ZREVRANK z nope",
-                "ZRANK nokey a", "ZRANK z", "ZREVRANK z", "ZRANK z a WITHSCORE => [0, 1]",
-                "ZREVRANK z a withscore => [5, 1]", "ZRANK z nope WITHSCORE => nil",
-                "ZRANK z a x => -ERR syntax error", "ZREVRANK nokey a WITHSCORE => nil",
+                "ZRANK nokey a", "ZRANK z", "ZREVRANK z", "ZRANK z a x => -ERR syntax error",
                 "ZRANK z a WITHSCORE x => -ERR wrong number of arguments for 'zrank' command");
     }
 }
@@ -273,8 +271,7 @@ START_TEST(test_zset_scan_and_random)
             "ZRANDMEMBER z 1 x", "ZRANDMEMBER z 1 WITHSCORES x", "ZRANDMEMBER str",
             "ZRANDMEMBER str 1", "ZRANDMEMBER z -9223372036854775808",
             "ZRANDMEMBER z -9223372036854775807 WITHSCORES",
-            "ZRANDMEMBER z 9223372036854775807 WITHSCORES",
-            "ZRANDMEMBER z -134217729 => -ERR value is out of range");
+            "ZRANDMEMBER z 9223372036854775807 WITHSCORES");
 }
 END_TEST
 
@@ -325,7 +322,7 @@ START_TEST(test_zset_encoding)
     compare_add(&s, "CONFIG SET zset-max-listpack-value 100");
     compare_add(&s, "ZADD u 1 %s", m65);
     compare_add(&s, "OBJECT ENCODING u");
-    compare_add(&s, "CONFIG GET zset-max-*");
+    compare_add(&s, "CONFIG GET zset-max-ziplist-value");
     compare_script(&s);
 }
 END_TEST
@@ -377,7 +374,33 @@ START_TEST(test_zset_recovered)
         "ZUNIONSTORE gone 2 s late", "ZADD in2 inf a -inf b -0 c", "SELECT 3", "ZADD z 1 in3",
         "ZINCRBY z 1 in3", "SELECT 0", "ZADD ttl 1 a", "EXPIRE ttl 1000", "ZINCRBY ttl 1 a",
         "COPY z z2", "ZREM z2 b", "MULTI", "ZADD m 1 a 2 b", "ZPOPMIN m", "BZPOPMAX none 0", "EXEC",
-        BIG_FORM, "ZADD sk 1 a 2 b -0 c", "ZINCRBY sk 1e300 a", "ZPOPMIN sk");
+        BIG_FORM, "ZADD sk 1 a 2 b -0 c", "ZINCRBY sk 0.25 a", "ZPOPMIN sk");
+}
+END_TEST
+
+/* What redis-server 7.0.15 does not have, or would die of. */
+START_TEST(test_zset_later)
+{
+    struct server s;
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2");
+    struct client *c = server_connect(&s);
+    client_expect(c, "3", "ZADD z 1 a 2.5 b 3 c");
+    client_expect(c, "[1, \"2.5\"]", "ZRANK z b WITHSCORE");
+    client_expect(c, "[2, \"1\"]", "ZREVRANK z a withscore");
+    client_expect(c, "nil*", "ZRANK z nope WITHSCORE");
+    client_expect(c, "nil*", "ZREVRANK nokey a WITHSCORE");
+    client_expect(c, "nil", "ZRANK z nope");
+    client_expect(c, "-ERR value is out of range", "ZRANDMEMBER z -134217729");
+    client_expect(c, "3", "ZADD p 0.1 a 1e-7 b 1e17 c");
+    client_expect(c, "[\"b\", \"1e-7\", \"a\", \"0.1\", \"c\", \"100000000000000000\"]",
+                  "ZRANGE p 0 -1 WITHSCORES");
+    client_hello(c, 3);
+    client_expect(c, "[1, 2.5]", "ZRANK z b WITHSCORE");
+    client_expect(c, "nil", "ZRANK z nope WITHSCORE");
+    client_expect(c, "[[\"b\", 2.5], [\"a\", 1]]", "ZRANGE z 1 -1 REV WITHSCORES");
+    client_close(c);
+    server_stop(&s);
 }
 END_TEST
 
@@ -390,12 +413,12 @@ START_TEST(test_zset_image)
     server_start(&s, "--appendonly", "no", "--threads", "2");
     struct client *c = server_connect(&s);
     for (unsigned i = 0; i < 3000; i++) {
-        client_expect(c, ":1", "ZADD big %d.125 member-%u", (int)i - 1500, i);
-        client_expect(c, ":1", "ZADD k%u inf a", i);
+        client_expect(c, "1", "ZADD big %d.125 member-%u", (int)i - 1500, i);
+        client_expect(c, "1", "ZADD k%u inf a", i);
     }
-    client_expect(c, ":4", "ZADD small 0.1 a -1e-7 b -inf 12 3 %s",
+    client_expect(c, "4", "ZADD small 0.1 a -1e-7 b -inf 12 3 %s",
                   "a-member-that-is-longer-than-any-number-is-in-text-form");
-    client_expect(c, ":1", "PEXPIREAT small 99999999999999");
+    client_expect(c, "1", "PEXPIREAT small 99999999999999");
     snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
     client_expect(c, "+OK", "CONFIG SET appendonly yes");
     client_expect(c, digest, "DEBUG DIGEST");
@@ -424,5 +447,5 @@ UNIT_SUITE(zset)
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case_slow(suite, "zset_block", 300, test_zset_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
-    unit_case(suite, "zset_log", test_zset_recovered, test_zset_image);
+    unit_case(suite, "zset_log", test_zset_recovered, test_zset_image, test_zset_later);
 }
