@@ -1,6 +1,6 @@
-/* test_hash.c -- The hash family beside redis-server: replies, order of checks, events, both forms,
- * the log; cursors, which no other server can be asked about.
- * SPDX-License-Identifier: BSD-3-Clause */
+/* test_hash.c -- The hash family beside redis-server: replies, order of checks,
+ * events, both forms, the log; cursors, which no other server can be asked
+ * about. SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
 #include "base/rng.h"
 #include "compare.h"
@@ -208,6 +208,24 @@ START_TEST(test_hash_random)
 }
 END_TEST
 
+START_TEST(test_hash_recovered)
+{
+    char many[4000];
+    size_t n = (size_t)sprintf(many, "HSET big wide %070d", 1); /* no listpack */
+    for (int i = 0; i < 150; i++) {
+        n += (size_t)sprintf(many + n, " field:%d %d", i, i * i);
+    }
+    compare_recovered("HSET h a 1 b 2 c 3", "HSET h a 4", "HMSET m x y", "HSETNX m x z",
+                      "HSETNX m n 1", "HSETNX new f v", "HINCRBY h b 40", "HINCRBY h i -1",
+                      "HINCRBYFLOAT h c 1.25", "HINCRBYFLOAT h f 3.0e3", "HDEL h a nope",
+                      "HSET gone a 1", "HDEL gone a", many, "HDEL big field:3 field:7",
+                      "HINCRBY big field:9 5", "COPY big big2", "HSET big2 extra 1", "HSET ttl a 1",
+                      "EXPIRE ttl 1000", "HSET ttl b 2", "MULTI", "HSET t a 1",
+                      "HINCRBYFLOAT t a 0.5", "EXEC", "SELECT 3", "HSET h a 1", "SELECT 0",
+                      "HSET bin \"\\x00\\r\\n\" '' '' \"\\xff\"", "RENAME m m2");
+}
+END_TEST
+
 static struct server kv;
 
 static void kv_start(void)
@@ -248,7 +266,8 @@ START_TEST(test_hash_image)
 }
 END_TEST
 
-/* Walks the whole hash; with disturb each call removes and adds other fields meanwhile. */
+/* Walks the whole hash; with disturb each call removes and adds other fields
+ * meanwhile. */
 static void scan_all(struct client *c, unsigned stay, unsigned step, bool disturb)
 {
     static bool seen[3000];
@@ -343,6 +362,7 @@ UNIT_SUITE(hash)
                                test_hash_wrong_type, test_hash_random_field, test_hash_encoding,
                                test_hash_in_sort, test_hash_random, test_hash_scan_replies);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
+    unit_case(suite, "hash_log", test_hash_recovered);
     tc = unit_case(suite, "hash_kv", test_hash_image, test_hash_scan, test_hash_chance);
     tcase_add_unchecked_fixture(tc, kv_start, kv_stop);
 }
