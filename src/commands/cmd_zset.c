@@ -183,6 +183,7 @@ static void zadd_call(struct call *c, struct zadd *z)
     if (z->score != few) {
         mem_free(z->score);
     }
+    z->score = NULL;
 }
 
 static void cmd_zadd(struct call *c)
