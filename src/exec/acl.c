@@ -165,7 +165,8 @@ static void each_session(struct exec *x, void (*visit)(struct session *s, const 
 static void changed_visit(struct session *s, const struct change *ch)
 {
     derive(s);
-    if (s->user == ch->u && s->restricted && !session_subs_allowed(s)) {
+    bool affected = s->user != NULL && (ch->u == NULL || s->user == ch->u);
+    if (affected && s->restricted && !session_subs_allowed(s)) {
         dismiss(s, ch->self);
     }
 }
@@ -209,12 +210,12 @@ void acl_replace(struct exec *x, struct acl *now, struct session *self)
         struct acl_user *old = acl_find(a, slice_str(now->user[i]->name));
         if (old != NULL) {
             acl_user_become(old, now->user[i]);
-            acl_changed(x, old, self);
         } else {
             acl_put(a, now->user[i]);
         }
     }
     mem_free(now->user);
+    acl_changed(x, NULL, self);
 }
 
 const char *session_user_name(const struct session *s)
@@ -224,29 +225,34 @@ const char *session_user_name(const struct session *s)
 
 /* ---- Refusing ---- */
 
+static enum acl_context context_of(const struct call *c)
+{
+    bool multi = c->session->multi != NULL || (c->flags & CALL_MULTI);
+    return c->flags & CALL_SCRIPT ? ACL_IN_SCRIPT : multi ? ACL_IN_MULTI : ACL_IN_TOPLEVEL;
+}
+
 void acl_refuse(struct call *c, enum acl_result why, unsigned at)
 {
     struct session *s = c->session;
     const struct cmd_ref *ref = c->in->ref;
     struct slice what = why == ACL_DENIED_CMD ? slice_str(ref->full) : c->argv[at];
-    bool multi = s->multi != NULL || (c->flags & CALL_MULTI);
-    s->last_cmd = ref;
-    if (s->user != NULL) {
-        enum acl_context in = (c->flags & CALL_SCRIPT) ? ACL_IN_SCRIPT
-                              : multi                  ? ACL_IN_MULTI
-                                                       : ACL_IN_TOPLEVEL;
-        acl_log_denied(c, why, in, what, s->user->name);
-    }
     struct buf text = { 0 };
-    if ((c->flags & (CALL_MULTI | CALL_SCRIPT)) == CALL_MULTI) {
-        buf_printf(&text,
-                   "ACLs rules changed between the moment the transaction was accumulated and the "
-                   "EXEC call. This command is no longer allowed for the following reason: %s",
-                   acl_denied_reason(why));
-    } else {
-        acl_denied_text(why, s->user, ref, what, false, &text);
+    s->last_cmd = c->flags & CALL_SCRIPT ? s->last_cmd : ref;
+    if (s->user != NULL) {
+        acl_log_denied(c, why, context_of(c), what, s->user->name);
     }
-    reply_errorf(c, "NOPERM %.*s", (int)text.n, text.p);
+    acl_denied_text(why, s->user, ref, what, false, &text);
+    if (c->flags & CALL_SCRIPT) {
+        reply_errorf(c, "ERR ACL failure in script: %.*s", (int)text.n, text.p);
+    } else if (c->flags & CALL_MULTI) {
+        reply_errorf(c,
+                     "NOPERM ACLs rules changed between the moment the transaction was "
+                     "accumulated and the EXEC call. This command is no longer allowed for the "
+                     "following reason: %s",
+                     acl_denied_reason(why));
+    } else {
+        reply_errorf(c, "NOPERM %.*s", (int)text.n, text.p);
+    }
     buf_free(&text);
 }
 
@@ -257,7 +263,7 @@ bool acl_admits(struct call *c)
     if (likely(r == ACL_OK)) {
         return true;
     }
-    if (!(c->flags & CALL_MULTI)) {
+    if ((c->flags & (CALL_MULTI | CALL_SCRIPT)) != CALL_MULTI) {
         counter_add(&c->in->w->stats[c->in->ref->id].rejected, 1);
     }
     acl_refuse(c, r, at);

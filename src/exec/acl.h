@@ -117,7 +117,7 @@ struct acl_user *acl_find(const struct acl *a, struct slice name); /* NULL: none
 /* The following: exclusive section, or before threads start. `self`: whose command does it; it is
  * answered before it is closed. NULL: nobody's. */
 void acl_put(struct acl *a, struct acl_user *u); /* a new name */
-/* The rights of u changed: closes its subscribers that may no longer listen. */
+/* The rights of u changed, NULL: of anybody. Closes subscribers that may no longer listen. */
 void acl_changed(struct exec *x, const struct acl_user *u, struct session *self);
 void acl_delete(struct exec *x, struct acl_user *u, struct session *self);
 /* All users at once: those of `now` that exist already keep their clients. Frees now's array. */
