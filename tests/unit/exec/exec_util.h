@@ -34,4 +34,24 @@ static inline void engine_free(struct exec *x)
     keyspace_free(ks);
 }
 
+#define WORDS_MAX 32
+
+struct words {
+    struct slice argv[WORDS_MAX];
+    unsigned argc;
+};
+
+/* Words between single spaces. */
+static inline struct words split(const char *text)
+{
+    struct words w = { .argc = 0 };
+    while (*text != '\0') {
+        size_t n = strcspn(text, " ");
+        ck_assert_uint_lt(w.argc, WORDS_MAX);
+        w.argv[w.argc++] = slice_of(text, n);
+        text += n + (text[n] == ' ');
+    }
+    return w;
+}
+
 #endif

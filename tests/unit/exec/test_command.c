@@ -4,26 +4,6 @@
 #include "exec_util.h"
 #include <stdio.h>
 
-#define WORDS_MAX 16
-
-struct words {
-    struct slice argv[WORDS_MAX];
-    unsigned argc;
-};
-
-/* Words between single spaces. */
-static struct words split(const char *text)
-{
-    struct words w = { .argc = 0 };
-    while (*text != '\0') {
-        size_t n = strcspn(text, " ");
-        ck_assert_uint_lt(w.argc, WORDS_MAX);
-        w.argv[w.argc++] = slice_of(text, n);
-        text += n + (text[n] == ' ');
-    }
-    return w;
-}
-
 static void nothing(struct call *c)
 {
     (void)c;
