@@ -263,7 +263,7 @@ static enum acl_error apply_first_arg(const struct exec *x, struct acl_selector 
     if (ref->parent != NULL) {
         return ACL_E_FIRST_ARG;
     }
-    if (bar[1] == '\0') {
+    if (bar[1] == '\0' || !acl_name_ok(slice_str(bar))) { /* what has a space can't be written */
         return ACL_E_SYNTAX;
     }
     if (ref->nsub > 0 || !allow) {
@@ -634,6 +634,26 @@ static void describe_selector(const struct acl_selector *s, struct buf *out)
     acl_describe_commands(s, out);
 }
 
+/* In parentheses words are read with quotes, and one that ends with a parenthesis would end the
+ * selector: those that could be misread are quoted. */
+static void parenthesize(struct buf *out, struct slice words)
+{
+    buf_add_char(out, '(');
+    while (words.n > 0) {
+        const char *space = memchr(words.p, ' ', words.n);
+        struct slice w = slice_of(words.p, space != NULL ? (size_t)(space - words.p) : words.n);
+        bool odd = false;
+        for (size_t i = 0; i < w.n; i++) {
+            odd |= strchr("\"')", w.p[i]) != NULL;
+        }
+        odd ? buf_add_repr(out, w) : buf_add_slice(out, w);
+        size_t used = size_min(w.n + 1, words.n);
+        buf_add_str(out, used > w.n ? " " : "");
+        words = slice_of(words.p + used, words.n - used);
+    }
+    buf_add_char(out, ')');
+}
+
 void acl_describe(const struct acl_user *u, struct buf *out)
 {
     struct buf all = { 0 }, one = { 0 };
@@ -649,10 +669,12 @@ void acl_describe(const struct acl_user *u, struct buf *out)
     for (const struct acl_selector *s = u->selectors; s != NULL; s = s->next) {
         one.n = 0;
         describe_selector(s, &one);
-        bool root = s == u->selectors;
-        word(&all, root ? "" : "(");
-        buf_add_slice(&all, buf_slice(&one));
-        buf_add_str(&all, root ? "" : ")");
+        word(&all, "");
+        if (s == u->selectors) {
+            buf_add_slice(&all, buf_slice(&one));
+        } else {
+            parenthesize(&all, buf_slice(&one));
+        }
     }
     buf_add_slice(out, buf_slice(&all));
     buf_free(&all);

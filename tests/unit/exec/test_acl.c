@@ -62,15 +62,20 @@ static struct acl_user *user(const struct exec *x, const char *rules)
     return u;
 }
 
+/* What it says makes the same user again. */
 static void ck_describes(const struct exec *x, const char *rules, const char *expected)
 {
-    struct acl_user *u = user(x, rules);
-    struct buf text = { 0 };
+    struct acl_user *u = user(x, rules), *again = user(x, expected);
+    struct buf text = { 0 }, second = { 0 };
     acl_describe(u, &text);
+    acl_describe(again, &second);
+    ck_assert(slice_eq(buf_slice(&text), buf_slice(&second)));
     buf_add_char(&text, '\0');
     ck_assert_msg(strcmp(text.p, expected) == 0, "%s: %s, expected %s", rules, text.p, expected);
     buf_free(&text);
+    buf_free(&second);
     acl_user_free(u);
+    acl_user_free(again);
 }
 
 #define OFF  "off sanitize-payload "
@@ -106,6 +111,8 @@ START_TEST(test_describe)
         { "-@admin", OFF "resetchannels -@all -@admin" },
         { "(+get1 ~x) (&c)", NONE " (~x resetchannels -@all +get1) (resetchannels &c -@all)" },
         { "( +get1 ~x ) ()", NONE " (~x resetchannels -@all +get1) (resetchannels -@all)" },
+        { "('~a\"b' &c)", NONE " (\"~a\\\"b\" resetchannels &c -@all)" },
+        { "~a) ('~b)')", OFF "~a) resetchannels -@all (\"~b)\" resetchannels -@all)" },
         { "(+get1) clearselectors", NONE },
         { "on +get1 ~x (+get1) reset", NONE },
     };
@@ -174,6 +181,7 @@ START_TEST(test_errors)
     ck_assert_int_eq(acl_user_apply(x, u, S("~a b")), ACL_E_SYNTAX);
     ck_assert_int_eq(acl_user_apply(x, u, S("&a\0b")), ACL_E_SYNTAX);
     ck_assert_int_eq(acl_user_apply(x, u, S("+get1\0")), ACL_E_UNKNOWN);
+    ck_assert_int_eq(acl_user_apply(x, u, S("+pick|a b")), ACL_E_SYNTAX);
     ck_assert_int_eq(acl_user_apply(x, u, S("\0")), ACL_E_SYNTAX);
     /* without a table only what can be judged without one */
     ck_assert_int_eq(acl_user_apply(NULL, u, S("+later")), ACL_E_OK);
