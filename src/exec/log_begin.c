@@ -16,16 +16,13 @@
  *          FLUSHALL, FLUSHDB and SWAPDB are logged without that: on what is not in the log yet they
  *          have nothing to do, and what is put in later is what they left.
  * INVARIANTS  I1 in the log, the records of a key's content come before every effect on it
- *             I2 a record in the queue touches BEHIND shards only (or all), and the parts of these
- *                were listed before it was queued
- *             I3 while a record about the whole keyspace is queued nothing of a shard put in may
- *                come before it: all of that is queued, too
- * THREADS  exec_log_image(): one thread, as the extra worker. log_begin_*: workers.
- * LOCKS    A shard's state belongs to its lock (or the section); parts and queue to `lock`, rank
- *          LOG_BEGIN.
- * BOUND    Under a shard's lock its small entries are written (image.c): with 1,024 shards, a
- *          thousandth of the keyspace. A queue of more than QUEUE_MAX stops clients as a full log
- *          does. */
+ *             I2 a record in the queue changes and reads BEHIND shards only (or all), and the parts
+ * of these were listed before it was queued I3 while a record about the whole keyspace is queued
+ * nothing of a shard put in may come before it: all of that is queued, too THREADS
+ * exec_log_image(): one thread, as the extra worker. log_begin_*: workers. LOCKS    A shard's state
+ * belongs to its lock (or the section); parts and queue to `lock`, rank LOG_BEGIN. BOUND    Under a
+ * shard's lock its small entries are written (image.c): with 1,024 shards, a thousandth of the
+ * keyspace. A queue of more than QUEUE_MAX stops clients as a full log does. */
 #include "exec/exec_int.h"
 #include <unistd.h>
 
@@ -140,9 +137,15 @@ static void enqueue(struct log_begin *b, struct wal_frame frame, const struct sl
     atomic_fetch_add_explicit(&b->queued, bytes, memory_order_seq_cst);
 }
 
-/* What t changed is to be ordered behind what waits: the shards that are IN follow. */
+/* What t changed, and what its record will read again on replay (COPY, SORT STORE, ZUNIONSTORE), is
+ * to be ordered behind what waits: the shards that are IN follow. */
 static void all_behind(struct log_begin *b, const struct txn *t, bool whole)
 {
+    for (unsigned i = 0; i < t->nlocked; i++) {
+        if (b->state[t->locked[i]] == SHARD_IN) {
+            set_behind(b, t->locked[i]);
+        }
+    }
     for (unsigned i = 0; i < t->ntouched; i++) {
         if (b->state[t->touched[i].shard] == SHARD_IN) {
             set_behind(b, t->touched[i].shard);
@@ -170,7 +173,11 @@ bool log_begin_takes(const struct txn *t, struct wal_frame frame, const struct s
     for (unsigned i = 0; i < t->ntouched; i++) {
         of[b->state[t->touched[i].shard]]++;
     }
-    bool whole = t->exclusive && frame.slot == WAL_SLOT_ALL;
+    for (unsigned i = 0; i < t->nlocked; i++) {
+        of[b->state[t->locked[i]]]++;
+    }
+    /* What else an EXEC in a section looked at is not known here: it may be anything put in. */
+    bool whole = t->exclusive && (frame.slot == WAL_SLOT_ALL || of[SHARD_OUT] == 0);
     if (whole) {
         of[SHARD_BEHIND] += atomic_load_explicit(&b->behind, memory_order_relaxed);
     }
