@@ -101,16 +101,22 @@ static bool read_command(struct replayer *rp, const char **p, const char *end, u
 
 /* ---- Applying ---- */
 
-static void fail(struct replay *all, const struct wal_record *rec, const char *why,
-                 struct slice what)
+static void fail_as(struct replay *all, int error, const struct wal_record *rec, const char *why,
+                    struct slice what)
 {
     lock_acquire(&all->message_lock);
     if (atomic_load_explicit(&all->error, memory_order_relaxed) == 0) {
         snprintf(all->message, sizeof all->message, "record ending at LSN %llu: %s '%.*s'",
                  (unsigned long long)rec->lsn, why, (int)size_min(what.n, 100), what.p);
-        atomic_store_explicit(&all->error, -EBADMSG, memory_order_release);
+        atomic_store_explicit(&all->error, error, memory_order_release);
     }
     lock_release(&all->message_lock);
+}
+
+static void fail(struct replay *all, const struct wal_record *rec, const char *why,
+                 struct slice what)
+{
+    fail_as(all, -EBADMSG, rec, why, what);
 }
 
 static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigned *db,
@@ -156,7 +162,9 @@ static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigne
     if (unlikely(in.error)) {
         struct buf text = { 0 };
         out_copy_to(out, &text);
-        fail(rp->all, rec, "refused", buf_slice(&text));
+        /* No limit holds in log mode: OOM says that there was no memory, nothing about the log. */
+        bool oom = text.n >= 4 && memcmp(text.p, "-OOM", 4) == 0;
+        fail_as(rp->all, oom ? -ENOMEM : -EBADMSG, rec, "refused", buf_slice(&text));
         buf_free(&text);
         return false;
     }
