@@ -69,7 +69,9 @@ def scan_pairs(words, kv, ref):
         values = [item[1] for item in items[1]]
         return ("*", [cursor, ("*", [("*", [("$", a), ("$", repr(float(b)).encode())]) for a, b in zip(values[::2], values[1::2])])])
 
-    return same_form(kv[1][1], ref[1][1]) and scan(words, by_value(kv), by_value(ref)) if kv[0] == ref[0] == "*" else False
+    if kv[0] != "*" or ref[0] != "*":
+        return False
+    return scan(["zscan", words[2]], by_value(kv), by_value(ref))
 
 
 def scan_fields(words, kv, ref):
@@ -86,7 +88,22 @@ def random_members(_, kv, ref):
     return same_form(kv, ref)
 
 
+def unsorted_set(words, kv, ref):
+    """SORT BY a name without a star keeps the order: of a set that is nobody's. (Of lists and sorted sets it is, but then both give the same.)"""
+    by = next((words[i + 1] for i, word in enumerate(words[:-1]) if word.lower() == b"by"), b"*")
+    if b"*" in by or not same_form(kv, ref):
+        return False
+    limited = any(word.lower() == b"limit" for word in words)
+    return kv[0] == "*" and (limited or unordered(words, kv, ref))
+
+
+def scan_members(words, kv, ref):
+    """SSCAN: as with SCAN."""
+    return scan(["sscan", words[2]], kv, ref)
+
+
 NORMALISERS = {
+    "sort": unsorted_set, "sort_ro": unsorted_set,
     "zscan": scan_pairs, "zrandmember": random_members, "srandmember": random_members,
     "hscan": scan_fields, "hrandfield": random_members,
     "spop": unordered,
@@ -94,7 +111,7 @@ NORMALISERS = {
     "pubsub|channels": unordered,
     "smembers": unordered, "sinter": unordered, "sunion": unordered, "sdiff": unordered,
     "hkeys": unordered, "hvals": unordered, "hgetall": unordered_pairs,
-    "scan": scan, "sscan": scan,
+    "scan": scan, "sscan": scan_members,
     "randomkey": any_key,
     "ttl": near_seconds, "expiretime": near_seconds, "object|idletime": near_seconds, "pttl": near_ms, "pexpiretime": near_ms,
 }
@@ -146,6 +163,21 @@ def huge_timeout(words, kv, ref):
     return kv == ("-", b"ERR timeout is out of range") and ref == ("-", b"ERR timeout is negative")
 
 
+def takes_withscore(words, kv, ref):
+    """ZRANK, ZREVRANK: 7.2 added WITHSCORE; before, a third argument was one too many."""
+    return shortest_digits(words, kv, ref) or len(words) > 3 and ref[0] == "-" and ref[1].startswith(b"ERR wrong number of arguments")
+
+
+def keys_of_count(words, kv, ref):
+    """COMMAND GETKEYS: 7.0.15 reads a number of keys as atoi() does; the command itself then refuses it, and kv at once."""
+    return kv[0] == "-" and ref[0] == "*" and any(word.strip().isdigit() and word.strip() != word for word in words)
+
+
+def stale_errno(words, kv, ref):
+    """SORT: 7.0.15 takes the ERANGE of an earlier conversion for one of its own, and calls numbers none. Any number of commands may lie between."""
+    return kv[0] in "*:" and ref == ("-", b"ERR One or more scores can't be converted into double")
+
+
 def waits_for_scores(words, kv, ref):
     """BZPOPMIN and its kin: both."""
     return huge_timeout(words, kv, ref) or shortest_digits(words, kv, ref)
@@ -191,10 +223,23 @@ DIFFERENCES = {
     **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop")},
     **{("redis", name): waits_for_scores for name in ("bzpopmin", "bzpopmax", "bzmpop")},
     **{("redis", name): shortest_digits for name in SCORES},
+    ("redis", "command|getkeys"): keys_of_count, ("redis", "command|getkeysandflags"): keys_of_count,
+    ("redis", "sort"): stale_errno, ("redis", "sort_ro"): stale_errno,
+    ("redis", "zrank"): takes_withscore, ("redis", "zrevrank"): takes_withscore,
     ("redis", "object|encoding"): short_encoding, ("redis", "sscan"): small_set_at_once,
     ("redis", "bitcount"): bitcount_checks_first, ("redis", "bitpos"): bitcount_checks_first,
     ("valkey", "bitcount"): valkey_bitcount, ("valkey", "bitpos"): bitcount_checks_first,
 }
+
+
+def looks_in_any_order(name, words):
+    """SORT of a set or sorted set looks keys up in the order of Redis's hash table: the misses are the same, their order is nobody's."""
+    return name in ("sort", "sort_ro") and any(word.lower() in (b"by", b"get") for word in words)
+
+
+def looks_at_any(name, words, kv, ref):
+    """The same with LIMIT and no order, or where only the reference refused (stale_errno): other keys are looked up, and missed."""
+    return name in ("sort", "sort_ro") and (stale_errno(words, kv, ref) or unsorted_set(words, kv, ref) and any(word.lower() == b"limit" for word in words))
 
 
 def unreported(name, words, kv, ref):

@@ -479,9 +479,26 @@ static void sort_store(struct call *c, struct sort *s, const struct key *k)
 
 /* ---- The commands ---- */
 
-static void sort_run(struct call *c, struct sort *s, const struct entry *e)
+/* As Redis, which needs the other form for it: OBJECT ENCODING shows it from then on. */
+static bool zset_for_sort(struct entry *e)
+{
+    struct zset z;
+    if (e == NULL || entry_type(e) != OBJ_ZSET) {
+        return true;
+    }
+    entry_get_zset(e, &z);
+    bool done = zset_make_big(&z);
+    entry_put_zset(e, &z);
+    return done;
+}
+
+static void sort_run(struct call *c, struct sort *s, struct entry *e)
 {
     void *block;
+    if (!zset_for_sort(e)) {
+        reply_oom(c);
+        return;
+    }
     s->n = e != NULL ? element_count(e) : 0;
     bool must_repeat = s->store || (c->flags & CALL_SCRIPT) != 0;
     if (s->keep_order && must_repeat && e != NULL && entry_type(e) == OBJ_SET) {
@@ -520,7 +537,7 @@ static void sort_call(struct call *c, bool read_only)
     if (!sort_parse(c, read_only, &s)) {
         return;
     }
-    const struct entry *e = key_read(c, &c->keys[0]);
+    struct entry *e = key_read(c, &c->keys[0]);
     if (e != NULL && entry_type(e) != OBJ_SET && entry_type(e) != OBJ_ZSET &&
         !key_is(c, e, OBJ_LIST)) {
         return;

@@ -320,6 +320,9 @@ static bool difference_of(const struct algebra *a, const struct zset_limits *lim
 static bool result_of(struct call *c, const struct algebra *a, struct zset *out)
 {
     struct zset_limits limits = zset_limits(c);
+    if (!a->stores) {
+        limits.members = 0; /* the small form would lose the sign of -0, which a reply shows */
+    }
     switch (a->op) {
     case OP_UNION: return union_of(a, &limits, out);
     case OP_INTER: return intersection_of(a, &limits, out);

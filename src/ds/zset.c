@@ -224,6 +224,11 @@ static int grow_big(struct zset *z)
     return 0;
 }
 
+bool zset_make_big(struct zset *z)
+{
+    return z->big || grow_big(z) == 0;
+}
+
 /* ---- Life ---- */
 
 struct zset zset_new(void)

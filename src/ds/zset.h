@@ -36,6 +36,8 @@ struct zset_limits { /* of the small form */
 
 struct zset zset_new(void);    /* empty and small */
 void zset_free(struct zset z); /* any thread */
+/* Makes it big whatever its size. False: no memory. */
+bool zset_make_big(struct zset *z) must_check;
 /* O(1) if big. False: no memory. */
 must_check bool zset_dup(struct zset z, struct zset *copy);
 
