@@ -326,7 +326,11 @@ bool arg_timeout_ms(struct call *c, unsigned i, bool seconds, int64_t *deadline_
             return false;
         }
         v *= 1000;
-        if (v > (long double)INT64_MAX) {
+        if (v < 0) { /* before the cast, which knows no number below INT64_MIN */
+            reply_error(c, "ERR timeout is negative");
+            return false;
+        }
+        if (!(v <= (long double)INT64_MAX)) {
             reply_error(c, "ERR timeout is out of range");
             return false;
         }
