@@ -326,7 +326,7 @@ bool arg_timeout_ms(struct call *c, unsigned i, bool seconds, int64_t *deadline_
             return false;
         }
         v *= 1000;
-        if (v < 0) { /* before the cast, which knows no number below INT64_MIN */
+        if (v <= -1) { /* what is above is 0 when rounded; the cast knows nothing below INT64_MIN */
             reply_error(c, "ERR timeout is negative");
             return false;
         }
