@@ -214,7 +214,7 @@ START_TEST(test_on_meets_everything)
 {
     start("no");
     server_kill(&kv);
-    server_env(&kv, "KV_FAULTS", "exec.image=delay1:0:0");
+    server_env(&kv, "KV_FAULTS", "exec.image=delay4:0:0");
     start("no");
     struct client *c = server_connect(&kv), *d = server_connect(&kv);
     fill(c);
