@@ -438,9 +438,14 @@ static bool play_fast(struct play *p, unsigned end)
     return fine;
 }
 
+/* A step that is refused is sent again, until a connection has been refused for so long: there may
+ * be no memory for it ever again. Each has its own time, for others may go on or have ended. */
 static bool play_careful(struct play *p, unsigned end)
 {
-    int64_t deadline = clock_mono_ms() + REFUSED_MS;
+    int64_t deadline[SCRIPT_CONNECTIONS];
+    for (unsigned i = 0; i < SCRIPT_CONNECTIONS; i++) {
+        deadline[i] = clock_mono_ms() + REFUSED_MS;
+    }
     for (unsigned busy = 1; busy != 0;) {
         busy = 0;
         for (unsigned i = 0; i < SCRIPT_CONNECTIONS; i++) {
@@ -451,10 +456,10 @@ static bool play_careful(struct play *p, unsigned end)
         }
         for (unsigned i = 0; i < SCRIPT_CONNECTIONS; i++) {
             enum heard what = play_hear(p, i, p->run->sent[i]);
-            if (what == GONE || (what == REFUSED && clock_mono_ms() > deadline)) {
+            if (what == GONE || (what == REFUSED && clock_mono_ms() > deadline[i])) {
                 return false;
             }
-            deadline = what == REFUSED ? deadline : clock_mono_ms() + REFUSED_MS;
+            deadline[i] = what == REFUSED ? deadline[i] : clock_mono_ms() + REFUSED_MS;
             busy += p->heard[i] < end;
         }
     }
