@@ -97,30 +97,40 @@ static int zadd_pair(struct zadd *z, struct zset *set, const struct zset_limits 
     return rc;
 }
 
-/* *done is the number of pairs that were looked at. */
-static int zadd_pairs(struct call *c, struct zadd *z, struct zset *set, unsigned *done)
+static bool zadd_may_fail(struct call *c, const struct zadd *z, struct zset set)
 {
-    struct zset_limits limits = zset_limits(c);
-    int rc = 0;
-    for (*done = 0; *done < z->pairs; ++*done) {
-        rc = zadd_pair(z, set, &limits, c->argv[z->first + 2 * *done + 1], z->score[*done]);
-        if (rc != 0) {
-            break;
-        }
+    bool may = false;
+    for (unsigned i = 0; z->pairs > 1 && i < z->pairs && !may; i++) {
+        may = zset_may_fail(set, c->argv[z->first + 2 * i + 1]);
     }
-    return rc;
+    return may;
 }
 
-static void zadd_effect(struct call *c, const struct zadd *z, unsigned done)
+/* All pairs or none: what was there is kept aside (big: by reference) where one may fail in the
+ * middle. 0; -ENOMEM; -EDOM. */
+static int zadd_pairs(struct call *c, struct zadd *z, struct zset *set)
 {
-    const struct key *k = &c->keys[0];
-    if (z->incr) {
-        char text[F64_TEXT_MAX];
-        EFFECT(c, S("ZADD"), k->s, slice_of(text, format_f64(text, z->result)),
-               c->argv[z->first + 1]);
-    } else if (done < z->pairs) { /* no memory for the rest: what was done stays */
-        effect(c, c->argv, z->first + 2 * done);
+    struct zset_limits limits = zset_limits(c);
+    struct zset before = { .p = NULL };
+    bool kept = zadd_may_fail(c, z, *set);
+    int rc = 0;
+    if (kept && !zset_dup(*set, &before)) {
+        return -ENOMEM;
     }
+    for (unsigned i = 0; i < z->pairs && rc == 0; i++) {
+        rc = zadd_pair(z, set, &limits, c->argv[z->first + 2 * i + 1], z->score[i]);
+    }
+    if (kept && rc != 0) {
+        struct zset half = *set;
+        *set = before;
+        before = half;
+    }
+    if (kept) {
+        zset_free(before);
+    }
+    z->added = rc == 0 ? z->added : 0;
+    z->updated = rc == 0 ? z->updated : 0;
+    return rc;
 }
 
 static void zadd_reply(struct call *c, const struct zadd *z, int rc)
@@ -142,12 +152,11 @@ static void zadd_apply(struct call *c, struct zadd *z)
 {
     const struct key *k = &c->keys[0];
     struct entry *e;
-    unsigned done;
     if (!zset_write(c, k, &e)) {
         return;
     }
     struct zset set = e != NULL ? zset_of(e) : zset_new();
-    int rc = zadd_pairs(c, z, &set, &done);
+    int rc = zadd_pairs(c, z, &set);
     if (e != NULL) {
         entry_put_zset(e, &set);
     } else if (zset_count(set) > 0) {
@@ -157,7 +166,11 @@ static void zadd_apply(struct call *c, struct zadd *z)
     }
     if (z->added + z->updated > 0) {
         key_changed(c, k);
-        zadd_effect(c, z, done);
+        if (z->incr) {
+            char text[F64_TEXT_MAX];
+            EFFECT(c, S("ZADD"), k->s, slice_of(text, format_f64(text, z->result)),
+                   c->argv[z->first + 1]);
+        }
         notify(c, NOTIFY_ZSET, z->incr ? "zincr" : "zadd", k);
     }
     zadd_reply(c, z, rc);

@@ -297,6 +297,13 @@ bool zset_score(struct zset z, struct slice member, double *score)
     return true;
 }
 
+#define SHORT_MEMBER 900u /* bytes that fit a page of a tree for sure, with a score (btree.h) */
+
+bool zset_may_fail(struct zset z, struct slice member)
+{
+    return !z.big || member.n >= SHORT_MEMBER;
+}
+
 #define PAIR_OVERHEAD \
     64 /* more than the heads and lengths of two entries and the text of a score */
 

@@ -48,6 +48,8 @@ uint64_t zset_allocations(struct zset z); /* the effort to free it, about */
 /* ---- By member ---- */
 
 bool zset_score(struct zset z, struct slice member, double *score); /* is it there? */
+/* Whether adding or moving this member could answer -ENOMEM. */
+bool zset_may_fail(struct zset z, struct slice member);
 /* Adds a member that is not there. 0 or -ENOMEM. */
 must_check int zset_add(struct zset *z, const struct zset_limits *limits, struct slice member,
                         double score);

@@ -437,6 +437,75 @@ START_TEST(test_zset_image)
 }
 END_TEST
 
+#ifdef KV_FAULTS
+/* The server answers; its allocation number `after` from its start fails. False: that was one it
+ * cannot start without. */
+static bool start_with_failing(struct server *s, unsigned after, bool big)
+{
+    char spec[64];
+    server_init(s, SERVER_KV); /* a log to be read would allocate, too */
+    snprintf(spec, sizeof spec, "mem.alloc=nomem:%u", after);
+    server_env(s, "KV_FAULTS", spec);
+    if (server_try_start(s, "--threads", "1", "--zset-max-listpack-entries", big ? "1" : "128",
+                         "--zset-max-listpack-value", "2000") != 0) {
+        return false;
+    }
+    server_wait_ready(s);
+    return true;
+}
+
+/* A ZADD that adds, moves and leaves members, long ones too: it does all of that or nothing. Was it
+ * the one which failed? */
+static bool zadd_without_memory(struct server *s)
+{
+    static char old[1200], other[1200], before[4000];
+    char digest[64];
+    snprintf(old, sizeof old, "%0*d", 1100, 1);
+    snprintf(other, sizeof other, "%0*d", 1100, 2);
+    struct client *c = server_connect(s);
+    client_ask(c, "ZADD z 1 a 2 b 3 %s", old); /* perhaps it is this one */
+    snprintf(before, sizeof before, "%s", client_line(c, "ZRANGE z 0 -1 WITHSCORES"));
+    const struct resp *r = client_ask(c, "ZADD z 10 a 2 b 4 new 5 %s 6 %s", old, other);
+    bool failed = r->type == RESP_ERROR;
+    if (failed) {
+        ck_assert_ptr_nonnull(strstr(r->text, "OOM"));
+        client_expect(c, before, "ZRANGE z 0 -1 WITHSCORES");
+    } else {
+        ck_assert_int_eq(client_int(c, "ZCARD z"), 5);
+    }
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    client_close(c);
+    server_kill(s);
+    server_env(s, "KV_FAULTS", "");
+    server_start(s, "--threads", "1");
+    c = server_connect(s);
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_close(c);
+    server_stop(s);
+    return failed;
+}
+#endif
+
+START_TEST(test_zset_out_of_memory)
+{
+#ifdef KV_FAULTS
+    struct server s;
+    for (int big = 0; big < 2; big++) {
+        unsigned failed = 0, tried = 0;
+        for (unsigned after = 0; tried < 10; after++) {
+            if (start_with_failing(&s, after, big)) {
+                failed += zadd_without_memory(&s);
+                tried++;
+            }
+        }
+        ck_assert_uint_ge(failed, 2);
+    }
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(zset)
 {
     TCase *tc =
@@ -449,5 +518,6 @@ UNIT_SUITE(zset)
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case_slow(suite, "zset_block", 300, test_zset_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
+    unit_case_slow(suite, "zset_memory", 120, test_zset_out_of_memory);
     unit_case(suite, "zset_log", test_zset_recovered, test_zset_image, test_zset_later);
 }

@@ -376,6 +376,7 @@ static unsigned failures_of(struct zset *z, const struct model *m, const struct 
         char spec[64];
         double from;
         bool there = zset_score(*z, member, &from);
+        bool may = zset_may_fail(*z, member);
         snprintf(spec, sizeof spec, "mem.alloc=fail:%u:1", failed);
         ck_assert(fault_arm(spec) == 0);
         int rc = there ? zset_move(z, member, from, to) : zset_add(z, limits, member, to);
@@ -384,6 +385,7 @@ static unsigned failures_of(struct zset *z, const struct model *m, const struct 
             return failed;
         }
         ck_assert(rc == -ENOMEM);
+        ck_assert(may);
         failed++;
         want_same(*z, m);
     }
@@ -411,6 +413,7 @@ START_TEST(test_zset_no_memory)
         model_put(&m, S("one more"), 3);
         ck_assert(z.big == big && failed >= (big ? 20 : 0));
         want_same(z, &m);
+        ck_assert(zset_may_fail(z, S("one more")) == !big);
         if (!big) {
             ck_assert(fault_arm("mem.alloc=fail") == 0);
             ck_assert(!zset_dup(z, &copy));
