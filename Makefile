@@ -135,8 +135,8 @@ $(OUT)/bench/%: $(OUT)/obj/utils/bench/%.o $(OUT)/libkv.a
 # --- variants -------------------------------------------------------------------------------------------------------------
 debug: ## build/debug/kv-server: no optimization, all checks
 	$(MAKE) V=debug all
-asan ubsan tsan: ## the unit and integration suites under that sanitizer
-	+@MAKE='$(MAKE)' utils/test.sh $@ $(filter-out crash,$(SUITES))
+asan ubsan tsan: ## the unit, integration and crash suites under that sanitizer
+	+@MAKE='$(MAKE)' utils/test.sh $@ $(SUITES)
 
 # --- run and install ------------------------------------------------------------------------------------------------------
 run: all ## starts the server with kv.conf on PORT (6379), data in ./data

@@ -186,12 +186,22 @@ int commands_new(struct exec *x)
     return 0;
 }
 
+/* A command that was renamed owns its name; others have that of the row. */
+static void drop_given_name(struct cmd_ref *ref)
+{
+    if (ref->name.p != ref->row->name) {
+        mem_free((void *)(uintptr_t)ref->name.p);
+    }
+    ref->name = slice_str(ref->row->name);
+}
+
 void commands_free(struct exec *x)
 {
     struct command_table *t = x->commands;
     /* Backwards: subcommands lie in an array of their parent's, and come after it. */
     for (unsigned i = t->count; i-- > 0;) {
         struct cmd_ref *ref = t->by_id[i];
+        drop_given_name(ref);
         mem_free(ref->sub);
         if (ref->parent == NULL) {
             mem_free(ref);
@@ -331,6 +341,7 @@ bool exec_rename_command(struct exec *x, struct slice from, struct slice to)
         for (size_t i = 0; i < to.n; i++) {
             copy[i] = (char)tolower((unsigned char)copy[i]);
         }
+        drop_given_name(moved);
         moved->name = slice_of(copy, to.n);
         table_put(t, moved);
     }

@@ -1,6 +1,7 @@
 /* resp_client.c -- Sockets and words around the strict reader.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "resp_client.h"
+#include "unit.h"
 #include "base/base.h"
 #include "base/clock.h"
 #include <ctype.h>
@@ -37,14 +38,6 @@ struct words {
 
 /* ---- connecting ---- */
 
-/* Sanitizers and valgrind slow everything down: Check's own multiplier holds for our limits too. */
-static int default_timeout_ms(void)
-{
-    const char *factor = getenv("CK_TIMEOUT_MULTIPLIER");
-    double times = factor != NULL ? strtod(factor, NULL) : 1.0;
-    return times > 1.0 ? (int)(TIMEOUT_MS * times) : TIMEOUT_MS;
-}
-
 static ssize_t fill_from_socket(void *arg, void *to, size_t size)
 {
     struct client *c = arg;
@@ -71,7 +64,7 @@ struct client *client_from_fd(int fd)
     struct client *c = calloc(1, sizeof *c);
     must(c != NULL);
     c->fd = fd;
-    c->timeout_ms = default_timeout_ms();
+    c->timeout_ms = unit_patient_ms(TIMEOUT_MS);
     resp_reader_init(&c->reader, 2, fill_from_socket, c);
     must(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
     must(fcntl(fd, F_SETFD, FD_CLOEXEC) == 0);

@@ -32,13 +32,6 @@
 #define PORT_HIGH  32000
 #define BIND_TRIES 5
 
-static int patient(int ms)
-{
-    const char *factor = getenv("CK_TIMEOUT_MULTIPLIER");
-    double times = factor != NULL ? strtod(factor, NULL) : 1.0;
-    return times > 1.0 ? (int)(ms * times) : ms;
-}
-
 static void nap(void)
 {
     nanosleep(&(struct timespec){ .tv_nsec = 5 * 1000 * 1000 }, NULL);
@@ -227,7 +220,7 @@ static void show_log_end(const struct server *s)
 int server_wait_exit(struct server *s, int ms)
 {
     int status = 0;
-    int64_t deadline = clock_mono_ms() + ms;
+    int64_t deadline = clock_mono_ms() + unit_patient_ms(ms);
     must(s->pid != 0);
     while (!reap(s, &status)) {
         if (clock_mono_ms() > deadline) {
@@ -246,7 +239,7 @@ void server_stop(struct server *s)
     }
     char how[80];
     must(kill(s->pid, SIGTERM) == 0);
-    int status = server_wait_exit(s, patient(STOP_MS));
+    int status = server_wait_exit(s, STOP_MS);
     if (status != 0) {
         show_log_end(s);
     }
@@ -257,7 +250,7 @@ void server_kill(struct server *s)
 {
     if (s->pid != 0) {
         must(kill(s->pid, SIGKILL) == 0);
-        (void)server_wait_exit(s, patient(STOP_MS));
+        (void)server_wait_exit(s, STOP_MS);
     }
 }
 
@@ -316,7 +309,7 @@ static bool listens(const struct server *s)
  * ended instead. */
 static bool wait_answer(struct server *s, bool ready, int *status)
 {
-    int64_t deadline = clock_mono_ms() + patient(START_MS);
+    int64_t deadline = clock_mono_ms() + unit_patient_ms(START_MS);
     for (;;) {
         char answer[128];
         if (reap(s, status)) {
@@ -421,7 +414,7 @@ bool server_log_has(const struct server *s, const char *text)
 
 void server_wait_log(const struct server *s, size_t from, const char *text, int ms)
 {
-    int64_t deadline = clock_mono_ms() + patient(ms);
+    int64_t deadline = clock_mono_ms() + unit_patient_ms(ms);
     for (;;) {
         char *log = server_log(s);
         bool has = strlen(log) >= from && strstr(log + from, text) != NULL;

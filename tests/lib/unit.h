@@ -60,6 +60,8 @@ const char *unit_tmpdir(void);
 /* Ends the running test as skipped: counted apart, with the reason in the output. For what the
  * machine lacks, never for what fails. */
 _Noreturn void unit_skip(const char *reason);
+/* A time limit of a test's own, longer where everything is slower (CK_TIMEOUT_MULTIPLIER). */
+int unit_patient_ms(int ms);
 /* True in the long version of the suites (make torture). */
 int unit_torture(void);
 #endif

@@ -10,6 +10,7 @@
  * time as there are cores (TEST_JOBS=n; one with CK_FORK=no): workers take the next case each until
  * none is left. INVARIANTS  A case runs in one worker, with its fixtures, in its order. */
 #include "unit.h"
+#include "unit_watch.h"
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -26,10 +27,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CASES_MAX   1024 /* of one program */
 #define WORKERS_MAX 16
+#define LOOK_MS     50
+#define GRACE_S     600 /* Check kills what unit_watch.h has not */
 #define TMPDIRS_MAX 256 /* directories one test process may ask for */
 
 static struct unit_suite *suites;
@@ -52,14 +56,17 @@ static struct {
     SRunner *runner;
     const char *suite;
     const char *name;
+    double timeout_s; /* of each test and fixture */
 } cases[CASES_MAX];
 static unsigned ncases;
 
-/* Shared by the workers. */
-struct tally {
+/* Shared by the workers and their tests. */
+static struct tally {
     _Atomic unsigned next; /* case to take */
     _Atomic int run, failed;
-};
+    struct watch watch[WORKERS_MAX];
+} * tally;
+static struct watch *watched; /* of this worker; NULL where nobody looks */
 
 void unit_register(struct unit_suite *s)
 {
@@ -92,24 +99,40 @@ static bool picked(const char *name)
     return pick.count == 0;
 }
 
-static void add_runner(Suite *suite, const char *name)
+int unit_patient_ms(int ms)
+{
+    const char *factor = getenv("CK_TIMEOUT_MULTIPLIER");
+    double times = factor != NULL ? strtod(factor, NULL) : 1.0;
+    return times > 1.0 ? (int)(ms * times) : ms;
+}
+
+static void add_runner(Suite *suite, const char *name, double timeout_s)
 {
     must(ncases < CASES_MAX);
     cases[ncases].runner = srunner_create(suite);
     cases[ncases].suite = pick.suite;
     cases[ncases].name = name;
+    cases[ncases].timeout_s = timeout_s;
     ncases++;
+}
+
+static void note_test(void)
+{
+    if (watched != NULL) {
+        watch_test(watched);
+    }
 }
 
 /* The case gets a suite of its own, so that cases can run side by side. One without tests would
  * still run its fixtures: it is put away. */
 static TCase *add_case(const char *name, double timeout_s, bool wanted, TCase *tc)
 {
-    tcase_set_timeout(tc, timeout_s);
+    tcase_set_timeout(tc, timeout_s + GRACE_S);
+    tcase_add_checked_fixture(tc, note_test, NULL); /* before those of the case */
     Suite *own = suite_create(pick.suite);
     suite_add_tcase(own, tc);
     if (wanted) {
-        add_runner(own, name);
+        add_runner(own, name, timeout_s);
     } else {
         srunner_add_suite(pick.never, own);
     }
@@ -229,7 +252,7 @@ static void fill_cases(void)
         Suite *direct = suite_create(s->name); /* holds what was added to it without unit_case() */
         s->fill(direct);
         if (pick.whole_suite && !pick.list) {
-            add_runner(direct, "others");
+            add_runner(direct, "others", GRACE_S);
         } else {
             srunner_add_suite(pick.never, direct);
         }
@@ -286,12 +309,24 @@ static void capture_end(unsigned i, int saved, bool show)
     }
 }
 
-static void run_case(unsigned i, struct tally *tally)
+static void run_watched(unsigned i)
+{
+    if (watched != NULL) {
+        int64_t limit = (int64_t)unit_patient_ms(1000) * (int64_t)cases[i].timeout_s;
+        watch_case(watched, cases[i].suite, cases[i].name, limit);
+    }
+    srunner_run_all(cases[i].runner, CK_SILENT);
+    if (watched != NULL) {
+        watch_case(watched, cases[i].suite, cases[i].name, 0);
+    }
+}
+
+static void run_case(unsigned i)
 {
     int64_t start = clock_mono_ms();
     SRunner *r = cases[i].runner;
     int saved = capture_begin(i);
-    srunner_run_all(r, CK_SILENT);
+    run_watched(i);
     int run = srunner_ntests_run(r), failed = srunner_ntests_failed(r);
     capture_end(i, saved, failed > 0);
     if (run == 0) {
@@ -307,50 +342,83 @@ static void run_case(unsigned i, struct tally *tally)
     tally->failed += failed;
 }
 
-static void run_cases(struct tally *tally)
+static void run_cases(void)
 {
     for (unsigned i = tally->next++; i < ncases; i = tally->next++) {
-        run_case(i, tally);
+        run_case(i);
     }
+}
+
+static bool forks(void)
+{
+    const char *mode = getenv("CK_FORK");
+    return mode == NULL || strcmp(mode, "no") != 0;
 }
 
 static unsigned count_workers(void)
 {
-    const char *fork_mode = getenv("CK_FORK");
     const char *given = getenv("TEST_JOBS");
     long n = given != NULL ? strtol(given, NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
-    if (fork_mode != NULL && strcmp(fork_mode, "no") == 0) {
-        n = 1;
-    }
     n = n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : n;
     return (unsigned)n < ncases ? (unsigned)n : ncases;
 }
 
-/* All cases, by several workers. One that does not come to its end counts as a failure. */
-static void run_workers(struct tally *tally)
+static void start_worker(struct watch *w)
 {
-    unsigned n = count_workers();
-    if (n == 1) {
-        run_cases(tally);
-        return;
-    }
     fflush(NULL);
-    for (unsigned i = 0; i < n; i++) {
-        pid_t pid = fork();
-        if (pid == 0) {
-            run_cases(tally);
-            free_cases();
-            exit(EXIT_SUCCESS);
-        }
-        if (pid < 0) {
-            perror("fork");
-            tally->failed++;
-        }
+    pid_t pid = fork();
+    must(pid >= 0);
+    if (pid == 0) {
+        watched = w;
+        run_cases();
+        free_cases();
+        exit(EXIT_SUCCESS);
     }
-    for (int status = 0; wait(&status) > 0;) {
-        if (status != 0) {
-            printf("a worker of the runner has ended with status %#x\n", (unsigned)status);
-            tally->failed++;
+    w->worker = pid; /* not before: the memory is shared with the worker */
+}
+
+/* True: another one takes its place, since it has left cases. One that does not come to its end
+ * counts as a failure. */
+static bool worker_ended(struct watch *w, int status)
+{
+    if (status == 0) {
+        return false;
+    }
+    if (w->limit_ms != 0) {
+        printf("FAILED %s: %s, the rest of it: its worker", w->suite, w->name);
+    } else {
+        printf("FAILED a worker of the runner");
+    }
+    printf(" has ended with status %#x\n", (unsigned)status);
+    tally->run++;
+    tally->failed++;
+    w->limit_ms = 0;
+    return tally->next < ncases;
+}
+
+/* All cases, by several workers. */
+static void run_workers(void)
+{
+    unsigned n = count_workers(), running = n;
+    for (unsigned i = 0; i < n; i++) {
+        start_worker(&tally->watch[i]);
+    }
+    while (running > 0) {
+        nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
+        for (unsigned i = 0; i < n; i++) {
+            struct watch *w = &tally->watch[i];
+            int status = 0;
+            if (w->worker == 0) {
+                continue;
+            }
+            if (waitpid(w->worker, &status, WNOHANG) == 0) {
+                watch_look(w);
+            } else if (worker_ended(w, status)) {
+                start_worker(w);
+            } else {
+                w->worker = 0;
+                running--;
+            }
         }
     }
 }
@@ -367,13 +435,16 @@ static const char *program_name(const char *argv0)
 
 static int run_tests(const char *program)
 {
-    struct tally *tally =
-        mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    tally = mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (make_tmp_root() != 0 || tally == MAP_FAILED) {
         return 2;
     }
     printf("SEED=%llu\n", (unsigned long long)seed);
-    run_workers(tally);
+    if (forks()) {
+        run_workers();
+    } else {
+        run_cases();
+    }
     int failed = tally->failed, skipped = skipped_count();
     remove_tmp_root();
     printf("%s: %d passed, %d failed, %d skipped\n", program, tally->run - failed - skipped, failed,

@@ -132,6 +132,9 @@ START_TEST(test_rename)
     ck_assert(exec_rename_command(x, S("box"), S("")));
     ck_assert_str_eq(full_name(x, "box one"), "-");
     ck_assert_str_eq(full_name(x, "seventy"), "seventy");
+    ck_assert(exec_rename_command(x, S("hidden-tab"), S("third"))); /* its second name is freed */
+    ck_assert_str_eq(full_name(x, "hidden-tab"), "-");
+    ck_assert_str_eq(full_name(x, "third"), "tab");
     seen = 0;
     exec_each_command(x, count_row, &seen);
     ck_assert_uint_eq(seen, 0x7f);

@@ -66,6 +66,26 @@ START_TEST(test_inside_loop)
 }
 END_TEST
 
+START_TEST(test_inside_hangs)
+{
+    while (inside()) {
+        pause();
+    }
+}
+END_TEST
+
+static void hang_in_fixture(void)
+{
+    while (getenv("RUNNER_FIXTURE") != NULL) {
+        pause();
+    }
+}
+
+START_TEST(test_inside_behind_fixture)
+{
+}
+END_TEST
+
 /* Runs a command line in which $SELF is this program; returns its exit status, and what it printed
  * in *output. */
 static int run_self(const char *line, char *output, size_t size)
@@ -124,10 +144,32 @@ START_TEST(test_selection)
 }
 END_TEST
 
+/* The first test, and the fixture of the second, have a limit of one second. */
+START_TEST(test_limits)
+{
+    char out[65536];
+    const char *line = "CK_TIMEOUT_MULTIPLIER=1 TEST_JOBS=1 RUNNER_FIXTURE=1 $SELF "
+                       "test_inside_hangs test_inside_behind_fixture test_inside_shows_environment";
+    ck_assert_int_eq(run_self(line, out, sizeof out), 1);
+    expect_output(out, "inside hang: a test has not ended after 1 s\n");
+    expect_output(out, "test_inside_hangs:0: (after this point) Received signal 9 (Killed)\n");
+    expect_output(out, "inside fixture: a fixture has not ended after 1 s\n");
+    expect_output(out, "FAILED runner: inside fixture, the rest of it: its worker has ended");
+    expect_output(out, ": 1 passed, 2 failed, 0 skipped\n");
+    if (system("command -v gdb >/dev/null") == 0 && getuid() == 0) {
+        expect_output(out, "in test_inside_hangs_fn");
+        expect_output(out, "in hang_in_fixture");
+    }
+}
+END_TEST
+
 UNIT_SUITE(runner)
 {
     unit_case(suite, "runner", test_tmpdirs_are_fresh, test_seed_is_set);
     unit_case(suite, "inside", test_inside_skips, test_inside_fails, test_inside_shows_environment);
     unit_case_loop(suite, "inside loop", 60, test_inside_loop, 3);
-    unit_case(suite, "counts", test_counts, test_selection);
+    unit_case_slow(suite, "inside hang", 1, test_inside_hangs);
+    TCase *tc = unit_case_slow(suite, "inside fixture", 1, test_inside_behind_fixture);
+    tcase_add_unchecked_fixture(tc, hang_in_fixture, NULL);
+    unit_case_slow(suite, "counts", 120, test_counts, test_selection, test_limits);
 }
