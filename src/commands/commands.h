@@ -14,6 +14,7 @@ extern const struct command string_commands[];      /* cmd_string.c */
 extern const struct command lcs_commands[];         /* cmd_string_lcs.c */
 extern const struct command bitmap_commands[];      /* cmd_bitmap.c */
 extern const struct command bitfield_commands[];    /* cmd_bitfield.c */
+extern const struct command hll_commands[];         /* cmd_hll.c */
 extern const struct command generic_commands[];     /* cmd_generic.c */
 extern const struct command expire_commands[];      /* cmd_expire.c */
 extern const struct command keyspace_commands[];    /* cmd_keyspace.c */

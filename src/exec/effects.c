@@ -196,6 +196,11 @@ void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v)
     EFFECT(c, name, key, slice_of(text, n));
 }
 
+bool call_may_log(const struct call *c)
+{
+    return c->x->wal == NULL || wal_state(c->x->wal) != WAL_NOSPACE;
+}
+
 void effect_none(struct call *c)
 {
     c->in->explicit_fx = true;

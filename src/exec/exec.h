@@ -350,6 +350,8 @@ void effect(struct call *c, const struct slice *argv, unsigned argc);
     effect((c), (const struct slice[]){ __VA_ARGS__ }, \
            (unsigned)(sizeof((const struct slice[]){ __VA_ARGS__ }) / sizeof(struct slice)))
 void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v); /* NAME key v */
+/* False while the disk is full: a read that would log something of its own accord does not. */
+bool call_may_log(const struct call *c);
 void effect_none(struct call *c); /* the change needs no log entry of its own (already written by
                                      effect_*, or nothing durable changed) */
 void effect_verbatim(struct call *c); /* the arguments as they came, even without key_changed()
@@ -451,6 +453,7 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t hash_max_listpack_entries, hash_max_listpack_value;
     _Atomic int64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
     _Atomic int64_t zset_max_listpack_entries, zset_max_listpack_value;
+    _Atomic int64_t hll_sparse_max_bytes;
     _Atomic int64_t proto_max_bulk_len;
     _Atomic int64_t maxmemory, maxmemory_policy, maxmemory_samples, maxmemory_eviction_tenacity;
     _Atomic int64_t lfu_log_factor, lfu_decay_time;

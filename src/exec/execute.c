@@ -304,8 +304,9 @@ const char *write_refusal(struct exec *x, const struct command *row)
         (row->flags & CMD_WRITE)) {
         return "NOREPLICAS Not enough good replicas to write."; /* it never has any */
     }
-    if ((row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) &&
-        unlikely(x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE)) {
+    bool logs = (row->flags & CMD_WRITE) ||
+                (row->flags & (CMD_MAY_REPLICATE | CMD_READONLY)) == CMD_MAY_REPLICATE;
+    if (logs && unlikely(x->wal != NULL && wal_state(x->wal) == WAL_NOSPACE)) {
         return "MISCONF Errors writing to the log: no space left on the device. Writes are refused "
                "until there is space again; reads go on.";
     }

@@ -273,13 +273,6 @@ const struct option stored_option_table[] = {
       .def = "no" },
 
     /* Thresholds of data types: act when the types come. */
-    { .name = "hll-sparse-max-bytes",
-      .kind = OPT_MEMORY,
-      .flags = OPTF_INERT,
-      NEXT,
-      .min = 0,
-      .max = INT64_MAX,
-      .def = "3000" },
     { .name = "stream-node-max-bytes",
       .kind = OPT_MEMORY,
       .flags = OPTF_INERT,
