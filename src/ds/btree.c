@@ -5,6 +5,7 @@
  * tells the nodes above; only a page that became full, small or empty changes the tree. */
 #include "ds/btree_int.h"
 #include "base/mem.h"
+#include <errno.h>
 
 /* ---- Life ---- */
 
@@ -151,6 +152,17 @@ int btree_put(struct btree *t, uint64_t order, struct slice key, struct slice va
         btree_path_changed(t, &p, btree_page_insert(p.page, p.at, &f), &was);
     }
     return there ? 0 : 1;
+}
+
+int btree_edit(struct btree *t, uint64_t order, struct slice key, char **value)
+{
+    struct btree_path p;
+    if (t->root == NULL || !btree_path_find(t, order, key, &p)) {
+        return 0;
+    }
+    btree_path_own(t, &p);
+    *value = btree_page_edit(p.page, p.at);
+    return *value != NULL ? 1 : -ENOMEM;
 }
 
 /* ---- Removing ---- */

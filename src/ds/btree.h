@@ -54,6 +54,10 @@ bool btree_find(const struct btree *t, uint64_t order, struct slice key, struct 
 must_check int btree_put(struct btree *t, uint64_t order, struct slice key, struct slice value,
                          int64_t due);
 bool btree_remove(struct btree *t, uint64_t order, struct slice key); /* was it there? */
+/* The value's bytes, to be changed in place until the next change of the tree; their number stays.
+ * 1; 0: not there; -ENOMEM: a big record is shared, and there is no memory for a copy of its own.
+ */
+must_check int btree_edit(struct btree *t, uint64_t order, struct slice key, char **value);
 /* Records that stand before (order, key), whether it is there or not. The empty key stands before
  * all others of its order. */
 uint64_t btree_rank(const struct btree *t, uint64_t order, struct slice key);

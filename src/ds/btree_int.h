@@ -160,7 +160,8 @@ struct btree_page *btree_page_insert(struct btree_page *p, unsigned at,
 struct btree_page *btree_page_replace(struct btree_page *p, unsigned at,
                                       const struct btree_fresh *f);
 void btree_page_delete(struct btree_page *p, unsigned from, unsigned n);
-struct btree_page *btree_page_fit(struct btree_page *p); /* gives back what is mostly unused */
+char *btree_page_edit(struct btree_page *p, unsigned at); /* its value; NULL: no memory */
+struct btree_page *btree_page_fit(struct btree_page *p);  /* gives back what is mostly unused */
 /* Where to split so that both sides are of about the same size. */
 unsigned btree_page_middle(const struct btree_page *p);
 const char *btree_page_check(const struct btree_page *p);

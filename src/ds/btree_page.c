@@ -486,6 +486,28 @@ struct btree_page *btree_page_replace(struct btree_page *p, unsigned at,
     return p;
 }
 
+char *btree_page_edit(struct btree_page *p, unsigned at)
+{
+    uint8_t *record = end_of(p) - offs(p)[at];
+    struct btree_item item;
+    btree_record_read(record, &item);
+    if (is_big(record)) {
+        struct btree_big *big = big_at(record);
+        if (atomic_load_explicit(&big->refs, memory_order_acquire) > 1) {
+            item.order = p->order[at];
+            struct btree_big *own = big_new(&item);
+            if (own == NULL) {
+                return NULL;
+            }
+            memcpy(record + 1, &own, sizeof own);
+            big_release(big);
+            big = own;
+        }
+        return big->bytes + big->klen;
+    }
+    return (char *)(uintptr_t)item.value.p;
+}
+
 void btree_page_delete(struct btree_page *p, unsigned from, unsigned n)
 {
     for (unsigned i = from; i < from + n; i++) {

@@ -328,11 +328,49 @@ START_TEST(test_freeze_threads)
 }
 END_TEST
 
+/* Of a page and of a big record, with and without a copy that keeps what it had. */
+START_TEST(test_edit)
+{
+    char *value, big[2000];
+    memset(big, 'b', sizeof big);
+    struct btree *t = btree_new();
+    struct btree_item item;
+    ck_assert_int_eq(btree_edit(t, 1, S("k"), &value), 0);
+    ck_assert_int_eq(btree_put(t, 1, S("k"), S("value"), BTREE_NO_DUE), 1);
+    ck_assert_int_eq(btree_put(t, 2, S("k"), slice_of(big, sizeof big), 7), 1);
+    struct btree *copy = btree_dup(t);
+    for (uint64_t order = 1; order <= 2; order++) {
+        ck_assert_int_eq(btree_edit(t, order, S("other"), &value), 0);
+        for (char c = 'A'; c <= 'B'; c++) {
+            ck_assert_int_eq(btree_edit(t, order, S("k"), &value), 1);
+            value[1] = c;
+            ck_assert(btree_find(t, order, S("k"), &item));
+            ck_assert_int_eq(item.value.p[1], c);
+            ck_assert_int_eq(item.due, order == 2 ? 7 : BTREE_NO_DUE);
+            ck_assert(btree_find(copy, order, S("k"), &item));
+            ck_assert_int_eq(item.value.p[1], order == 2 ? 'b' : 'a');
+        }
+    }
+    bt_sound(t);
+    bt_sound(copy);
+    btree_free(copy);
+    copy = btree_dup(t);
+    ck_assert_int_eq(fault_arm("mem.alloc=nomem:0:0"), 0);
+    ck_assert_int_eq(btree_edit(t, 1, S("k"), &value), 1);
+    ck_assert_int_eq(btree_edit(t, 2, S("k"), &value), -ENOMEM);
+    bt_sound(t);
+    btree_free(copy);
+    ck_assert_int_eq(btree_edit(t, 2, S("k"), &value), 1);
+    bt_sound(t);
+    btree_free(t);
+}
+END_TEST
+
 UNIT_SUITE(btree)
 {
     unit_case(suite, "failure", test_no_memory);
     unit_case_slow(suite, "random", 300, test_random_small, test_random_large, test_random_deep,
                    test_random_deep_ties);
-    unit_case(suite, "copies", test_copies_are_cheap);
+    unit_case(suite, "copies", test_copies_are_cheap, test_edit);
     unit_case_loop(suite, "freeze", 300, test_freeze_threads, 2);
 }
