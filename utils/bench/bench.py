@@ -12,6 +12,7 @@ import csv
 import fnmatch
 import html
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -40,30 +41,38 @@ def start(kind, options, threads=1, cores=SERVER_CORE):
     return Server(kind, *options, *own, cores=cores)
 
 
-def preload(server, keys=KEYS):
-    """Every key redis-benchmark can name below `keys`, with a value of its size, in one pipeline."""
+def feed(server, commands, batch=1000):
+    """Sends encoded commands, each of which is answered by one line, in one pipeline."""
     client = Client(server.port)
     client.socket.setblocking(False)
-    value = b"x" * VALUE_BYTES
-    sent = received = 0
-    out = b""
-    while received < keys * len(b"+OK\r\n"):
-        if not out and sent < keys:
-            upto = min(sent + 1000, keys)
-            out = b"".join(Client.encode(b"SET", b"key:%012d" % i, value) for i in range(sent, upto))
-            sent = upto
+    commands = iter(commands)
+    waiting, out, more = 0, b"", True
+    while waiting or out or more:
+        if not out and more:
+            part = list(itertools.islice(commands, batch))
+            more = len(part) == batch
+            waiting += len(part)
+            out = b"".join(part)
         readable, writable, _ = select.select([client.socket], [client.socket] if out else [], [], 60)
         if readable:
-            received += len(client.socket.recv(1 << 20))
-        if writable:
+            waiting -= client.socket.recv(1 << 20).count(b"\n")
+        if writable and out:
             out = out[client.socket.send(out[:1 << 18]):]
     client.close()
 
 
+def preload(server, keys=KEYS):
+    """Every key redis-benchmark can name below `keys`, with a value of its size."""
+    value = b"x" * VALUE_BYTES
+    feed(server, (Client.encode(b"SET", b"key:%012d" % i, value) for i in range(keys)))
+
+
 def benchmark_command(server, test, clients, pipeline, requests, keys=KEYS):
+    """`test` is a name that redis-benchmark knows, or a command as a list of words."""
     pin = ["taskset", "-c", CLIENT_CORE] if server.cores else []
-    return [*pin, str(BENCHMARK), "-p", str(server.port), "-t", test, "-c", str(clients), "-P", str(pipeline),
-            "-n", str(requests), "-r", str(keys), "-d", str(VALUE_BYTES), "--csv"]
+    what = ["-t", test] if isinstance(test, str) else test
+    return [*pin, str(BENCHMARK), "-p", str(server.port), "-c", str(clients), "-P", str(pipeline),
+            "-n", str(requests), "-r", str(keys), "-d", str(VALUE_BYTES), "--csv", *what]
 
 
 def benchmark(*args, **named):
@@ -73,11 +82,11 @@ def benchmark(*args, **named):
     return {"rps": float(row["rps"]), "p50_ms": float(row["p50_latency_ms"])}
 
 
-def measure(server, test, clients, pipeline, requests):
+def measure(server, test, clients, pipeline, requests, keys=KEYS):
     """One run: commands per second, and microseconds of the server's CPU time per command."""
     requests = int(requests * SCALE)
     before = server.cpu_seconds()
-    rps = benchmark(server, test, clients, pipeline, requests)["rps"]
+    rps = benchmark(server, test, clients, pipeline, requests, keys)["rps"]
     return rps, (server.cpu_seconds() - before) * 1e6 / requests
 
 
@@ -108,19 +117,19 @@ class Table:
 
 # ---- cases ----
 
-def run_throughput(table, wanted, options, cases, **where):
+def run_throughput(table, wanted, options, cases, fill=preload, keys=KEYS, **where):
     """Cases (name, test, clients, pipeline, requests, goal, cpu goal) on a pair of servers that stay up."""
     cases = [case for case in cases if wanted(case[0])]
     if not cases:
         return
     servers = [start(kind, options, **where) for kind in ("redis", "kv")]
     for server in servers:
-        preload(server)
+        fill(server)
     for name, test, clients, pipeline, requests, goal, cpu_goal in cases:
         runs = [[], []]
         for _ in range(RUNS):
             for at, server in enumerate(servers):
-                runs[at].append(measure(server, test, clients, pipeline, requests))
+                runs[at].append(measure(server, test, clients, pipeline, requests, keys))
         rps = [statistics.median(r[0] for r in run) for run in runs]
         cpu = [statistics.median(r[1] for r in run) for run in runs]
         table.add(name, rps[0], rps[1], goal, "/s", cpu, cpu_goal)
@@ -143,6 +152,32 @@ def throughput_cases(table, wanted):
         ("on-set-200-clients", "set", 200, 1, 200_000, ">=1.15", None),
         ("on-set-1-client", "set", 1, 1, 10_000, ">=1.1", None),
     ], threads=4, cores=None)
+
+
+FIELDS = [word for i in range(10) for word in (b"field:%d" % i, b"value:%d" % i)]
+SCRIPT = "local v = redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1]) return v"
+
+
+def fill_families(server):
+    """What the commands that only read or take away find."""
+    feed(server, (Client.encode(b"HSET", b"hash:%012d" % i, *FIELDS) for i in range(100_000)))
+    feed(server, (Client.encode(b"ZADD", b"sorted", b"%d" % (i * 7919 % 1_000_003), b"member:%d" % i) for i in range(100_000)))
+    feed(server, (Client.encode(b"RPUSH", b"list:%02d" % (i % 100), b"x" * VALUE_BYTES) for i in range(1_000_000)))
+
+
+def family_cases(table, wanted):
+    """One command of each family, P=16, log off. Those before SPOP and LPOP leave what these take."""
+    commands = [
+        ("lpush", "lpush", 1_000_000), ("lpop", "lpop", 1_000_000), ("sadd", "sadd", 1_000_000), ("spop", "spop", 300_000),
+        ("hset", "hset", 1_000_000), ("zadd", "zadd", 1_000_000),
+        ("zrange-0-9", ["ZRANGE", "sorted", "0", "9"], 500_000),
+        ("xadd", ["XADD", "stream", "*", "field", "__rand_int__"], 1_000_000),
+        ("hgetall-10", ["HGETALL", "hash:__rand_int__"], 500_000),
+        ("incr", "incr", 1_000_000), ("mset-10", "mset", 300_000),
+        ("eval-get-set", ["EVAL", SCRIPT, "1", "key:__rand_int__", "value"], 500_000),
+    ]
+    run_throughput(table, wanted, LOG_OFF, [(f"type-{name}", test, 50, 16, requests, ">=1.2", None)
+                                           for name, test, requests in commands], fill=fill_families, keys=100_000)
 
 
 def read_p50_under_writes(server, keys):
@@ -206,21 +241,35 @@ def reactor_cases(table, wanted):
         server.stop()
 
 
+def bytes_for(kind, commands):
+    server = start(kind, LOG_OFF)
+    before = server.rss_bytes()
+    feed(server, commands)
+    grown = server.rss_bytes() - before
+    server.stop()
+    return grown
+
+
 def memory_cases(table, wanted):
-    """Bytes per key of 16-byte keys with 64-byte values: the worst of four sizes of the table."""
-    if not wanted("memory"):
-        return
-    worst = []
-    for kind in ("redis", "kv"):
-        per_key = []
-        for keys in (1_500_000, 2_000_000, 2_500_000, 3_000_000):
-            server = start(kind, LOG_OFF)
-            before = server.rss_bytes()
-            preload(server, int(keys * SCALE))
-            per_key.append((server.rss_bytes() - before) / int(keys * SCALE))
-            server.stop()
-        worst.append(max(per_key))
-    table.add("memory", worst[0], worst[1], None, "B")
+    """Bytes per key of 16-byte keys with 64-byte values, the worst of four sizes of the table; then of the other types."""
+    if wanted("memory"):
+        value = b"x" * VALUE_BYTES
+        worst = [max(bytes_for(kind, (Client.encode(b"SET", b"key:%012d" % i, value) for i in range(keys))) / keys
+                     for keys in (int(n * SCALE) for n in (1_500_000, 2_000_000, 2_500_000, 3_000_000)))
+                 for kind in ("redis", "kv")]
+        table.add("memory", worst[0], worst[1], None, "B")
+    million, small = int(1_000_000 * SCALE), FIELDS[:10]
+    types = [
+        ("memory-hash-5-fields", "<=1", million, lambda i: Client.encode(b"HSET", b"key:%012d" % i, *small)),
+        ("memory-set-5-ints", "<=1", million, lambda i: Client.encode(b"SADD", b"key:%012d" % i, *(b"%d" % (i % 1000 + k) for k in range(5)))),
+        ("memory-zset-members", "<=1", 10 * million, lambda i: Client.encode(
+            b"ZADD", b"sorted:%02d" % (i // (million // 10)), b"%d" % (i * 7919 % 1_000_003), b"member:%d" % i)),
+        ("memory-string-ttl", "<=0.75", million, lambda i: Client.encode(b"SET", b"key:%012d" % i, b"x" * VALUE_BYTES, b"EX", b"%d" % (3600 + i % 9000))),
+    ]
+    for name, goal, n, command in types:
+        if wanted(name):
+            redis, kv = (bytes_for(kind, map(command, range(n))) / n for kind in ("redis", "kv"))
+            table.add(name, redis, kv, goal, "B")
 
 
 def program_cases(wanted):
@@ -262,7 +311,7 @@ def main():
     def wanted(name):
         return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
-    for group in (throughput_cases, latency_cases, replay_cases, reactor_cases, memory_cases):
+    for group in (throughput_cases, family_cases, latency_cases, replay_cases, reactor_cases, memory_cases):
         group(table, wanted)
     program_cases(wanted)
     if not table.results:
