@@ -17,13 +17,15 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define INPUT_MAX 4096
-#define WAIT_MS   10000
+#define WAIT_MS   60000
 
 static struct {
     char dir[64];
@@ -104,11 +106,19 @@ static void once(void)
 
 /* ---- One conversation ---- */
 
-/* Waits; a server that neither takes nor gives anything hangs. */
+/* Waits; a server that neither takes nor gives anything hangs. What it has not taken is told: that
+ * is how a lost event differs from a reply that does not come. */
 static void wait_for(int fd, short events)
 {
     struct pollfd p = { .fd = fd, .events = events };
-    must(poll(&p, 1, WAIT_MS) > 0);
+    if (poll(&p, 1, WAIT_MS) > 0) {
+        return;
+    }
+    int untaken = -1;
+    (void)ioctl(fd, SIOCOUTQ, &untaken);
+    fprintf(stderr, "no answer in %d ms, %d bytes not taken; connection %d (control is %d)\n",
+            WAIT_MS, untaken, fd, fuzz.control);
+    abort();
 }
 
 /* False: there will not be more. */
