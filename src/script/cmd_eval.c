@@ -151,6 +151,56 @@ static void sha_of(struct slice text, char sha[41])
     sha[40] = '\0';
 }
 
+/* ---- Lately here ---- */
+
+static struct recent *recent_by_sha(struct vm *vm, const char *sha)
+{
+    uint32_t digits;
+    memcpy(&digits, sha, sizeof digits);
+    return &vm->by_sha[(digits * 0x9e3779b9u >> 24) % RECENT_SCRIPTS];
+}
+
+static struct script **recent_by_text(struct vm *vm, struct slice text)
+{
+    uint64_t x = text.n;
+    for (unsigned i = 0; i < 8 && text.n >= 8; i++) {
+        uint64_t sample;
+        memcpy(&sample, text.p + (text.n - 8) * i / 7, 8);
+        x = (x ^ sample) * 0x9e3779b97f4a7c15u;
+    }
+    return &vm->by_text[(x >> 32) % RECENT_SCRIPTS];
+}
+
+/* The function on top of the stack stays there. */
+static void recent_set(struct vm *vm, struct script *sc)
+{
+    struct recent *r = recent_by_sha(vm, sc->sha);
+    if (r->script != NULL) {
+        luaL_unref(vm->L, LUA_REGISTRYINDEX, r->function);
+    }
+    lua_pushvalue(vm->L, -1);
+    *r = (struct recent){ sc, luaL_ref(vm->L, LUA_REGISTRYINDEX) };
+}
+
+static bool push_recent(struct vm *vm, const struct script *sc)
+{
+    const struct recent *r = recent_by_sha(vm, sc->sha);
+    if (r->script != sc) {
+        return false;
+    }
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, r->function);
+    return true;
+}
+
+static struct script *script_of(struct vm *vm, const char *sha)
+{
+    const struct recent *r = recent_by_sha(vm, sha);
+    return r->script != NULL && strcmp(r->script->sha, sha) == 0 ? r->script
+                                                                 : cache_find(vm->s, sha);
+}
+
+/* ---- Compiling ---- */
+
 /* Pushes the compiled script; false: it does not compile, the error is replied. */
 static bool push_compiled(struct call *c, struct vm *vm, const struct script *sc)
 {
@@ -181,14 +231,32 @@ static bool push_compiled(struct call *c, struct vm *vm, const struct script *sc
     return true;
 }
 
+/* The same for a script of the cache. */
+static bool push_cached(struct call *c, struct vm *vm, struct script *sc)
+{
+    if (push_recent(vm, sc)) {
+        return true;
+    }
+    if (!push_compiled(c, vm, sc)) {
+        return false;
+    }
+    recent_set(vm, sc);
+    return true;
+}
+
 /* The script of this text, compiled on top of the stack; NULL: the error is replied. */
 static struct script *load_text(struct call *c, struct vm *vm, struct slice text)
 {
+    struct script **recent = recent_by_text(vm, text);
+    if (*recent != NULL && slice_eq((*recent)->text, text) && push_recent(vm, *recent)) {
+        return *recent;
+    }
     char sha[41];
     sha_of(text, sha);
     struct script *known = cache_find(vm->s, sha);
     if (known != NULL) {
-        return push_compiled(c, vm, known) ? known : NULL;
+        *recent = known;
+        return push_cached(c, vm, known) ? known : NULL;
     }
     struct shebang head;
     struct slice body;
@@ -251,7 +319,7 @@ bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules
 
 struct eval {
     struct vm *vm;
-    const struct script *script;
+    struct script *script;
     struct run run;
     unsigned nkeys;
 };
@@ -271,7 +339,7 @@ static bool eval_body(struct call *c, void *arg)
     lua_State *L = e->vm->L;
     e->run.again = false;
     e->run.resp = 2;
-    if (!push_compiled(c, e->vm, e->script)) {
+    if (!push_cached(c, e->vm, e->script)) {
         return true;
     }
     push_arguments(c, L, 3, e->nkeys);
@@ -307,7 +375,7 @@ static void eval(struct call *c, bool by_sha1, bool readonly)
                 sha[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
             }
             sha[40] = '\0';
-            sc = cache_find(vm->s, sha);
+            sc = script_of(vm, sha);
         }
         if (sc == NULL) {
             reply_error(c, "NOSCRIPT No matching script. Please use EVAL.");

@@ -26,11 +26,13 @@ static int raise(lua_State *L, const char *text)
 
 /* ---- Commands ---- */
 
-/* The arguments as text, which stays where it is: numbers are replaced on the stack. NULL: one is
- * neither. */
-static struct slice *arguments(lua_State *L, unsigned n)
+#define FEW 16
+
+/* The arguments as text, which stays where it is: numbers are replaced on the stack. In `few` if
+ * they fit. NULL: one is neither. */
+static struct slice *arguments(lua_State *L, unsigned n, struct slice few[FEW])
 {
-    struct slice *argv = lua_newuserdata(L, n * sizeof *argv);
+    struct slice *argv = n <= FEW ? few : lua_newuserdata(L, n * sizeof *argv);
     for (unsigned i = 0; i < n; i++) {
         int at = (int)i + 1;
         if (lua_type(L, at) == LUA_TNUMBER) {
@@ -67,7 +69,8 @@ static int command(lua_State *L, bool raises)
     if (n == 0) {
         return fail(L, raises, "ERR Please specify at least one argument for this redis lib call");
     }
-    const struct slice *argv = arguments(L, n);
+    struct slice few[FEW];
+    const struct slice *argv = arguments(L, n, few);
     if (argv == NULL) {
         return fail(L, raises, "ERR Lua redis lib command arguments must be strings or integers");
     }
@@ -105,7 +108,8 @@ static int api_acl_check_cmd(lua_State *L)
     if (n == 0) {
         return raise(L, "ERR Please specify at least one argument for this redis lib call");
     }
-    const struct slice *argv = arguments(L, n);
+    struct slice few[FEW];
+    const struct slice *argv = arguments(L, n, few);
     if (argv == NULL) {
         return raise(L, "ERR redis.acl_check_cmd() require the command arguments to be strings or "
                         "integers");

@@ -71,9 +71,19 @@ struct run {
     bool again;       /* it must end, to run alone */
     bool killed;
 };
+/* Scripts that ran lately in a state, found without hashing their text, without the lock and
+ * without making Lua strings: a place by the sha for what is compiled, a place by samples of the
+ * text. */
+#define RECENT_SCRIPTS 64
+struct recent {
+    struct script *script; /* NULL: free */
+    int function;          /* reference in the Lua registry */
+};
 struct vm {
     lua_State *L;
     struct scripts *s;
+    struct recent by_sha[RECENT_SCRIPTS];
+    struct script *by_text[RECENT_SCRIPTS];
     struct run *run;   /* NULL: a library is being loaded, or nothing */
     struct load *load; /* FUNCTION LOAD: where redis.register_function() goes */
     uint64_t cache_generation, library_generation;

@@ -366,6 +366,29 @@ START_TEST(test_eval_arguments)
 }
 END_TEST
 
+/* More scripts than are remembered, in turns, by text and by sha; texts that differ in one digit. */
+START_TEST(test_many_scripts)
+{
+    struct compare_script s = { NULL, 0 };
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 200; i++) {
+            compare_add(&s, "EVAL \"return {%u, KEYS[1], redis.call('INCR', KEYS[1])}\" 1 k%u",
+                        (i * 37 + round) % 200 + 100, i % 3);
+        }
+        compare_add(&s, "SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+        compare_add(&s, "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0");
+        compare_add(&s, "EVALSHA E0E1F9FABFC9D4800C877A703B823AC0578FF8DB 0");
+        compare_add(&s, round == 0 ? "SCRIPT FLUSH" : "SCRIPT LOAD \"return 1\"");
+        compare_add(&s, "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0");
+    }
+    compare_add(&s, "SCRIPT LOAD \"return 1\"");
+    compare_add(&s, "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0");
+    compare_add(&s, "SCRIPT FLUSH");
+    compare_add(&s, "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0");
+    compare_script(&s);
+}
+END_TEST
+
 START_TEST(test_in_multi)
 {
     compare("MULTI", "SET a 1", "EVAL \"return redis.call('incr','a')\" 0",
@@ -633,6 +656,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_in_multi);
     tcase_add_test(tc, test_blocked_client_is_served);
     tcase_add_test(tc, test_functions);
+    tcase_add_test(tc, test_many_scripts);
     tc = unit_case(suite, "own servers", test_functions_recover);
     tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
