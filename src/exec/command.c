@@ -144,6 +144,7 @@ static void ref_fill(struct command_table *t, struct cmd_ref *ref, const struct 
     t->by_id[t->count++] = ref;
     ref->acl = command_acl(row);
     ref->one_key = one_key_at_1(row);
+    ref->counted_keys = row->sub == NULL && row->keys[0].numkeys && row->keys[0].begin == 2;
     for (const struct command *s = row->sub; s != NULL && s->name != NULL; s++) {
         ref->nsub++;
     }

@@ -30,9 +30,10 @@ struct cmd_ref {
     unsigned id;         /* index of statistics */
     struct cmd_ref *sub; /* nsub of them */
     unsigned nsub;
-    uint32_t acl; /* categories with those that follow from the flags */
-    bool one_key; /* exactly one declared key at argv[1]: the prefetched fast path */
-    bool letters; /* the name is a few letters: command.c compares it as a number */
+    uint32_t acl;      /* categories with those that follow from the flags */
+    bool one_key;      /* exactly one declared key at argv[1]: the prefetched fast path */
+    bool counted_keys; /* its first key, if any, is argv[3], behind a count: prefetched, too */
+    bool letters;      /* the name is a few letters: command.c compares it as a number */
 };
 struct cmd_stat {
     counter_t calls, ticks, rejected, failed;

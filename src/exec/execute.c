@@ -446,6 +446,19 @@ static void run(struct worker *w, struct call *c)
     }
 }
 
+/* The misses of several keys overlap, instead of coming one after the other under the locks. */
+static void sweep_keys(const struct call *c)
+{
+    struct sweep_key sweep[32];
+    for (unsigned i = 0; i < c->nkeys && !c->in->w->busy;) {
+        unsigned n = 0;
+        while (n < countof(sweep) && i < c->nkeys) {
+            sweep[n++] = sweep_key_of(&c->keys[i++]);
+        }
+        keyspace_sweep(c->ks, c->db, sweep, n);
+    }
+}
+
 /* Now, not queued; *gate of its reply. False: a pause began meanwhile, and nothing was done. */
 static bool request_run(struct session *s, struct pending *p, struct call *c, uint64_t *gate)
 {
@@ -460,6 +473,9 @@ static bool request_run(struct session *s, struct pending *p, struct call *c, ui
     } else if (c->cmd->keys[0].step != 0 || c->cmd->getkeys != NULL) {
         c->nkeys = call_find_keys(w, p->ref, c->argv, c->argc);
         c->keys = w->keys;
+        if (c->nkeys > 1) {
+            sweep_keys(c);
+        }
     }
     if (unlikely(c->cmd->flags & CMD_OWN_TXN)) {
         txn_begin(&w->txn, w); /* for the gate of an error that comes before its transaction */

@@ -55,6 +55,10 @@ static void pending_prepare(struct worker *w, struct pending *p)
     if (p->keyed) {
         p->key = keyspace_key(w->x->ks, p->req.argv[1]);
     }
+    if (p->ref != NULL && p->ref->counted_keys && p->req.argc > 3 && !w->busy) {
+        struct key first = keyspace_key(w->x->ks, p->req.argv[3]);
+        w->sweep[w->nsweep++] = sweep_key_of(&first);
+    }
     if (p->keyed && likely(!w->busy)) { /* while busy nobody waits for our looks */
         w->sweep[w->nsweep++] = sweep_key_of(&p->key);
         const struct exec_shard *side = &w->x->shards[p->key.shard];

@@ -366,7 +366,8 @@ START_TEST(test_eval_arguments)
 }
 END_TEST
 
-/* More scripts than are remembered, in turns, by text and by sha; texts that differ in one digit. */
+/* More scripts than are remembered, in turns, by text and by sha; texts that differ in one digit.
+ */
 START_TEST(test_many_scripts)
 {
     struct compare_script s = { NULL, 0 };
