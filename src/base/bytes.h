@@ -59,9 +59,10 @@ void buf_printf(struct buf *b, const char *fmt, ...) printf_like(2, 3);
 /* "quoted" with \xHH, \n, \r, \t, \a, \b, \\ and \" as redis-cli shows it. */
 void buf_add_repr(struct buf *b, struct slice s);
 void buf_free(struct buf *b); /* leaves an empty buffer */
+/* An empty one points somewhere, too: memcpy() takes no NULL. */
 static inline struct slice buf_slice(const struct buf *b)
 {
-    return (struct slice){ b->p, b->n };
+    return (struct slice){ b->p != NULL ? b->p : "", b->n };
 }
 
 /* Numbers. False when the text is not exactly one number in range; *out is then untouched. */

@@ -62,6 +62,7 @@ START_TEST(test_buf_pieces)
 {
     struct buf b = { NULL, 0, 0 };
     SLICE_IS(buf_slice(&b), "");
+    ck_assert_ptr_nonnull(buf_slice(&b).p);
     buf_add(&b, NULL, 0);
     buf_add(&b, "ab\0", 3);
     buf_add_str(&b, "cd");
