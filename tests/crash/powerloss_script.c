@@ -98,8 +98,9 @@ static const char *value(struct script *s)
     unsigned kind = roll(s, 30);
     size_t n = kind == 0 ? BIG - roll(s, 1000) : kind < 4 ? 2000 + roll(s, 4000) : 4 + roll(s, 60);
     int head = snprintf(text, sizeof text, "%u.", roll(s, 1u << 30));
+    n = size_min(n, (size_t)(BIG - head));
     memset(text + head, 'a' + (int)roll(s, 26), n);
-    text[size_min((size_t)head + n, BIG)] = '\0';
+    text[(size_t)head + n] = '\0';
     return text;
 }
 

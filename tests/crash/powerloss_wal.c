@@ -283,6 +283,16 @@ static void run_init(struct run *r, const char *mode)
     close(fd);
 }
 
+static void run_done(struct run *r)
+{
+    free(r->dir);
+    free(r->shared);
+    free(r->count);
+    free(r->log);
+    free(r->shim);
+    must(munmap(r->memory, sizeof *r->memory) == 0);
+}
+
 static void put(const char *name, uint64_t value)
 {
     char text[32];
@@ -401,6 +411,7 @@ static void sweep(const char *mode, unsigned samples)
     power_sweep(&s, one_run, &w);
     power_sweep_text(&s, text, sizeof text);
     printf("power loss, %s: %llu lives, %s\n", mode, (unsigned long long)w.lives, text);
+    run_done(&r);
 }
 
 START_TEST(test_direct)
@@ -450,6 +461,7 @@ START_TEST(test_names_found)
         expect_life(&r, 2, 0, false, 0);
     }
     ck_assert_uint_gt(n, 10);
+    run_done(&r);
 }
 END_TEST
 
@@ -467,6 +479,7 @@ START_TEST(test_segment_left)
     r.loses_at_exit = false;
     ck_assert_uint_gt(r.memory->p[0].must + r.memory->p[1].must, 0);
     expect_life(&r, 1, 0, false, 0);
+    run_done(&r);
 }
 END_TEST
 

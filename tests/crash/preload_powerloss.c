@@ -22,11 +22,16 @@
  *             dup fcntl close. Any other way to change a file below the directory aborts: shared
  *             mappings, vectored writes, sendfile, splice, copy_file_range, fallocate, links, stdio
  *             streams, io_uring, direct system calls.
+ * SANITIZERS  The shim stands before their runtimes. They are asked to open and close descriptors
+ *             and so know of them: ThreadSanitizer takes a number given again for a race. What
+ *             they open while they report something of a thread in here is not ours: it would
+ *             wait for its own lock.
  * THREADS     Any. One lock around model and real call; delays are outside of it. A crash keeps the
  *             lock for ever. Real barriers are not issued (the model is the disk), so it is fast.
  */
 #include "powerloss_int.h"
 #include "powerloss_shim.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -60,6 +65,15 @@ static struct {
     void (*hook)(void);
 } shim = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* What stands behind the shim; NULL before power_on(). */
+static struct {
+    int (*open)(const char *path, int flags, ...);
+    int (*close)(int fd);
+    ssize_t (*write)(int fd, const void *p, size_t n);
+} next;
+/* This thread holds the lock. */
+static __thread bool inside __attribute__((tls_model("initial-exec")));
+
 /* ---- Basics ---- */
 
 bool powerloss_is_on(void)
@@ -79,7 +93,8 @@ _Noreturn void refuse(const char *call)
 
 static struct file *file_of(int fd)
 {
-    return shim.on && fd >= 0 && fd < FDS && shim.file[fd].ino != 0 ? &shim.file[fd] : NULL;
+    bool ours = shim.on && !inside && fd >= 0 && fd < FDS && shim.file[fd].ino != 0;
+    return ours ? &shim.file[fd] : NULL;
 }
 
 void refuse_fd(int fd, const char *call)
@@ -92,11 +107,40 @@ void refuse_fd(int fd, const char *call)
 static void enter(void)
 {
     pthread_mutex_lock(&shim.lock);
+    inside = true;
 }
 
 static void leave(void)
 {
+    inside = false;
     pthread_mutex_unlock(&shim.lock);
+}
+
+/* As RAW(), by way of `next`. */
+static long real_open(const char *path, int flags, mode_t mode)
+{
+    if (next.open == NULL) {
+        return RAW(SYS_openat, AT_FDCWD, path, flags, mode);
+    }
+    int fd = next.open(path, flags, mode);
+    return fd < 0 ? -errno : fd;
+}
+
+static long real_close(int fd)
+{
+    if (next.close == NULL) {
+        return RAW(SYS_close, fd);
+    }
+    return next.close(fd) < 0 ? -errno : 0;
+}
+
+static long real_write(int fd, const void *p, size_t n)
+{
+    if (next.write == NULL) {
+        return RAW(SYS_write, fd, p, n);
+    }
+    ssize_t wrote = next.write(fd, p, n);
+    return wrote < 0 ? -errno : wrote;
 }
 
 /* The lock is held, and stays held when the power fails. */
@@ -161,7 +205,7 @@ static struct place place_of(int at, const char *path)
 {
     struct place p = { .dir = 0 };
     char whole[4096], parent[4096];
-    if (!shim.on || path == NULL) {
+    if (!shim.on || inside || path == NULL) {
         return p;
     }
     int n;
@@ -227,7 +271,7 @@ static int open_ours(const struct place *p, int flags, mode_t mode)
     struct stat st;
     bool existed = lstat(p->path, &st) == 0;
     int real = flags & ~(O_DIRECT | O_SYNC | O_TRUNC);
-    long fd = RAW(SYS_openat, AT_FDCWD, p->path, real, mode);
+    long fd = real_open(p->path, real, mode);
     if (fd >= 0 && !existed) {
         disk_created(shim.disk, p->dir, name_in(p), p->path);
         count_call();
@@ -248,7 +292,8 @@ static int open_any(int at, const char *path, int flags, mode_t mode)
 {
     struct place p = place_of(at, path);
     if (p.dir == 0) {
-        return (int)result(RAW(SYS_openat, at, path, flags, mode));
+        return (int)result(at == AT_FDCWD ? real_open(path, flags, mode)
+                                          : RAW(SYS_openat, at, path, flags, mode));
     }
     return open_ours(&p, flags, mode);
 }
@@ -302,10 +347,10 @@ EXPORT int creat(const char *path, mode_t mode)
 
 EXPORT int close(int fd)
 {
-    if (shim.on && fd >= 0 && fd < FDS) {
+    if (shim.on && !inside && fd >= 0 && fd < FDS) {
         shim.file[fd].ino = 0;
     }
-    return (int)result(RAW(SYS_close, fd));
+    return (int)result(real_close(fd));
 }
 
 static int duplicated(int from, long to)
@@ -392,7 +437,7 @@ static ssize_t write_ours(int fd, struct file f, const void *p, size_t n, off_t 
 EXPORT ssize_t write(int fd, const void *p, size_t n)
 {
     struct file *f = file_of(fd);
-    return f != NULL ? write_ours(fd, *f, p, n, -1) : result(RAW(SYS_write, fd, p, n));
+    return f != NULL ? write_ours(fd, *f, p, n, -1) : result(real_write(fd, p, n));
 }
 EXPORT ssize_t pwrite(int fd, const void *p, size_t n, off_t offset)
 {
@@ -587,6 +632,9 @@ __attribute__((constructor(101))) static void power_on(void)
     shim.kill = planned("kill") != 0;
     shim.fail = planned("fail");
     shim.loses_at_exit = planned("exit") != 0;
+    *(void **)&next.open = dlsym(RTLD_NEXT, "open");
+    *(void **)&next.close = dlsym(RTLD_NEXT, "close");
+    *(void **)&next.write = dlsym(RTLD_NEXT, "write");
     char attic[4200];
     snprintf(attic, sizeof attic, "%s.attic", shim.root);
     shim.disk = disk_new(shim.root, attic);
