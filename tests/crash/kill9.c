@@ -151,7 +151,7 @@ static uint64_t total_acked(const struct load *l)
 static void read_and_flush(struct server *kv, struct dump *d)
 {
     struct client *c = server_connect(kv);
-    client_timeout(c, 30000);
+    client_timeout(c, unit_patient_ms(30000));
     dump_read(d, c);
     client_expect(c, "+OK", "FLUSHALL");
     client_close(c);

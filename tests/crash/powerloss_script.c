@@ -445,7 +445,7 @@ static bool play_careful(struct play *p, unsigned end)
 {
     int64_t deadline[SCRIPT_CONNECTIONS];
     for (unsigned i = 0; i < SCRIPT_CONNECTIONS; i++) {
-        deadline[i] = clock_mono_ms() + REFUSED_MS;
+        deadline[i] = clock_mono_ms() + unit_patient_ms(REFUSED_MS);
     }
     for (unsigned busy = 1; busy != 0;) {
         busy = 0;
@@ -460,7 +460,8 @@ static bool play_careful(struct play *p, unsigned end)
             if (what == GONE || (what == REFUSED && clock_mono_ms() > deadline[i])) {
                 return false;
             }
-            deadline[i] = what == REFUSED ? deadline[i] : clock_mono_ms() + REFUSED_MS;
+            deadline[i] =
+                what == REFUSED ? deadline[i] : clock_mono_ms() + unit_patient_ms(REFUSED_MS);
             busy += p->heard[i] < end;
         }
     }
@@ -581,7 +582,7 @@ bool script_wait_ready(uint16_t port)
 {
     struct client *c = client_try_connect(port);
     const struct resp *reply;
-    int64_t deadline = clock_mono_ms() + READY_MS;
+    int64_t deadline = clock_mono_ms() + unit_patient_ms(READY_MS);
     bool ready = false;
     while (c != NULL && !ready && clock_mono_ms() < deadline && client_try_send(c, "PING") &&
            client_try_read(c, &reply) == RESP_OK) {

@@ -487,6 +487,6 @@ UNIT_SUITE(powerloss_wal)
 {
     unit_case(suite, "names", test_names_found);
     unit_case_loop(suite, "segments", 60, test_segment_left, 4);
-    unit_case_slow(suite, "powerloss_wal", 3600, test_direct, test_buffered, test_everysec,
-                   test_no);
+    unit_case_slow(suite, "powerloss_wal", unit_torture() ? 3600 : 400, test_direct, test_buffered,
+                   test_everysec, test_no);
 }

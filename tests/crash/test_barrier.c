@@ -124,6 +124,6 @@ END_TEST
 
 UNIT_SUITE(barrier)
 {
-    unit_case_slow(suite, "barrier direct", 1800, test_barrier_direct);
-    unit_case_slow(suite, "barrier fallback", 1800, test_barrier_fallback);
+    unit_case_slow(suite, "barrier direct", unit_torture() ? 1800 : 600, test_barrier_direct);
+    unit_case_slow(suite, "barrier fallback", unit_torture() ? 1800 : 600, test_barrier_fallback);
 }

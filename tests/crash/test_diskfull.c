@@ -236,13 +236,13 @@ static void restart_full(struct disk *d)
 
 static void resume(struct disk *d)
 {
-    int64_t deadline = clock_mono_ms() + RESUME_MS;
+    int64_t deadline = clock_mono_ms() + unit_patient_ms(RESUME_MS);
     while (write_each(d, 2000) > 0) {
         ck_assert_int_lt(clock_mono_ms(), deadline);
         usleep(5000);
     }
     for (unsigned i = 0; i < AFTER; i++) {
-        ck_assert_uint_eq(write_each(d, 10000), 0);
+        ck_assert_uint_eq(write_each(d, unit_patient_ms(10000)), 0);
     }
 }
 
@@ -338,6 +338,6 @@ END_TEST
 
 UNIT_SUITE(diskfull)
 {
-    unit_case_slow(suite, "full preload", 1200, test_full_preload);
-    unit_case_slow(suite, "full mount", 1200, test_full_mount);
+    unit_case_slow(suite, "full preload", unit_torture() ? 1200 : 300, test_full_preload);
+    unit_case_slow(suite, "full mount", unit_torture() ? 1200 : 300, test_full_mount);
 }

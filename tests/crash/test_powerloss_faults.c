@@ -214,8 +214,11 @@ END_TEST
 
 UNIT_SUITE(powerloss_faults)
 {
-    unit_case_slow(suite, "faults start direct", 7200, test_start_direct);
-    unit_case_slow(suite, "faults start fallback", 7200, test_start_fallback);
-    unit_case_slow(suite, "faults restart direct", 7200, test_restart_direct);
-    unit_case_slow(suite, "faults restart fallback", 7200, test_restart_fallback);
+    unit_case_slow(suite, "faults start direct", unit_torture() ? 7200 : 900, test_start_direct);
+    unit_case_slow(suite, "faults start fallback", unit_torture() ? 7200 : 900,
+                   test_start_fallback);
+    unit_case_slow(suite, "faults restart direct", unit_torture() ? 7200 : 900,
+                   test_restart_direct);
+    unit_case_slow(suite, "faults restart fallback", unit_torture() ? 7200 : 900,
+                   test_restart_fallback);
 }

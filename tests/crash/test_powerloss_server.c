@@ -146,6 +146,6 @@ END_TEST
 
 UNIT_SUITE(powerloss_server)
 {
-    unit_case_slow(suite, "powerloss direct", 7200, test_server_direct);
-    unit_case_slow(suite, "powerloss fallback", 7200, test_server_fallback);
+    unit_case_slow(suite, "powerloss direct", unit_torture() ? 7200 : 900, test_server_direct);
+    unit_case_slow(suite, "powerloss fallback", unit_torture() ? 7200 : 900, test_server_fallback);
 }

@@ -457,7 +457,7 @@ END_TEST
 
 UNIT_SUITE(torn_server)
 {
-    unit_case_slow(suite, "torn every byte", 1800, test_every_byte);
-    unit_case_slow(suite, "torn sealed", 1800, test_sealed);
+    unit_case_slow(suite, "torn every byte", unit_torture() ? 1800 : 900, test_every_byte);
+    unit_case_slow(suite, "torn sealed", unit_torture() ? 1800 : 900, test_sealed);
     unit_case_loop(suite, "torn server", 60, test_server, DAMAGES);
 }

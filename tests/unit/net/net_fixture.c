@@ -480,7 +480,7 @@ void sleep_ms(int ms)
 
 void wait_uint(const atomic_uint *v, unsigned want)
 {
-    int64_t until = clock_mono_ms() + 10000;
+    int64_t until = clock_mono_ms() + unit_patient_ms(10000);
     while (atomic_load(v) != want && clock_mono_ms() < until) {
         sleep_ms(1);
     }

@@ -392,7 +392,7 @@ START_TEST(sleep_is_announced)
     wait_uint(&f->sleeping, 3);
     unsigned before = atomic_load(&f->sleeps);
     reactor_wake(net_reactor(f->net, 2));
-    int64_t until = clock_mono_ms() + 5000;
+    int64_t until = clock_mono_ms() + unit_patient_ms(5000);
     while (atomic_load(&f->sleeps) == before && clock_mono_ms() < until) {
         sleep_ms(1);
     }
@@ -427,7 +427,8 @@ START_TEST(churn)
     wait_uint(&f->closed, 2000);
     struct net_stats st;
     int64_t until =
-        clock_mono_ms() + 10000; /* a connection is counted until after its last upcall */
+        clock_mono_ms() +
+        unit_patient_ms(10000); /* a connection is counted until after its last upcall */
     do {
         net_stats(f->net, &st);
     } while (st.connected != 0 && clock_mono_ms() < until);
