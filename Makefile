@@ -62,7 +62,7 @@ LDFLAGS_cover   := --coverage
 JEMALLOC    := $(if $(filter asan tsan fuzz,$(V)),,-ljemalloc)
 ALL_CFLAGS  := -std=gnu11 -D_GNU_SOURCE= $(WARN) $(CFLAGS_$(V)) -pthread -Isrc -isystem /usr/include/lua5.1 -MMD -MP $(CFLAGS)
 ALL_LDFLAGS := -pthread -rdynamic $(LDFLAGS_$(V)) $(LDFLAGS)
-LIBS        := $(JEMALLOC) -lev -lssl -lcrypto -llua5.1 -llua5.1-cjson -lm -ldl
+LIBS        := $(JEMALLOC) -lev -lssl -lcrypto -llua5.1 -llua5.1-cjson -llzf -lm -ldl
 CHECK_LIBS  := -lcheck -lsubunit -lrt
 
 # --- what there is to build -----------------------------------------------------------------------------------------------

@@ -3,11 +3,15 @@
 #include "commands/commands.h"
 
 const struct command *const command_families[] = {
-    string_commands,     lcs_commands,        bitmap_commands,
-    bitfield_commands,   hll_commands,        generic_commands,
-    expire_commands,     keyspace_commands,   list_commands,
-    list_block_commands, set_commands,        set_random_commands,
-    set_ops_commands,    hash_commands,       hash_random_commands,
-    sort_commands,       zset_commands,       zset_range_commands,
-    zset_pop_commands,   zset_store_commands, NULL,
+    string_commands,      lcs_commands,
+    bitmap_commands,      bitfield_commands,
+    hll_commands,         generic_commands,
+    expire_commands,      keyspace_commands,
+    list_commands,        list_block_commands,
+    set_commands,         set_random_commands,
+    set_ops_commands,     hash_commands,
+    hash_random_commands, sort_commands,
+    zset_commands,        zset_range_commands,
+    zset_pop_commands,    zset_store_commands,
+    dump_commands,        NULL,
 };

@@ -16,6 +16,7 @@ extern const struct command bitmap_commands[];      /* cmd_bitmap.c */
 extern const struct command bitfield_commands[];    /* cmd_bitfield.c */
 extern const struct command hll_commands[];         /* cmd_hll.c */
 extern const struct command generic_commands[];     /* cmd_generic.c */
+extern const struct command dump_commands[];        /* cmd_dump.c */
 extern const struct command expire_commands[];      /* cmd_expire.c */
 extern const struct command keyspace_commands[];    /* cmd_keyspace.c */
 extern const struct command list_commands[];        /* cmd_list.c */

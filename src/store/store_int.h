@@ -186,6 +186,7 @@ struct value_ops {
     void *(*dup)(const void *value); /* NULL: no memory */
     size_t (*effort)(const void *value);
 };
+const struct value_ops *value_ops_of(enum obj_type t, enum obj_enc enc); /* of a container */
 /* NULL when the entry owns nothing outside itself. */
 const struct value_ops *entry_ops(const struct entry *e);
 

@@ -214,15 +214,20 @@ static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_HASH] = { [ENC_LISTPACK] = &listpack_ops, [ENC_HASHTABLE] = &tree_ops },
 };
 
+const struct value_ops *value_ops_of(enum obj_type t, enum obj_enc enc)
+{
+    must((unsigned)t < TYPES && (unsigned)enc < ENCODINGS);
+    const struct value_ops *o = ops[t][enc];
+    must(o != NULL);
+    return o;
+}
+
 const struct value_ops *entry_ops(const struct entry *e)
 {
     if (e->flags & ENTRY_INLINE || e->enc == ENC_INT) {
         return NULL;
     }
-    must(e->type < TYPES && e->enc < ENCODINGS);
-    const struct value_ops *o = ops[e->type][e->enc];
-    must(o != NULL);
-    return o;
+    return value_ops_of(e->type, e->enc);
 }
 
 const char *obj_type_name(enum obj_type t)
