@@ -148,9 +148,13 @@ static void set_clock(struct call *c, struct entry *e, const struct restore *r)
 static void store(struct call *c, struct rdb_value *v, const struct restore *r, int64_t due)
 {
     const struct key *k = &c->keys[0];
+    bool replaced = key_peek(c, k) != NULL;
     struct entry *e = put(c, v);
     if (e == NULL) {
         return;
+    }
+    if (replaced) { /* as Redis tells it: the old key goes, a new one comes */
+        notify(c, NOTIFY_NEW, "new", k);
     }
     char text[I64_TEXT_MAX];
     if (due >= 0) {

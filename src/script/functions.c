@@ -25,7 +25,7 @@ static int function_order(const void *a, const void *b)
     return strcasecmp(((const struct function *)a)->name, ((const struct function *)b)->name);
 }
 
-static void library_free(struct library *l)
+void library_free(struct library *l)
 {
     for (unsigned i = 0; i < l->n; i++) {
         mem_free(l->functions[i]->name);
@@ -55,21 +55,21 @@ void functions_free(struct scripts *s)
     s->nlibraries = s->nfunctions = 0;
 }
 
-static struct library *library_find(struct scripts *s, const char *name)
+struct library *library_find(struct scripts *s, const char *name)
 {
     struct library want = { .name = (char *)(uintptr_t)name };
     struct library **at = tfind(&want, &s->libraries, library_order);
     return at != NULL ? *at : NULL;
 }
 
-static struct function *function_find(struct scripts *s, const char *name)
+struct function *function_find(struct scripts *s, const char *name)
 {
     struct function want = { .name = (char *)(uintptr_t)name };
     struct function **at = tfind(&want, &s->functions, function_order);
     return at != NULL ? *at : NULL;
 }
 
-static void library_add(struct scripts *s, struct library *l)
+void library_add(struct scripts *s, struct library *l)
 {
     lock_acquire(&s->lock);
     must(tsearch(l, &s->libraries, library_order) != NULL);
@@ -82,8 +82,7 @@ static void library_add(struct scripts *s, struct library *l)
     atomic_fetch_add(&s->library_generation, 1);
 }
 
-/* Out of the engine; the caller frees it. */
-static void library_take(struct scripts *s, struct library *l)
+void library_take(struct scripts *s, struct library *l)
 {
     lock_acquire(&s->lock);
     tdelete(l, &s->libraries, library_order);
@@ -92,6 +91,14 @@ static void library_take(struct scripts *s, struct library *l)
     }
     s->nlibraries--;
     s->nfunctions -= l->n;
+    lock_release(&s->lock);
+    atomic_fetch_add(&s->library_generation, 1);
+}
+
+void libraries_flush(struct scripts *s)
+{
+    lock_acquire(&s->lock);
+    functions_free(s);
     lock_release(&s->lock);
     atomic_fetch_add(&s->library_generation, 1);
 }
@@ -190,6 +197,17 @@ static const struct function *taken_by_another(struct scripts *s, const struct l
         }
     }
     return NULL;
+}
+
+struct library *library_new(struct call *c, struct slice code)
+{
+    struct slice body;
+    struct library *l = library_read(c, code, &body);
+    if (l != NULL && !library_try(c, l, body)) {
+        library_free(l);
+        l = NULL;
+    }
+    return l;
 }
 
 /* FUNCTION LOAD of one text. NULL: replied. */
@@ -423,11 +441,7 @@ static void cmd_function_flush(struct call *c)
         reply_error(c, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
         return;
     }
-    struct scripts *s = exec_scripts(c->x);
-    lock_acquire(&s->lock);
-    functions_free(s);
-    lock_release(&s->lock);
-    atomic_fetch_add(&s->library_generation, 1);
+    libraries_flush(exec_scripts(c->x));
     effect_verbatim(c);
     reply_ok(c);
 }
@@ -585,6 +599,21 @@ static void cmd_function_help(struct call *c)
         "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
         "    * ASYNC: Asynchronously flush the libraries.",
         "    * SYNC: Synchronously flush the libraries.",
+        "DUMP",
+        ("    Return a serialized payload representing the current libraries, can be restored "
+         "using FUNCTION RESTORE command"),
+        "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
+        ("    Restore the libraries represented by the given payload, it is possible to give a "
+         "restore policy to"),
+        "    control how to handle existing libraries (default APPEND):",
+        "    * FLUSH: delete all existing libraries.",
+        ("    * APPEND: appends the restored libraries to the existing libraries. On collision, "
+         "abort."),
+        ("    * REPLACE: appends the restored libraries to the existing libraries, On collision, "
+         "replace the old"),
+        ("      libraries with the new libraries (notice that even on this option there is a "
+         "chance of failure"),
+        "      in case of functions name collision with another library).",
         NULL
     };
     reply_help(c, lines);
@@ -626,6 +655,20 @@ const struct command function_subcommands[] = {
       ROW("Delete a function by name", "7.0.0"),
       .complexity = "O(1)",
       .syntax = "library-name",
+      CHANGES },
+    { .name = "dump",
+      .proc = cmd_function_dump,
+      .arity = 2,
+      .flags = CMD_NOSCRIPT,
+      ROW("Dump all functions into a serialized binary payload", "7.0.0"),
+      .complexity = "O(N) where N is the number of functions" },
+    { .name = "restore",
+      .proc = cmd_function_restore,
+      .arity = -3,
+      .flags = CMD_WRITE | CMD_DENYOOM | CMD_NOSCRIPT | CMD_EXCLUSIVE,
+      ROW("Restore all the functions on the given payload", "7.0.0"),
+      .complexity = "O(N) where N is the number of functions on the payload",
+      .syntax = "serialized-value [policy=<FLUSH|APPEND|REPLACE>]",
       CHANGES },
     { .name = "help",
       .proc = cmd_function_help,

@@ -160,10 +160,24 @@ void push_lower(lua_State *L, const char *name);  /* the key of a function */
 void functions_free(struct scripts *s);
 void functions_each(struct scripts *s,
                     void (*emit)(void *to, const struct slice *argv, unsigned argc), void *to);
+/* A library of this text, which the engine does not know yet. NULL: the error is replied. */
+struct library *library_new(struct call *c, struct slice code);
+void library_free(struct library *l);
+/* The rest in an exclusive section, or to look only: by whoever runs a command. */
+void library_add(struct scripts *s, struct library *l);
+void library_take(struct scripts *s,
+                  struct library *l); /* out of the engine; the caller frees it */
+void libraries_flush(struct scripts *s);
+struct library *library_find(struct scripts *s, const char *name);
+struct function *function_find(struct scripts *s, const char *name);
 extern const struct command function_subcommands[];
 void cmd_fcall(struct call *c);
 bool fcall_may_write(struct exec *x, const struct slice *argv, unsigned argc);
 void cmd_fcall_ro(struct call *c);
+
+/* function_dump.c */
+void cmd_function_dump(struct call *c);
+void cmd_function_restore(struct call *c);
 
 /* lib_*.c: push their table */
 int luaopen_bit(lua_State *L);

@@ -20,11 +20,15 @@
 #include "ds/zset.h"
 #include "store/store.h"
 
+#define RDB_VERSION      10u /* of what is written, where a value needs no later one */
 #define RDB_VERSION_READ 12
 #define RDB_PIECE        65536u
 
 /* Where a value's type stands in a file there may be one of these instead. */
-enum rdb_opcode { RDB_OP_FUNCTION = 245 /* text of a library */ };
+enum rdb_opcode {
+    RDB_OP_FUNCTION = 245,     /* text of a library */
+    RDB_OP_FUNCTION_OLD = 246, /* before 7.0 was released; not read */
+};
 
 /* ================= Writing ================= */
 

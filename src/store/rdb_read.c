@@ -1,7 +1,7 @@
 /* rdb_read.c -- Bytes, lengths and texts from RDB; nothing is believed.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * MEMORY   What is at hand is not copied. Of what comes from more() as much is allocated as has
+ * MEMORY   Bytes that stay are not copied. Of what comes from more() as much is allocated as has
  *          come, doubled. LZF makes at most LZF_RATIO bytes of one, so a text that says to be
  * longer is refused before anything is allocated for it. */
 #include "store/rdb_int.h"
@@ -92,15 +92,15 @@ static bool collect(struct rdb_reader *r, size_t n, struct buf *store)
     return true;
 }
 
-/* n bytes, at hand or in `store`. */
+/* n bytes, where they are if they stay there, else in `store`. */
 static bool read_slice(struct rdb_reader *r, uint64_t n, struct buf *store, struct slice *out)
 {
-    if (n <= r->at_hand.n && r->error == 0) {
+    if (r->more == NULL) {
+        if (r->error != 0 || n > r->at_hand.n) {
+            return fail(r, -EINVAL);
+        }
         *out = slice_of(consume(r, n), n);
         return true;
-    }
-    if (r->more == NULL) {
-        return fail(r, -EINVAL);
     }
     if (!collect(r, n, store)) {
         return false;

@@ -32,6 +32,12 @@ static bool bad(struct loading *l)
     return fail(l, -EINVAL);
 }
 
+/* rc of a call that may have no memory. */
+static bool went_well(struct loading *l, int rc)
+{
+    return rc >= 0 || fail(l, rc);
+}
+
 /* rc of a call that adds something which must not be there. */
 static bool added(struct loading *l, int rc)
 {
@@ -71,7 +77,7 @@ static bool load_string(struct loading *l)
 static bool list_text(struct loading *l, struct quicklist *ql)
 {
     return rdb_read_text(l->r, &l->text[0]) &&
-           added(l, 1 + quicklist_push(ql, QL_TAIL, l->text[0].s));
+           went_well(l, quicklist_push(ql, QL_TAIL, l->text[0].s));
 }
 
 static bool list_ziplist(struct loading *l, struct quicklist *ql)
@@ -81,7 +87,7 @@ static bool list_ziplist(struct loading *l, struct quicklist *ql)
     char digits[I64_TEXT_MAX];
     bool done = open_pack(l, &p, PACK_ZIPLIST);
     while (done && pack_next(&p, &v)) {
-        done = added(l, 1 + quicklist_push(ql, QL_TAIL, lp_text(&v, digits)));
+        done = went_well(l, quicklist_push(ql, QL_TAIL, lp_text(&v, digits)));
     }
     return done;
 }
@@ -100,7 +106,7 @@ static bool list_chunk(struct loading *l, struct quicklist *ql)
         return bad(l);
     }
     return open_pack(l, &p, PACK_LISTPACK) &&
-           added(l, 1 + quicklist_append_listpack(ql, (const void *)l->text[0].s.p));
+           went_well(l, quicklist_append_listpack(ql, (const void *)l->text[0].s.p));
 }
 
 /* `parts` calls of `part`. */
@@ -294,7 +300,7 @@ static bool zset_put(struct loading *l, struct zset *z, struct slice member, dou
     if (isnan(score) || zset_score(*z, member, &old)) {
         return bad(l);
     }
-    return added(l, 1 + zset_add(z, &l->limits->zset, member, score));
+    return went_well(l, zset_add(z, &l->limits->zset, member, score));
 }
 
 static bool zset_end(struct loading *l, struct zset z, bool done)

@@ -11,8 +11,6 @@
 #include <errno.h>
 #include <liblzf/lzf.h>
 
-#define VERSION 10u
-
 /* ---- Bytes ---- */
 
 static void hand_on(struct rdb_writer *w, struct slice bytes)
@@ -219,11 +217,11 @@ static const struct {
     uint8_t packed; /* the type, when its encoding is this one */
     enum obj_enc packed_enc;
 } types[] = {
-    [OBJ_STRING] = { write_string, RDB_STRING, VERSION, RDB_STRING, ENC_INT },
-    [OBJ_LIST] = { write_list, RDB_LIST_CHUNKS, VERSION, RDB_LIST_CHUNKS, ENC_LISTPACK },
-    [OBJ_SET] = { write_set, RDB_SET, VERSION, RDB_SET_INTSET, ENC_INTSET },
-    [OBJ_ZSET] = { write_zset, RDB_ZSET, VERSION, RDB_ZSET_LISTPACK, ENC_LISTPACK },
-    [OBJ_HASH] = { write_hash, RDB_HASH, VERSION, RDB_HASH_LISTPACK, ENC_LISTPACK },
+    [OBJ_STRING] = { write_string, RDB_STRING, RDB_VERSION, RDB_STRING, ENC_INT },
+    [OBJ_LIST] = { write_list, RDB_LIST_CHUNKS, RDB_VERSION, RDB_LIST_CHUNKS, ENC_LISTPACK },
+    [OBJ_SET] = { write_set, RDB_SET, RDB_VERSION, RDB_SET_INTSET, ENC_INTSET },
+    [OBJ_ZSET] = { write_zset, RDB_ZSET, RDB_VERSION, RDB_ZSET_LISTPACK, ENC_LISTPACK },
+    [OBJ_HASH] = { write_hash, RDB_HASH, RDB_VERSION, RDB_HASH_LISTPACK, ENC_LISTPACK },
 };
 
 unsigned rdb_type(const struct entry *e)
