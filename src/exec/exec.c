@@ -37,6 +37,7 @@ int exec_new(struct exec **out, const struct exec_config *cfg)
         worker_init(x, i);
     }
     lock_init(&x->section_lock, RANK_SECTION, 0);
+    lock_init(&x->busy_lock, RANK_STATS, 0);
     atomic_init(&x->shutdown_flags, -1);
     atomic_init(&x->retire_epoch, 1);
     commands_new(x);

@@ -427,8 +427,15 @@ enum script_fate { SCRIPT_GOES_ON, SCRIPT_END, SCRIPT_ALONE };
 must_check enum script_fate call_script_slow(struct call *c);
 /* SCRIPT KILL (function false) and FUNCTION KILL. NULL: it will end; else the error. */
 const char *call_script_kill(struct call *c, bool function);
-/* What runs for longer than busy-reply-threshold; false: nothing does. */
-bool exec_slow_script(struct exec *x, char name[64], int64_t *ms);
+/* What runs for longer than busy-reply-threshold; false: nothing does. mem_free(argv): one
+ * allocation, NULL if there was no memory for it. */
+struct slow_script {
+    char name[64];
+    int64_t ms;
+    struct slice *argv; /* how it was called */
+    unsigned argc;
+};
+bool exec_slow_script(struct exec *x, struct slow_script *out);
 unsigned call_worker(const struct call *c); /* id of the worker, below exec_workers() */
 unsigned exec_workers(const struct exec *x);
 /* Might the client run this command? redis.acl_check_cmd() */

@@ -285,7 +285,8 @@ struct exec {
     _Atomic uint32_t busy; /* enum script_kind; 0: there is none */
     _Atomic bool busy_kill, busy_wrote;
     _Atomic int64_t busy_since_us;
-    char busy_name[64]; /* written before busy is set */
+    struct lock busy_lock;          /* RANK_STATS; over the next one */
+    struct slow_script busy_script; /* without ms */
     _Atomic unsigned monitor_count;
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */

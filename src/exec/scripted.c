@@ -452,6 +452,38 @@ static void all_shards(struct worker *w, bool lock)
     mem_free(index);
 }
 
+/* A copy of the arguments in one allocation; NULL: no memory. */
+static struct slice *argv_copy(const struct slice *argv, unsigned argc)
+{
+    size_t bytes = argc * sizeof *argv;
+    for (unsigned i = 0; i < argc; i++) {
+        bytes += argv[i].n;
+    }
+    struct slice *copy = mem_try_alloc(bytes);
+    char *p = (char *)(copy + argc);
+    for (unsigned i = 0; copy != NULL && i < argc; i++) {
+        memcpy(p, argv[i].p, argv[i].n);
+        copy[i] = slice_of(p, argv[i].n);
+        p += argv[i].n;
+    }
+    return copy;
+}
+
+/* What others are told of; name NULL: nothing. */
+static void tell_slow(struct exec *x, const char *name, const struct slice *argv, unsigned argc)
+{
+    struct slow_script *s = &x->busy_script;
+    lock_acquire(&x->busy_lock);
+    mem_free(s->argv);
+    *s = (struct slow_script){ .ms = 0 };
+    if (name != NULL) {
+        snprintf(s->name, sizeof s->name, "%s", name);
+        s->argv = argv_copy(argv, argc);
+        s->argc = s->argv != NULL ? argc : 0;
+    }
+    lock_release(&x->busy_lock);
+}
+
 static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
 {
     struct worker *w = c->in->w;
@@ -465,7 +497,7 @@ static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
     atomic_store_explicit(&x->busy_kill, false, memory_order_relaxed);
     atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
     atomic_store_explicit(&x->busy_since_us, sc->started_us, memory_order_relaxed);
-    snprintf(x->busy_name, sizeof x->busy_name, "%s", sc->name);
+    tell_slow(x, sc->name, c->argv, c->argc);
     lock_assume_all(RANK_SHARD, false);
     all_shards(w, true);
     atomic_store_explicit(&x->busy, function ? SCRIPT_FUNCTION : SCRIPT_EVAL, memory_order_seq_cst);
@@ -479,6 +511,7 @@ static void slow_end(struct worker *w)
     if (sc->slow) {
         sc->slow = false;
         atomic_store_explicit(&w->x->busy, 0, memory_order_seq_cst);
+        tell_slow(w->x, NULL, NULL, 0);
         all_shards(w, false);
         lock_assume_all(RANK_SHARD, true);
     }
@@ -552,14 +585,19 @@ const char *call_script_kill(struct call *c, bool function)
     return NULL;
 }
 
-bool exec_slow_script(struct exec *x, char name[64], int64_t *ms)
+bool exec_slow_script(struct exec *x, struct slow_script *out)
 {
     if (atomic_load_explicit(&x->busy, memory_order_seq_cst) == 0) {
         return false;
     }
-    snprintf(name, 64, "%s", x->busy_name);
-    *ms = (clock_mono_us() - atomic_load_explicit(&x->busy_since_us, memory_order_relaxed)) / 1000;
-    return true;
+    lock_acquire(&x->busy_lock);
+    *out = x->busy_script;
+    out->argv = out->argv != NULL ? argv_copy(out->argv, out->argc) : NULL;
+    out->argc = out->argv != NULL ? out->argc : 0;
+    lock_release(&x->busy_lock);
+    int64_t since = atomic_load_explicit(&x->busy_since_us, memory_order_relaxed);
+    out->ms = (clock_mono_us() - since) / 1000;
+    return out->name[0] != '\0'; /* it may have ended meanwhile */
 }
 
 /* ---- What script/ asks ---- */

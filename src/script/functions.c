@@ -537,14 +537,19 @@ static void cmd_function_stats(struct call *c)
     script_stats(exec_scripts(c->x), &st);
     reply_map(c, 2);
     reply_bulk_str(c, "running_script");
-    char name[64];
-    int64_t ms;
-    if (exec_slow_script(c->x, name, &ms)) {
-        reply_map(c, 2);
+    struct slow_script slow;
+    if (exec_slow_script(c->x, &slow)) {
+        reply_map(c, 3);
         reply_bulk_str(c, "name");
-        reply_bulk_str(c, name);
+        reply_bulk_str(c, slow.name);
+        reply_bulk_str(c, "command");
+        reply_array(c, slow.argc);
+        for (unsigned i = 0; i < slow.argc; i++) {
+            reply_bulk(c, slow.argv[i]);
+        }
         reply_bulk_str(c, "duration_ms");
-        reply_int(c, ms);
+        reply_int(c, slow.ms);
+        mem_free(slow.argv);
     } else {
         reply_null(c);
     }
