@@ -14,6 +14,7 @@ enum lock_rank {
     RANK_CLIENTS = 40,     /* exec/registry: client id -> handle, CLIENT LIST rows */
     RANK_SCRIPTS = 45,     /* script: cache of scripts, libraries */
     RANK_CHANNELS = 50,    /* exec/pubsub: channel and pattern registry */
+    RANK_TRACKING = 52,    /* exec/tracking: prefixes that clients track */
     RANK_MONITOR = 55,     /* exec/monitor: who listens */
     RANK_LOG_BEGIN = 58,   /* exec/log_begin: what waits to be appended */
     RANK_WAL_TAKE = 60,    /* wal: sequence, chain and file position are fixed under it */

@@ -1,7 +1,7 @@
 /* access.c -- Keys as handlers see them: expiry, access clocks, and the bookkeeping of every
  * change. SPDX-License-Identifier: BSD-3-Clause LOCKS    The shard of the key is held by the
  * transaction (or it is exclusive); asserted by the store. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include "base/rng.h"
 #include <limits.h>
 #include <math.h>
@@ -51,6 +51,10 @@ static unsigned lfu_decayed(struct exec *x, uint32_t clock, int64_t now_ms)
 static void clock_touch(struct call *c, struct entry *e)
 {
     struct exec *x = c->x;
+    if (unlikely(c->session != NULL && c->session->no_touch) &&
+        strcmp(c->cmd->name, "touch") != 0) { /* TOUCH is there for nothing else */
+        return;
+    }
     uint32_t old = entry_clock(e), now;
     if (POLICY_IS_LFU(option_int(&x->opt.maxmemory_policy))) {
         unsigned counter = lfu_decayed(x, old, c->now_ms);
@@ -117,6 +121,7 @@ void key_expire_now(struct call *c, const struct key *k, struct entry *e)
     fx_slot(c->in->t, k);
     txn_touch(c->in->t, k, true);
     watch_touch_expired(c->x, c->db, k);
+    tracking_changed(c, k, true);
     counter_add(&c->in->w->expired, 1);
     counter_add(&c->in->w->changes, 1);
     notify(c, NOTIFY_EXPIRED, "expired", k);
@@ -171,7 +176,7 @@ struct entry *key_look(struct call *c, const struct key *k, bool miss_event)
 struct entry *key_read(struct call *c, const struct key *k)
 {
     struct entry *e = key_look(c, k, true);
-    if (e != NULL && !(c->flags & CALL_REPLAY) && (c->session == NULL || !c->session->no_touch)) {
+    if (e != NULL && !(c->flags & CALL_REPLAY)) {
         clock_touch(c, e);
     }
     return e;
@@ -218,6 +223,7 @@ void key_changed(struct call *c, const struct key *k)
     if (!seeded_bug("exec.bug_watch_missed")) {
         watch_touch(c->x, c->db, k);
     }
+    tracking_changed(c, k, false);
 }
 
 static void created(struct call *c, const struct key *k)
@@ -388,6 +394,7 @@ size_t call_flush(struct call *c, int db, bool async)
     must(c->in->t->exclusive || (c->flags & CALL_REPLAY));
     if (!(c->flags & CALL_REPLAY)) {
         watch_touch_db(c->x, db);
+        tracking_flushed(c);
     }
     c->in->changed = true;
     c->in->t->slot = WAL_SLOT_ALL;
@@ -406,6 +413,7 @@ void call_swapdb(struct call *c, unsigned a, unsigned b)
         return;
     }
     watch_touch_swap(c, a, b);
+    tracking_flushed(c); /* COMPAT: Redis tells nobody; the names mean other values now */
     keyspace_swapdb(c->ks, a, b);
     waits_ready_db(c->in->t, a);
     waits_ready_db(c->in->t, b);

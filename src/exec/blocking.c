@@ -26,6 +26,7 @@
  *            the lock of one of its keys is held: to free it its reactor takes all of them. */
 #include "exec/acl.h"
 #include "exec/keymap.h"
+#include "exec/tracking.h"
 
 enum wait_state { WAIT_WAITING, WAIT_CLAIMED, WAIT_DONE };
 
@@ -38,6 +39,8 @@ struct wait_node {
 struct waiter {
     /* set when it blocks */
     struct worker *home;
+    uint64_t handle;         /* of its session */
+    bool tracks;             /* what it reads is to be remembered */
     struct session *session; /* home reactor only; NULL once it closed */
     struct queued *args;
     const struct cmd_ref *ref;
@@ -146,6 +149,8 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     struct waiter *w = mem_calloc(sizeof *w + n * sizeof w->node[0]);
     w->home = s->w;
     w->session = s;
+    w->handle = s->handle;
+    w->tracks = tracking_wanted(s);
     w->ref = c->in->ref;
     w->args = queued_copy(w->ref, c->argv, c->argc);
     w->user = s->user;
@@ -345,6 +350,11 @@ static void post_end(struct waiter *w, const char *error, bool close_only)
     d->close_only = close_only;
     d->m.run = on_ended;
     reactor_post(w->home->r, &d->m);
+}
+
+uint64_t waiter_handle(const struct waiter *w)
+{
+    return w->handle;
 }
 
 void session_forbid_wait(struct session *s)
@@ -570,6 +580,9 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     (void)fault("exec.claimed");
     if (!in.blocked) {
         call_invoke(&c);
+    }
+    if (w->tracks && !in.blocked && (c.cmd->flags & CMD_READONLY)) {
+        tracking_remember(me->x, &w->keys[in.serving_key], 1, w->handle); /* its lock is held */
     }
     txn_commit(own); /* also when nothing was served: the key may have expired, and has its DEL */
     if (in.blocked) {

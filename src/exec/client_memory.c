@@ -6,7 +6,7 @@
  *          sum above the limit is a suspicion; then its reactor, before it sleeps and after it
  * wrote, stops everybody, counts exactly and closes the largest until the rest fits. THREADS  Sums
  * are read by anybody; sessions by their reactor, or in the exclusive section. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include "base/log.h"
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@
 
 size_t session_memory(const struct session *s)
 {
-    size_t bytes = sizeof *s + conn_memory(s->conn) + s->multi_mem;
+    size_t bytes = sizeof *s + conn_memory(s->conn) + s->multi_mem + session_tracking_memory(s);
     for (const struct queued *q = s->held; q != NULL; q = q->next) {
         bytes += mem_usable((void *)(uintptr_t)q);
     }

@@ -3,6 +3,8 @@
  * THREADS  What looks at other reactors' sessions runs in an exclusive section. Closing one is a
  * message to its reactor: only that may touch its connection. */
 #include "exec/acl.h"
+#include "exec/cmd_tracking.h"
+#include "exec/tracking.h"
 #include <stdio.h>
 
 static void cmd_client_id(struct call *c)
@@ -84,73 +86,35 @@ static void cmd_client_no_touch(struct call *c)
     }
 }
 
-/* ---- Tracking: it is never on ---- */
-
-static void cmd_client_getredir(struct call *c)
-{
-    reply_int(c, -1);
-}
-
-static void cmd_client_tracking(struct call *c)
-{
-    if (arg_is(c, 2, "on")) {
-        reply_error(c, "ERR client tracking is not supported by this server");
-    } else if (arg_is(c, 2, "off")) {
-        reply_ok(c);
-    } else {
-        reply_syntax(c);
-    }
-}
-
-static void cmd_client_trackinginfo(struct call *c)
-{
-    reply_map(c, 3);
-    reply_bulk_str(c, "flags");
-    reply_set(c, 1);
-    reply_bulk_str(c, "off");
-    reply_bulk_str(c, "redirect");
-    reply_int(c, -1);
-    reply_bulk_str(c, "prefixes");
-    reply_array(c, 0);
-}
-
-static void cmd_client_caching(struct call *c)
-{
-    reply_error(c, "ERR CLIENT CACHING can be called only when the client is in tracking mode with "
-                   "OPTIN or OPTOUT mode enabled");
-}
-
 /* ---- LIST and INFO ---- */
 
-static const char *flags_of(const struct session *s, char text[16])
+#define FLAGS_MAX 17
+
+static const char *flags_of(const struct session *s, char text[FLAGS_MAX])
 {
+    const struct tracking *t = s->tracking;
+    const struct {
+        char letter;
+        bool is;
+    } flag[] = {
+        { 'O', s->monitor },
+        { 'P', session_subscribed(s) },
+        { 'x', s->multi != NULL },
+        { 'b', s->waiter != NULL || s->paused || s->deferred },
+        { 't', t != NULL },
+        { 'R', t != NULL && t->broken },
+        { 'B', t != NULL && t->bcast },
+        { 'd', atomic_load_explicit(&s->watch_dirty, memory_order_relaxed) },
+        { 'c', conn_closing(s->conn) },
+        { 'U', conn_kind(s->conn) == CONN_UNIX },
+        { 'e', s->no_evict },
+        { 'T', s->no_touch },
+    };
     size_t n = 0;
-    if (s->monitor) {
-        text[n++] = 'O';
-    }
-    if (session_subs(s, 0) + session_subs(s, 1) + session_subs(s, 2) > 0) {
-        text[n++] = 'P';
-    }
-    if (s->multi != NULL) {
-        text[n++] = 'x';
-    }
-    if (s->waiter != NULL || s->paused || s->deferred) {
-        text[n++] = 'b';
-    }
-    if (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed)) {
-        text[n++] = 'd';
-    }
-    if (conn_closing(s->conn)) {
-        text[n++] = 'c';
-    }
-    if (conn_kind(s->conn) == CONN_UNIX) {
-        text[n++] = 'U';
-    }
-    if (s->no_evict) {
-        text[n++] = 'e';
-    }
-    if (s->no_touch) {
-        text[n++] = 'T';
+    for (unsigned i = 0; i < countof(flag); i++) {
+        if (flag[i].is) {
+            text[n++] = flag[i].letter;
+        }
     }
     if (n == 0) {
         text[n++] = 'N';
@@ -166,7 +130,7 @@ void client_describe(const struct call *c, struct session *s, struct buf *b)
     for (unsigned i = 0; s == c->session && i < c->argc; i++) {
         argv_mem += c->argv[i].n;
     }
-    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], flags[16];
+    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], flags[FLAGS_MAX];
     conn_peer(s->conn, peer);
     conn_local(s->conn, local);
     int64_t now = clock_mono_ms();
@@ -182,11 +146,12 @@ void client_describe(const struct call *c, struct session *s, struct buf *b)
                s->multi != NULL ? (int)multi_count(s) : -1);
     buf_printf(b,
                " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=0 "
-               "omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=-1 "
+               "omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=%lld "
                "resp=%d lib-name=%s lib-ver=%s",
                in, cap > in ? cap - in : 0, argv_mem, s->multi_mem, (unsigned)OUT_BLOCK_BYTES, 0u,
                out, session_memory(s), s->last_cmd != NULL ? s->last_cmd->full : "NULL",
-               session_user_name(s), s->resp, s->lib_name != NULL ? s->lib_name : "",
+               session_user_name(s), s->tracking != NULL ? (long long)s->tracking->redirect : -1LL,
+               s->resp, s->lib_name != NULL ? s->lib_name : "",
                s->lib_ver != NULL ? s->lib_ver : "");
 }
 

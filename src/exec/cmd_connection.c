@@ -207,6 +207,7 @@ static void cmd_reset(struct call *c)
     session_unwatch(s);
     session_unsubscribe_all(s);
     session_unmonitor(s);
+    session_untrack(s);
     (void)session_set_text(&s->name, S(""));
     s->db = 0;
     s->resp = c->resp = 2;

@@ -1,7 +1,7 @@
 /* exec.c -- The engine's frame: its creation, what it answers to the network and the log, and the
  * periodic work of a reactor. SPDX-License-Identifier: BSD-3-Clause THREADS  exec_new/exec_free:
  * the main thread. Upcalls: as net.h says. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include "base/log.h"
 #include <stdio.h>
 
@@ -231,6 +231,9 @@ static uint64_t up_turn_end(void *arg, struct reactor *r)
     if (unlikely(w->durable_waits != NULL)) {
         waits_durable(w);
     }
+    if (unlikely(w->told != NULL)) { /* by expiry, eviction, what waited */
+        tracking_deliver(w);
+    }
     return release_point(x);
 }
 
@@ -283,6 +286,9 @@ static unsigned up_tick(void *arg, struct reactor *r)
     unsigned again = expire_slice(w);
     unsigned clients = unlikely(option_int(&w->x->opt.cron_paused)) ? 100 : clients_cron(w);
     unsigned evicts = evict_slice(w);
+    if (!option_int(&w->x->opt.cron_paused) && tracking_slice(w)) {
+        evicts = 1;
+    }
     again = again < evicts ? again : evicts;
     return again < clients ? again : clients;
 }

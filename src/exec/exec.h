@@ -594,6 +594,8 @@ struct exec_stats {
     unsigned blocked_timed;
     uint64_t evicted_clients, clients_mem, clients_in_max, clients_out_max;
     unsigned pubsub_channels, pubsub_patterns, pubsub_shard_channels;
+    unsigned tracking_clients, tracking_prefixes;
+    uint64_t tracked_keys, tracked_items;
     uint64_t denied_auth, denied_command, denied_key, denied_channel; /* by ACL */
 };
 void exec_stats(struct exec *x, struct exec_stats *out);

@@ -49,6 +49,7 @@ struct exec_shard {
     uint64_t recent[RECENT_GROUPS]; /* newest LSN of a record that changed a key of this group */
     struct keymap *watches;         /* NULL: nobody watches a key here; multi.c */
     struct keymap *waits;           /* NULL: nobody waits for a key here; blocking.c */
+    struct keymap *tracked;         /* NULL: nobody is to be told of a key here; tracking.c */
 } cacheline_aligned;
 
 /* ---- Effects of one transaction (command, EXEC, script) ---- */
@@ -61,7 +62,7 @@ struct ready_key {
     struct key key; /* bytes copied */
 };
 struct event {                  /* a message to publish when the transaction has its record */
-    int kind;                   /* pubsub.c: enum sub_kind */
+    int kind;                   /* pubsub.c: enum sub_kind; or of tracking.h */
     struct slice channel, text; /* copied */
 };
 struct txn {
@@ -88,6 +89,7 @@ struct txn {
     unsigned nready, ready_cap;
     struct event *events;
     unsigned nevents, events_cap;
+    uint64_t author; /* handle of the client whose command it is; set when an event needs it */
 };
 #define SLOT_NONE 0xffffffffu
 
@@ -167,6 +169,9 @@ struct worker {
     struct reactor_timer pause_timer; /* releases held sessions */
     bool unpaused;                    /* UNPAUSE ran: what expired meanwhile goes now */
     bool check_clients;               /* the memory of all clients may be above its limit */
+    struct told *told, *told_last;    /* tracking.c: to be told when the request is complete */
+    struct keymap **forgotten;        /* tables that a flush has left, to be freed */
+    unsigned nforgotten;
 
     /* atomic */
     _Atomic uint32_t state cacheline_aligned; /* enum worker_state */
@@ -233,6 +238,7 @@ struct session {
     unsigned watch_count;
     struct waiter *waiter;      /* blocked; NULL: not */
     struct subscriptions *subs; /* NULL: none */
+    struct tracking *tracking;  /* NULL: it does not track what it reads */
     struct parse_limits limits;
     size_t multi_mem;
 
@@ -260,8 +266,9 @@ struct exec {
 
     /* a log that begins or ends while clients are served (log_begin.c); change in exclusive
      * sections */
-    _Atomic bool imaging;     /* begin != NULL */
-    _Atomic bool log_partial; /* it does not hold everything yet, or not durably: no LSNs */
+    _Atomic bool imaging;       /* begin != NULL */
+    _Atomic bool tracking_used; /* somebody has tracked since the start: key_changed() asks */
+    _Atomic bool log_partial;   /* it does not hold everything yet, or not durably: no LSNs */
     struct log_begin *begin;
     bool log_closing; /* nothing is appended any more, gates still hold */
 
@@ -274,6 +281,7 @@ struct exec {
     struct registry *registry; /* sessions by id */
     struct errors *errors;     /* errorstat_* */
     struct pubsub *pubsub;
+    struct trackers *trackers;
     struct slowlog *slowlog;
     struct latency *latency;
     struct acl *acl;
@@ -403,6 +411,7 @@ void security_warning(struct session *s); /* an HTTP request on a Redis port */
 void registry_add(struct session *s);
 void registry_remove(struct session *s);
 struct session *registry_find(struct exec *x, uint64_t id); /* exclusive section */
+uint64_t registry_handle(struct exec *x, uint64_t id);      /* 0: there is no such client */
 unsigned registry_count(struct exec *x);
 unsigned clients_cron(struct worker *w); /* idle timeouts; -> ms until it wants to run again */
 void parts_new(struct exec *x);          /* creates the parts: errors, pub/sub, slow log, ... */
@@ -468,6 +477,7 @@ bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slic
                  unsigned argc);
 void multi_flag_error(struct session *s);
 void events_publish(struct txn *t, uint64_t gate);
+void events_forget(struct txn *t);
 void event_message(struct txn *t, int kind, struct slice channel, struct slice text);
 unsigned session_subs(const struct session *s,
                       int kind); /* 0 channels, 1 patterns, 2 shard channels */
@@ -477,10 +487,11 @@ void pubsub_free(struct exec *x);
 void waits_ready(struct txn *t, unsigned db,
                  const struct key *k); /* shard lock held: remember it when somebody waits */
 void waits_ready_db(struct txn *t, unsigned db);
-void waits_serve(struct txn *t);              /* after the record, locks of t still held */
-void waits_serve_rest(struct worker *w);      /* after unlocking: those that need more locks */
-void waits_durable(struct worker *w);         /* each turn: ends the waits whose LSN is durable */
-bool waits_durable_pending(struct worker *w); /* before sleeping; true: take another turn */
+void waits_serve(struct txn *t);                /* after the record, locks of t still held */
+void waits_serve_rest(struct worker *w);        /* after unlocking: those that need more locks */
+uint64_t waiter_handle(const struct waiter *w); /* of its client */
+void waits_durable(struct worker *w);           /* each turn: ends the waits whose LSN is durable */
+bool waits_durable_pending(struct worker *w);   /* before sleeping; true: take another turn */
 bool session_unblock(struct session *s,
                      bool with_error); /* CLIENT UNBLOCK: exclusive section or home reactor */
 void error_count(struct exec *x, struct worker *w, struct slice code);

@@ -6,7 +6,7 @@
  * append (log order = execution order for any two that share a key) -> recent LSNs -> events ->
  * blocked clients -> unlock -> gate the reply. GATE     of a reply = max(its own record, recent LSN
  * of every key group it looked at, the floor). Errors and nil too: they depend on what was seen. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include <sched.h>
 #include <stdio.h>
 
@@ -359,8 +359,12 @@ static bool admitted(struct session *s, struct call *c)
         refuse(s, c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
-    if (row->flags & CMD_DENYOOM) {
-        if (unlikely(option_int(&x->opt.maxmemory) > 0) && !memory_make_room(s->w)) {
+    if (unlikely(option_int(&x->opt.maxmemory) > 0)) { /* reads, too, make room, as in Redis */
+        bool room = memory_make_room(s->w);
+        if (s->w->told != NULL && s->reply_mode == REPLY_ON) {
+            tracking_deliver(s->w); /* what was evicted is told of before the reply */
+        }
+        if (!room && (row->flags & CMD_DENYOOM)) {
             refuse(s, c, "OOM command not allowed when used memory > 'maxmemory'.");
             return false;
         }
@@ -431,6 +435,7 @@ static void run(struct worker *w, struct call *c)
         c->flags |= CALL_EXCLUSIVE;
     }
     call_invoke(c);
+    tracking_read(c);
     if (seeded_bug("exec.bug_append_after_unlock") && t->nready == 0) {
         txn_unlock(t);
         sched_yield();
@@ -526,6 +531,9 @@ void exec_request(struct session *s, struct pending *p)
     c.now_ms = worker_now_ms(w);
     w->current = s;
     s->commands++;
+    if (unlikely(s->tracking != NULL)) {
+        tracking_before(s, p->ref);
+    }
     enum reply_mode mode = s->reply_mode;
     struct out_mark mark = { 0 };
     if (unlikely(mode != REPLY_ON)) {
@@ -561,5 +569,8 @@ void exec_request(struct session *s, struct pending *p)
         expire_slice_all(w);
     }
     conn_gate(s->conn, gate);
+    if (unlikely(w->told != NULL)) {
+        tracking_deliver(w);
+    }
     w->current = NULL;
 }

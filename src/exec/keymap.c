@@ -82,6 +82,32 @@ void keymap_drop(struct keymap **mp, struct keynode *n)
     }
 }
 
+struct keynode *keymap_any(const struct keymap *m, unsigned from)
+{
+    for (unsigned i = 0; m != NULL && i < m->slots; i++) {
+        struct keynode *n = m->slot[(from + i) & (m->slots - 1)];
+        if (n != NULL) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+void keymap_free(struct keymap *m, void (*visit)(struct keynode *n))
+{
+    for (unsigned i = 0; m != NULL && i < m->slots; i++) {
+        for (struct keynode *n = m->slot[i], *next; n != NULL; n = next) {
+            next = n->chain;
+            visit(n);
+            mem_free(n);
+        }
+    }
+    if (m != NULL) {
+        mem_free(m->slot);
+        mem_free(m);
+    }
+}
+
 void keymap_each(struct keymap *m, void (*visit)(void *arg, struct keynode *n), void *arg)
 {
     for (unsigned i = 0; m != NULL && i < m->slots; i++) {

@@ -24,6 +24,9 @@ struct keynode *keymap_make(struct keymap **m, unsigned db,
                             const struct key *k); /* finds or creates; creates *m too */
 void keymap_drop(struct keymap **m,
                  struct keynode *n); /* its list is empty; frees *m with the last one */
+struct keynode *keymap_any(const struct keymap *m, unsigned from);    /* from a random number; NULL:
+                                                                         there is none */
+void keymap_free(struct keymap *m, void (*visit)(struct keynode *n)); /* with all nodes */
 void keymap_each(struct keymap *m, void (*visit)(void *arg, struct keynode *n),
                  void *arg); /* visit may not drop */
 #endif

@@ -7,8 +7,8 @@
  * watch table; whoever changes, expires or flushes the key sets the session's mark under that
  * shard's lock. A session takes its nodes out before it is freed, so the pointers in the table are
  * always good. THREADS  The session's reactor; watch_touch() any worker with the shard locked. */
-#include "exec/exec_int.h"
 #include "exec/keymap.h"
+#include "exec/tracking.h"
 
 struct multi {
     struct queued *first, *last;
@@ -326,6 +326,7 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
         return;
     }
     call_invoke(&c);
+    tracking_read(&c);
     if (seeded_bug("exec.bug_multi_split")) {
         w->txn.lsn = fx_append(&w->txn);
         fx_reset(&w->txn);

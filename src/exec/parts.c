@@ -1,7 +1,7 @@
 /* parts.c -- Small shared parts of the engine: error statistics, the registry of sessions, who may
  * connect, idle clients. SPDX-License-Identifier: BSD-3-Clause THREADS  As each function says;
  * error counters of a worker are its own until they are summed. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include "base/log.h"
 
 /* ---- Registry: session id -> session, for CLIENT commands and INFO ---- */
@@ -63,17 +63,33 @@ void registry_remove(struct session *s)
     lock_release(&g->lock);
 }
 
+static struct session *registry_at(const struct registry *g, uint64_t id)
+{
+    struct session *s = g->slots > 0 ? g->slot[registry_slot(g, id)] : NULL;
+    while (s != NULL && s->id != id) {
+        s = s->registry_chain;
+    }
+    return s;
+}
+
 /* The pointer is only good in an exclusive section (no reactor frees sessions then). */
 struct session *registry_find(struct exec *x, uint64_t id)
 {
     struct registry *g = x->registry;
     lock_acquire(&g->lock);
-    struct session *s = g->slots > 0 ? g->slot[registry_slot(g, id)] : NULL;
-    while (s != NULL && s->id != id) {
-        s = s->registry_chain;
-    }
+    struct session *s = registry_at(g, id);
     lock_release(&g->lock);
     return s;
+}
+
+uint64_t registry_handle(struct exec *x, uint64_t id)
+{
+    struct registry *g = x->registry;
+    lock_acquire(&g->lock);
+    const struct session *s = registry_at(g, id);
+    uint64_t handle = s != NULL ? s->handle : 0;
+    lock_release(&g->lock);
+    return handle;
 }
 
 unsigned registry_count(struct exec *x)
@@ -223,6 +239,7 @@ void parts_new(struct exec *x)
     x->registry = mem_calloc(sizeof *x->registry);
     lock_init(&x->registry->lock, RANK_CLIENTS, 0);
     pubsub_new(x);
+    tracking_new(x);
     acl_new(x);
     slowlog_new(x);
     latency_new(x);
@@ -237,6 +254,7 @@ void parts_free(struct exec *x)
     mem_free(x->registry);
     mem_free(x->errors);
     pubsub_free(x);
+    tracking_free(x);
     acl_free(x);
     slowlog_free(x);
     latency_free(x);

@@ -9,7 +9,7 @@
  * has its record (events_publish) and carries the newest LSN the publisher wrote or saw: no
  * subscriber hears of what a crash could take back. LOCKS      RANK_CHANNELS, order = map index;
  * may be taken under shard locks (events). THREADS    Any worker. session_*: its reactor. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include "exec/pubsub.h"
 
 #define CHANNEL_SHARDS 64
@@ -300,9 +300,25 @@ void notify(struct call *c, enum notify_class cls, const char *event, const stru
 
 void events_publish(struct txn *t, uint64_t gate)
 {
+    bool tracked = false;
+    for (unsigned i = 0; i < t->nevents; i++) {
+        const struct event *e = &t->events[i];
+        if (e->kind < SUB_KINDS) {
+            publish(t->w->x, (enum sub_kind)e->kind, e->channel, e->text, gate, true);
+        } else {
+            tracked = true;
+        }
+    }
+    if (tracked) {
+        tracking_publish(t, gate);
+    }
+    events_forget(t);
+}
+
+void events_forget(struct txn *t)
+{
     for (unsigned i = 0; i < t->nevents; i++) {
         struct event *e = &t->events[i];
-        publish(t->w->x, (enum sub_kind)e->kind, e->channel, e->text, gate, true);
         mem_free((void *)(uintptr_t)e->channel.p);
         mem_free((void *)(uintptr_t)e->text.p);
     }

@@ -426,6 +426,7 @@ int exec_reload(struct call *c)
         return rc;
     }
     watch_touch_db(x, -1);
+    tracking_flushed(c);
     keyspace_flush(c->ks, -1, false);
     rc = exec_replay(x, x->wal, x->reactors);
     wal_replay_end(x->wal);

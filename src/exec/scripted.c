@@ -14,7 +14,7 @@
  *               refused: WATCH promises no more
  * THREADS    The worker that runs the script. */
 #include "exec/acl.h"
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include "base/log.h"
 #include <stdio.h>
 #include <string.h>
@@ -133,11 +133,8 @@ static void forget_effects(struct txn *t)
 {
     fx_reset(t);
     t->ntouched = 0;
-    for (unsigned i = 0; i < t->nevents; i++) {
-        mem_free((void *)(uintptr_t)t->events[i].channel.p);
-        mem_free((void *)(uintptr_t)t->events[i].text.p);
-    }
-    t->nevents = 0;
+    tracking_undo(t);
+    events_forget(t);
     for (unsigned i = 0; i < t->nready; i++) {
         mem_free((void *)(uintptr_t)t->ready[i].key.s.p);
     }
@@ -371,6 +368,7 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
     txn_gates(in.t, c.keys, c.nkeys);
     in.t->mute = (rules & SCRIPT_NO_LOG) != 0;
     call_invoke(&c);
+    tracking_read(&c);
     sc->wrote |= (ref->row->flags & CMD_WRITE) != 0 && !in.error;
     in.t->mute = false;
     call_account(s, &c);

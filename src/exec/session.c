@@ -6,7 +6,7 @@
  * When a request in the middle blocks its client (or it is paused), the rest of the batch is copied
  * (session_hold) and runs first when the session goes on, so that order is kept and no input is
  * parsed twice. THREADS  The session's reactor. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 
 /* ---- Copied requests ---- */
 
@@ -316,6 +316,7 @@ void session_close(struct session *s)
     session_discard(s);
     session_unsubscribe_all(s);
     session_unmonitor(s);
+    session_untrack(s);
     registry_remove(s);
     for (struct queued *q = s->held; q != NULL;) {
         struct queued *next = q->next;

@@ -1,7 +1,7 @@
 /* stats.c -- Sums of the workers' counters, for INFO and CONFIG RESETSTAT.
  * SPDX-License-Identifier: BSD-3-Clause
  * THREADS  Any: relaxed reads of counters that one thread each writes. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 
 void exec_stats(struct exec *x, struct exec_stats *out)
 {
@@ -28,6 +28,7 @@ void exec_stats(struct exec *x, struct exec_stats *out)
     out->watched_keys = atomic_load_explicit(&x->watched_keys, memory_order_relaxed);
     out->blocking_keys = atomic_load_explicit(&x->blocking_keys, memory_order_relaxed);
     pubsub_counts(x, out);
+    tracking_counts(x, out);
     acl_counts(x, out);
 }
 

@@ -74,7 +74,7 @@ static void section_clients(struct server *s, struct buf *b)
     line_u(b, "client_recent_max_input_buffer", st.clients_in_max);
     line_u(b, "client_recent_max_output_buffer", st.clients_out_max);
     line_u(b, "blocked_clients", st.blocked);
-    line_u(b, "tracking_clients", 0);
+    line_u(b, "tracking_clients", st.tracking_clients);
     line_u(b, "pubsub_clients", st.pubsub_clients);
     line_u(b, "watching_clients", st.watching_clients);
     line_u(b, "clients_in_timeout_table", st.blocked_timed);
@@ -292,9 +292,9 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "active_defrag_key_misses", 0);
     line_u(b, "total_active_defrag_time", 0);
     line_u(b, "current_active_defrag_time", 0);
-    line_u(b, "tracking_total_keys", 0);
-    line_u(b, "tracking_total_items", 0);
-    line_u(b, "tracking_total_prefixes", 0);
+    line_u(b, "tracking_total_keys", st.tracked_keys);
+    line_u(b, "tracking_total_items", st.tracked_items);
+    line_u(b, "tracking_total_prefixes", st.tracking_prefixes);
     line_u(b, "unexpected_error_replies", 0);
     line_u(b, "total_error_replies", st.errors);
     line_u(b, "dump_payload_sanitizations", 0);

@@ -1,0 +1,741 @@
+/* tracking.c -- Client-side caching: who has read which key, and telling them once when it changes.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * TABLE      Each shard has a map from key to the handles of the clients that read it. Databases
+ *            share it, as in Redis. A client is entered under the same hold of the shard's lock
+ *            as its read, so that no change comes between the two: what changes the key later
+ *            finds it here. A client that has gone, or does not track any more, is not looked
+ *            for: its handle leads nowhere.
+ * TELLING    A change takes its key out of the table and into an event of its transaction, which
+ *            becomes a notice when the transaction has its record. The notice carries the gate of a
+ *            message: nobody hears of a change that a crash could take back. A script's attempt
+ *            that is undone puts back what it took out.
+ * ORDER      Notices leave when the request is complete: to its own client behind its reply, to
+ *            others by messages to their reactors, behind those that hand over to blocked clients.
+ *            A client's read was answered on its reactor before that takes a message about it.
+ * LOCKS      Table: the shard's. Prefixes: trackers.lock, taken under shard locks.
+ * FAILURE    A client that redirects to one that has gone is told so by that one's reactor. */
+#include "exec/tracking.h"
+#include "base/rng.h"
+#include "exec/keymap.h"
+#include "exec/pubsub.h"
+#include <stdlib.h>
+
+struct prefix {
+    struct slice text; /* owned */
+    uint64_t *handle;
+    unsigned n, cap;
+};
+struct trackers {
+    struct lock lock; /* RANK_TRACKING: the prefixes */
+    struct prefix *prefix;
+    unsigned n, cap;
+    _Atomic unsigned prefixes; /* n, for who does not hold the lock */
+    _Atomic unsigned clients;
+    _Atomic uint64_t keys, items; /* in all tables; handles at them */
+    _Atomic bool shrinking;       /* one worker is in shrink() */
+    unsigned effort;              /* its own */
+};
+
+/* What is told, shared by all who are told it. */
+struct notice {
+    _Atomic unsigned refs;
+    uint64_t gate;
+    uint64_t author; /* the client that changed it; 0: nobody */
+    bool bcast;      /* for those of a prefix */
+    bool all;        /* every key */
+    size_t n;
+    char bytes[]; /* an array of keys */
+};
+/* A notice on its way to clients of one reactor. */
+struct told {
+    struct message m;
+    struct told *next; /* of worker.told */
+    struct notice *notice;
+    unsigned reactor;
+    bool direct; /* to the client whose request it is */
+    unsigned n;
+    uint64_t handle[];
+};
+/* To the client that another one has named. */
+struct forwarded {
+    struct message m;
+    struct notice *notice; /* NULL: it goes back, there is none */
+    uint64_t from, to;
+};
+
+void tracking_new(struct exec *x)
+{
+    x->trackers = mem_calloc(sizeof *x->trackers);
+    lock_init(&x->trackers->lock, RANK_TRACKING, 0);
+}
+
+static void free_clients(struct keynode *n)
+{
+    mem_free(n->head);
+}
+
+static void free_told(struct told *t);
+
+void tracking_free(struct exec *x)
+{
+    for (unsigned i = 0; i < x->nshards; i++) {
+        keymap_free(x->shards[i].tracked, free_clients);
+    }
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        struct worker *w = &x->workers[i];
+        while (w->told != NULL) {
+            struct told *t = w->told;
+            w->told = t->next;
+            free_told(t);
+        }
+        while (w->nforgotten > 0) {
+            keymap_free(w->forgotten[--w->nforgotten], free_clients);
+        }
+        mem_free(w->forgotten);
+    }
+    mem_free(x->trackers->prefix);
+    mem_free(x->trackers);
+}
+
+void tracking_counts(struct exec *x, struct exec_stats *out)
+{
+    struct trackers *all = x->trackers;
+    out->tracking_clients = atomic_load_explicit(&all->clients, memory_order_relaxed);
+    out->tracking_prefixes = atomic_load_explicit(&all->prefixes, memory_order_relaxed);
+    out->tracked_keys = atomic_load_explicit(&all->keys, memory_order_relaxed);
+    out->tracked_items = atomic_load_explicit(&all->items, memory_order_relaxed);
+}
+
+/* ---- Telling: on the reactor of who is told ---- */
+
+static void notice_release(void *p)
+{
+    struct notice *n = p;
+    if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(n);
+    }
+}
+
+static struct notice *notice_share(struct notice *n)
+{
+    atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);
+    return n;
+}
+
+#define SHARED_BYTES 2048 /* above, the bytes are shared instead of copied */
+
+/* COMPAT: RESP2 has no pushes; a client that listens to any channel hears it as a message. */
+static void push(struct session *s, struct notice *n, bool redirected)
+{
+    struct out *o = conn_out(s->conn);
+    if (s->resp == 3) {
+        resp_push(o, 2, 3);
+        resp_bulk(o, S("invalidate"));
+    } else if (redirected && s->subs != NULL) {
+        resp_array(o, 3);
+        resp_bulk(o, S("message"));
+        resp_bulk(o, S("__redis__:invalidate"));
+    } else {
+        return;
+    }
+    if (n->all) {
+        resp_null(o, s->resp);
+    } else if (n->n <= SHARED_BYTES) {
+        out_add(o, n->bytes, n->n);
+    } else {
+        out_add_ext(o, n->bytes, n->n, notice_release, notice_share(n));
+    }
+    conn_gate(s->conn, n->gate);
+}
+
+static struct session *session_at(struct reactor *r, uint64_t handle)
+{
+    struct conn *c = conn_by_handle(r, handle);
+    return c != NULL && !conn_closing(c) ? conn_user(c) : NULL;
+}
+
+static void on_broken(struct reactor *r, struct message *m)
+{
+    struct forwarded *f = container_of(m, struct forwarded, m);
+    struct session *s = session_at(r, f->from);
+    if (s != NULL && s->tracking != NULL && s->tracking->redirect_handle == f->to) {
+        s->tracking->broken = true;
+        if (s->resp == 3) {
+            struct out *o = conn_out(s->conn);
+            resp_push(o, 2, 3);
+            resp_bulk(o, S("tracking-redir-broken"));
+            resp_int(o, (int64_t)s->tracking->redirect);
+            conn_gate(s->conn, 0);
+        }
+    }
+    mem_free(f);
+}
+
+static void on_forwarded(struct reactor *r, struct message *m)
+{
+    struct forwarded *f = container_of(m, struct forwarded, m);
+    struct session *s = session_at(r, f->to);
+    if (s != NULL) {
+        push(s, f->notice, true);
+    }
+    struct exec *x = ((struct worker *)reactor_user(r))->x;
+    notice_release(f->notice);
+    if (s != NULL) {
+        mem_free(f);
+        return;
+    }
+    f->notice = NULL;
+    f->m.run = on_broken;
+    reactor_post(x->workers[handle_reactor(f->from)].r, &f->m);
+}
+
+static void tell(struct session *s, struct notice *n)
+{
+    const struct tracking *t = s->tracking;
+    if (t == NULL || (!n->all && t->bcast != n->bcast) ||
+        (t->noloop && !n->all && n->author == s->handle)) {
+        return;
+    }
+    if (t->redirect_handle == 0) {
+        push(s, n, false);
+        return;
+    }
+    struct forwarded *f = mem_alloc(sizeof *f);
+    f->m.run = on_forwarded;
+    f->notice = notice_share(n);
+    f->from = s->handle;
+    f->to = t->redirect_handle;
+    reactor_post(s->w->x->workers[handle_reactor(f->to)].r, &f->m);
+}
+
+static void free_told(struct told *t)
+{
+    notice_release(t->notice);
+    mem_free(t);
+}
+
+static void on_told(struct reactor *r, struct message *m)
+{
+    struct told *t = container_of(m, struct told, m);
+    for (unsigned i = 0; i < t->n; i++) {
+        struct session *s = session_at(r, t->handle[i]);
+        if (s != NULL) {
+            tell(s, t->notice);
+        }
+    }
+    if (t->notice->all) {
+        struct worker *w = reactor_user(r);
+        for (struct session *s = w->sessions; s != NULL; s = s->next) {
+            if (!conn_closing(s->conn)) {
+                tell(s, t->notice);
+            }
+        }
+    }
+    free_told(t);
+}
+
+void tracking_deliver(struct worker *w)
+{
+    struct told *t = w->told;
+    w->told = w->told_last = NULL;
+    while (t != NULL) {
+        struct told *next = t->next;
+        if (t->direct) {
+            on_told(w->r, &t->m);
+        } else {
+            reactor_post(w->x->workers[t->reactor].r, &t->m);
+        }
+        t = next;
+    }
+}
+
+/* ---- Handing over ---- */
+
+static struct notice *notice_new(const struct buf *bytes, uint64_t gate)
+{
+    size_t n = bytes != NULL ? bytes->n : 0;
+    struct notice *notice = mem_calloc(sizeof *notice + n);
+    atomic_init(&notice->refs, 1);
+    notice->gate = gate;
+    notice->n = n;
+    if (n > 0) {
+        memcpy(notice->bytes, bytes->p, n);
+    }
+    return notice;
+}
+
+static void put_key(struct buf *b, struct slice s)
+{
+    buf_add_char(b, '$');
+    buf_add_i64(b, (int64_t)s.n);
+    buf_add(b, "\r\n", 2);
+    buf_add_slice(b, s);
+    buf_add(b, "\r\n", 2);
+}
+
+static void told_add(struct worker *w, struct notice *n, unsigned reactor, bool direct,
+                     const uint64_t *handle, unsigned count)
+{
+    struct told *t = mem_alloc(sizeof *t + count * sizeof *handle);
+    t->m.run = on_told;
+    t->next = NULL;
+    t->notice = notice_share(n);
+    t->reactor = reactor;
+    t->direct = direct;
+    t->n = count;
+    if (count > 0) {
+        memcpy(t->handle, handle, count * sizeof *handle);
+    }
+    if (w->told == NULL) {
+        w->told = t;
+    } else {
+        w->told_last->next = t;
+    }
+    w->told_last = t;
+}
+
+/* The client whose request runs here hears of it behind its reply; the others of its reactor, too,
+ * may have replies on their way as messages. */
+static void hand_over(struct worker *w, struct notice *n, const uint64_t *handle, unsigned count)
+{
+    uint64_t own = w->current != NULL ? w->current->handle : 0;
+    for (unsigned i = 0, end; i < count; i = end) {
+        unsigned reactor = handle_reactor(handle[i]);
+        end = i + 1;
+        while (end < count && handle[i] != own && handle[end] != own &&
+               handle_reactor(handle[end]) == reactor) {
+            end++;
+        }
+        told_add(w, n, reactor, handle[i] == own, handle + i, end - i);
+    }
+    notice_release(n);
+}
+
+/* ---- The table of a shard, under its lock ---- */
+
+static unsigned place_of(const uint64_t *handle, unsigned n, uint64_t wanted)
+{
+    unsigned low = 0, high = n;
+    while (low < high) {
+        unsigned mid = (low + high) / 2;
+        if (handle[mid] < wanted) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low;
+}
+
+/* Room for one more; the capacity is the next power of two. */
+static uint64_t *grown(uint64_t *handle, unsigned n)
+{
+    if ((n & (n - 1)) != 0) {
+        return handle;
+    }
+    return mem_realloc(handle, (n == 0 ? 1 : (size_t)n * 2) * sizeof *handle);
+}
+
+static void remember(struct exec *x, const struct key *k, uint64_t handle)
+{
+    struct keynode *at = keymap_make(&x->shards[k->shard].tracked, 0, k);
+    uint64_t *all = at->head;
+    unsigned place = place_of(all, at->count, handle);
+    if (place < at->count && all[place] == handle) {
+        return;
+    }
+    at->head = all = grown(all, at->count);
+    memmove(all + place + 1, all + place, (at->count - place) * sizeof *all);
+    all[place] = handle;
+    if (at->count++ == 0) {
+        atomic_fetch_add_explicit(&x->trackers->keys, 1, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&x->trackers->items, 1, memory_order_relaxed);
+}
+
+void tracking_remember(struct exec *x, const struct key *keys, unsigned nkeys, uint64_t handle)
+{
+    for (unsigned i = 0; i < nkeys && !seeded_bug("exec.bug_untracked_read"); i++) {
+        remember(x, &keys[i], handle);
+    }
+}
+
+bool tracking_wanted(const struct session *s)
+{
+    const struct tracking *t = s->tracking;
+    return t != NULL && !t->bcast && (!t->optin || t->caching) && (!t->optout || !t->caching);
+}
+
+void tracking_read_slow(struct call *c)
+{
+    if ((c->cmd->flags & CMD_READONLY) && tracking_wanted(c->session)) {
+        tracking_remember(c->x, c->keys, c->nkeys, c->session->handle);
+    }
+}
+
+static void tell_of_key(struct worker *w, struct slice key, const uint64_t *handle, unsigned n,
+                        uint64_t author, uint64_t gate)
+{
+    struct buf text = { 0 };
+    buf_add_str(&text, "*1\r\n");
+    put_key(&text, key);
+    struct notice *notice = notice_new(&text, gate);
+    notice->author = author;
+    buf_free(&text);
+    hand_over(w, notice, handle, n);
+}
+
+static void take_out(struct exec *x, struct keynode *at)
+{
+    atomic_fetch_sub_explicit(&x->trackers->keys, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&x->trackers->items, at->count, memory_order_relaxed);
+    mem_free(at->head);
+    keymap_drop(&x->shards[at->key.shard].tracked, at);
+}
+
+/* ---- Changes ---- */
+
+static bool is_of_key(const struct event *e)
+{
+    return e->kind == EVENT_TRACKED || e->kind == EVENT_TRACKED_EXPIRED;
+}
+
+/* The event has the handles of those who have read the key, which is out of the table from here
+ * on: who reads it later in the same transaction will hear of the next change. */
+void tracking_changed_slow(struct call *c, const struct key *k, bool expired)
+{
+    struct txn *t = c->in->t;
+    struct exec *x = c->x;
+    int kind = expired ? EVENT_TRACKED_EXPIRED : EVENT_TRACKED;
+    struct keynode *at = keymap_find(x->shards[k->shard].tracked, 0, k);
+    if (at == NULL) {
+        const struct event *last = t->nevents > 0 ? &t->events[t->nevents - 1] : NULL;
+        if (atomic_load_explicit(&x->trackers->prefixes, memory_order_relaxed) == 0 ||
+            (last != NULL && last->kind == kind && slice_eq(last->channel, k->s))) {
+            return; /* a script may change one key very often */
+        }
+    }
+    t->author = c->session != NULL       ? c->session->handle
+                : c->in->serving != NULL ? waiter_handle(c->in->serving)
+                                         : 0;
+    struct slice clients = S("");
+    if (at != NULL) {
+        clients = slice_of(at->head, at->count * sizeof(uint64_t));
+    }
+    event_message(t, kind, k->s, clients);
+    if (at != NULL) {
+        take_out(x, at);
+    }
+}
+
+void tracking_undo(struct txn *t)
+{
+    struct exec *x = t->w->x;
+    for (unsigned i = 0; i < t->nevents; i++) {
+        const struct event *e = &t->events[i];
+        const uint64_t *handle = (const void *)e->text.p;
+        for (size_t k = 0; is_of_key(e) && k < e->text.n / sizeof *handle; k++) {
+            struct key key = keyspace_key(x->ks, e->channel);
+            remember(x, &key, handle[k]);
+        }
+    }
+}
+
+void tracking_flushed(struct call *c)
+{
+    struct worker *w = c->in->w;
+    struct exec *x = c->x;
+    if (!atomic_load_explicit(&x->tracking_used, memory_order_relaxed)) {
+        return;
+    }
+    must(w->in_section);
+    w->forgotten = mem_realloc(w->forgotten, (w->nforgotten + x->nshards) * sizeof *w->forgotten);
+    for (unsigned i = 0; i < x->nshards; i++) {
+        if (x->shards[i].tracked != NULL) {
+            w->forgotten[w->nforgotten++] = x->shards[i].tracked;
+            x->shards[i].tracked = NULL;
+        }
+    }
+    atomic_store_explicit(&x->trackers->keys, 0, memory_order_relaxed);
+    atomic_store_explicit(&x->trackers->items, 0, memory_order_relaxed);
+    event_message(c->in->t, EVENT_TRACKED_ALL, S(""), S(""));
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+/* What of these keys has this prefix, each once. False: none. */
+static bool put_matching(struct buf *text, const struct prefix *p, const struct slice *key,
+                         unsigned nkeys)
+{
+    unsigned n = 0;
+    struct buf keys = { 0 };
+    for (unsigned i = 0; i < nkeys; i++) {
+        if (key[i].n >= p->text.n && memcmp(key[i].p, p->text.p, p->text.n) == 0 &&
+            (i == 0 || !slice_eq(key[i], key[i - 1]))) {
+            put_key(&keys, key[i]);
+            n++;
+        }
+    }
+    text->n = 0;
+    buf_printf(text, "*%u\r\n", n);
+    buf_add_slice(text, buf_slice(&keys));
+    buf_free(&keys);
+    return n > 0;
+}
+
+/* One notice for each prefix that any of t's changed keys has. */
+static void publish_prefixes(struct txn *t, int kind, uint64_t author, uint64_t gate)
+{
+    struct trackers *all = t->w->x->trackers;
+    struct slice *key = mem_alloc((t->nevents + 1) * sizeof *key);
+    unsigned n = 0;
+    for (unsigned i = 0; i < t->nevents; i++) {
+        if (t->events[i].kind == kind) {
+            key[n++] = t->events[i].channel;
+        }
+    }
+    qsort(key, n, sizeof *key, by_bytes);
+    struct buf text = { 0 };
+    lock_acquire(&all->lock);
+    for (unsigned i = 0; i < all->n; i++) {
+        const struct prefix *p = &all->prefix[i];
+        if (put_matching(&text, p, key, n)) {
+            struct notice *notice = notice_new(&text, gate);
+            notice->author = author;
+            notice->bcast = true;
+            hand_over(t->w, notice, p->handle, p->n);
+        }
+    }
+    lock_release(&all->lock);
+    buf_free(&text);
+    mem_free(key);
+}
+
+static void publish_all(struct worker *w, uint64_t gate)
+{
+    struct notice *n = notice_new(NULL, gate);
+    n->all = true;
+    for (unsigned r = 0; r < w->x->reactors; r++) {
+        told_add(w, n, r, w->current != NULL && w->id == r, NULL, 0);
+    }
+    notice_release(n);
+}
+
+void tracking_publish(struct txn *t, uint64_t gate)
+{
+    struct worker *w = t->w;
+    gate = seeded_bug("exec.bug_ungated_invalidation") ? 0 : gate;
+    if (atomic_load_explicit(&w->x->trackers->prefixes, memory_order_relaxed) > 0) {
+        publish_prefixes(t, EVENT_TRACKED, t->author, gate);
+        publish_prefixes(t, EVENT_TRACKED_EXPIRED, 0, gate);
+    }
+    for (unsigned i = 0; i < t->nevents; i++) {
+        const struct event *e = &t->events[i];
+        if (e->kind == EVENT_TRACKED_ALL) {
+            publish_all(w, gate);
+        } else if (is_of_key(e) && e->text.n > 0) {
+            tell_of_key(w, e->channel, (const void *)e->text.p,
+                        (unsigned)(e->text.n / sizeof(uint64_t)),
+                        e->kind == EVENT_TRACKED ? t->author : 0, gate);
+        }
+    }
+}
+
+/* ---- Bounds ---- */
+
+#define EFFORT 100 /* keys that one call forgets; more when that does not suffice, as in Redis */
+
+static bool is_over(struct exec *x)
+{
+    int64_t limit = option_int(&x->opt.tracking_table_max_keys);
+    return limit > 0 &&
+           atomic_load_explicit(&x->trackers->keys, memory_order_relaxed) > (uint64_t)limit;
+}
+
+/* A random key of a random shard that has any. */
+static void forget_one(struct worker *w)
+{
+    struct exec *x = w->x;
+    unsigned start = (unsigned)rng_below(x->nshards);
+    for (unsigned i = 0; i < x->nshards; i++) {
+        unsigned index = (start + i) & (x->nshards - 1);
+        struct shard *s = keyspace_shard(x->ks, index);
+        shard_lock(s);
+        struct keynode *at = keymap_any(x->shards[index].tracked, (unsigned)rng_u64());
+        if (at != NULL) {
+            tell_of_key(w, at->key.s, at->head, at->count, 0, 0);
+            take_out(x, at);
+        }
+        shard_unlock(s);
+        if (at != NULL) {
+            return;
+        }
+    }
+}
+
+/* One worker at a time, so that no more is forgotten than there is above the limit. */
+static bool shrink(struct worker *w)
+{
+    struct trackers *all = w->x->trackers;
+    if (likely(!is_over(w->x)) ||
+        atomic_exchange_explicit(&all->shrinking, true, memory_order_acquire)) {
+        return false;
+    }
+    all->effort += EFFORT;
+    for (unsigned i = 0; i < all->effort && is_over(w->x); i++) {
+        forget_one(w);
+    }
+    bool more = is_over(w->x);
+    all->effort = more ? all->effort : 0;
+    atomic_store_explicit(&all->shrinking, false, memory_order_release);
+    return more;
+}
+
+#define FREE_AT_ONCE 8 /* maps of a shard each, of about a thousand keys when the table is full */
+
+bool tracking_slice(struct worker *w)
+{
+    for (unsigned i = 0; w->nforgotten > 0 && i < FREE_AT_ONCE; i++) {
+        keymap_free(w->forgotten[--w->nforgotten], free_clients);
+    }
+    if (!atomic_load_explicit(&w->x->tracking_used, memory_order_relaxed)) {
+        return false;
+    }
+    bool more = shrink(w);
+    return more || w->nforgotten > 0;
+}
+
+void tracking_before(struct session *s, const struct cmd_ref *ref)
+{
+    struct tracking *t = s->tracking;
+    if (t->caching) { /* for one command, or a transaction, that is not CLIENT itself */
+        if (t->spent && s->multi == NULL) {
+            t->caching = false;
+        } else {
+            t->spent = ref == NULL || ref->row->sub != NULL || ref->parent == NULL ||
+                       strcmp(ref->parent->row->name, "client") != 0;
+        }
+    }
+    if (!s->w->busy) { /* else the keyspace is a slow script's */
+        (void)shrink(s->w);
+        tracking_deliver(s->w);
+    }
+}
+
+/* ---- Sessions ---- */
+
+static void prefix_join(struct trackers *all, struct slice text, uint64_t handle)
+{
+    unsigned i = 0;
+    while (i < all->n && !slice_eq(all->prefix[i].text, text)) {
+        i++;
+    }
+    if (i == all->n) {
+        if (all->n == all->cap) {
+            all->cap = all->cap == 0 ? 8 : all->cap * 2;
+            all->prefix = mem_realloc(all->prefix, all->cap * sizeof *all->prefix);
+        }
+        all->prefix[all->n++] =
+            (struct prefix){ .text = slice_of(mem_dup(text.p, text.n), text.n) };
+    }
+    struct prefix *p = &all->prefix[i];
+    p->handle = grown(p->handle, p->n);
+    p->handle[p->n++] = handle;
+    atomic_store_explicit(&all->prefixes, all->n, memory_order_seq_cst);
+}
+
+static void prefix_leave(struct trackers *all, struct slice text, uint64_t handle)
+{
+    struct prefix *p = all->prefix;
+    while (!slice_eq(p->text, text)) {
+        p++;
+    }
+    unsigned i = 0;
+    while (p->handle[i] != handle) {
+        i++;
+    }
+    memmove(&p->handle[i], &p->handle[i + 1], (p->n - i - 1) * sizeof *p->handle);
+    if (--p->n == 0) {
+        mem_free((void *)(uintptr_t)p->text.p);
+        mem_free(p->handle);
+        *p = all->prefix[--all->n];
+    }
+    atomic_store_explicit(&all->prefixes, all->n, memory_order_seq_cst);
+}
+
+static void session_add_prefix(struct session *s, struct slice text)
+{
+    struct tracking *t = s->tracking;
+    unsigned i = 0;
+    while (i < t->nprefix && slice_cmp(t->prefix[i], text) < 0) {
+        i++;
+    }
+    if (i < t->nprefix && slice_eq(t->prefix[i], text)) {
+        return;
+    }
+    t->prefix = mem_realloc(t->prefix, (t->nprefix + 1) * sizeof *t->prefix);
+    memmove(&t->prefix[i + 1], &t->prefix[i], (t->nprefix - i) * sizeof *t->prefix);
+    t->prefix[i] = slice_of(mem_dup(text.p, text.n), text.n);
+    t->nprefix++;
+    struct trackers *all = s->w->x->trackers;
+    lock_acquire(&all->lock);
+    prefix_join(all, text, s->handle);
+    lock_release(&all->lock);
+}
+
+void session_track(struct session *s, const struct tracking_request *req)
+{
+    struct exec *x = s->w->x;
+    struct tracking *t = s->tracking;
+    if (t == NULL) {
+        s->tracking = t = mem_calloc(sizeof *t);
+        atomic_fetch_add_explicit(&x->trackers->clients, 1, memory_order_relaxed);
+        atomic_store_explicit(&x->tracking_used, true, memory_order_seq_cst);
+    }
+    t->redirect = req->redirect;
+    t->redirect_handle = req->redirect_handle;
+    t->bcast = req->bcast;
+    t->optin = req->optin;
+    t->optout = req->optout;
+    t->noloop = req->noloop;
+    t->broken = t->caching = t->spent = false;
+    for (unsigned i = 0; i < req->nprefix; i++) {
+        session_add_prefix(s, req->prefix[i]);
+    }
+    if (req->bcast && req->nprefix == 0) {
+        session_add_prefix(s, S(""));
+    }
+}
+
+void session_untrack(struct session *s)
+{
+    struct tracking *t = s->tracking;
+    if (t == NULL) {
+        return;
+    }
+    struct trackers *all = s->w->x->trackers;
+    lock_acquire(&all->lock);
+    for (unsigned i = 0; i < t->nprefix; i++) {
+        prefix_leave(all, t->prefix[i], s->handle);
+        mem_free((void *)(uintptr_t)t->prefix[i].p);
+    }
+    lock_release(&all->lock);
+    atomic_fetch_sub_explicit(&all->clients, 1, memory_order_relaxed);
+    mem_free(t->prefix);
+    mem_free(t);
+    s->tracking = NULL;
+}
+
+size_t session_tracking_memory(const struct session *s)
+{
+    const struct tracking *t = s->tracking;
+    size_t bytes = t != NULL ? sizeof *t : 0;
+    for (unsigned i = 0; t != NULL && i < t->nprefix; i++) {
+        bytes += 2 * (sizeof *t->prefix + t->prefix[i].n); /* here, and in the table of prefixes */
+    }
+    return bytes;
+}
