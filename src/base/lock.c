@@ -79,6 +79,7 @@ static const char *rank_name(unsigned rank)
     case RANK_CLIENTS: return "CLIENTS";
     case RANK_SCRIPTS: return "SCRIPTS";
     case RANK_CHANNELS: return "CHANNELS";
+    case RANK_TRACKING: return "TRACKING";
     case RANK_MONITOR: return "MONITOR";
     case RANK_LOG_BEGIN: return "LOG_BEGIN";
     case RANK_WAL_TAKE: return "WAL_TAKE";

@@ -2,6 +2,7 @@
  * QUIT. SPDX-License-Identifier: BSD-3-Clause THREADS  The session's reactor. Users only
  * change in exclusive sections. */
 #include "exec/acl.h"
+#include "exec/tracking.h"
 #include <stdio.h>
 
 static void cmd_ping(struct call *c)

@@ -9,7 +9,7 @@
  * eviction, events, blocked clients or memory limit. FAILURE  A record that does not parse or whose
  * command answers an error stops the replay with -EBADMSG: the log passed its checksums, so it is a
  *          bug or a newer kv, and serving less than what was acknowledged is not an option. */
-#include "exec/exec_int.h"
+#include "exec/tracking.h"
 #include "base/log.h"
 #include <errno.h>
 #include <pthread.h>

@@ -29,10 +29,12 @@ exec.bug_served_twice           crash:order
 exec.bug_ungated_error          crash:kill9_gates crash:kill9
 exec.bug_ungated_event          crash:kill9_gates crash:kill9
 exec.bug_ungated_handover       crash:kill9_gates crash:kill9
+exec.bug_ungated_invalidation   integration:test_gated
 exec.bug_ungated_message        crash:kill9_gates crash:kill9
 exec.bug_ungated_nil            crash:kill9_gates crash:kill9
 exec.bug_ungated_read           crash:kill9_gates crash:kill9
 exec.bug_unsettled_count        integration:test_counts_wait
+exec.bug_untracked_read         integration:test_told_once
 exec.bug_watch_missed           integration:test_watch crash:order
 net.bug_gate_falls              unit:net_turn unit:net crash:kill9
 net.bug_gate_off_by_one         unit:gates_release_in_order

@@ -73,7 +73,6 @@ START_TEST(test_errors)
             "CLIENT NO-EVICT on", "CLIENT NO-EVICT off", "CLIENT GETREDIR", "CLIENT CACHING yes",
             "CLIENT CACHING maybe", "CLIENT CACHING", "CLIENT TRACKING off", "CLIENT TRACKING foo",
             "CLIENT TRACKING", "CLIENT TRACKINGINFO", "CLIENT TRACKINGINFO x",
-            "CLIENT TRACKING on => -ERR client tracking is not supported by this server",
             "CLIENT NO-TOUCH on => +OK", "CLIENT NO-TOUCH off => +OK",
             "CLIENT SETINFO lib-name a => +OK",
             "CLIENT SETINFO lib-name 'a b' => -ERR lib-name cannot contain spaces, newlines or "

@@ -83,7 +83,41 @@ START_TEST(test_against_oracle)
 }
 END_TEST
 
+static unsigned freed;
+
+static void count_freed(struct keynode *n)
+{
+    ck_assert_ptr_nonnull(n->key.s.p);
+    freed++;
+}
+
+START_TEST(test_any_and_free)
+{
+    ck_assert_ptr_null(keymap_any(NULL, 7));
+    keymap_free(NULL, count_freed);
+    ck_assert_uint_eq(freed, 0);
+    struct keymap *m = NULL;
+    bool seen[40] = { false };
+    for (unsigned i = 0; i < 40; i++) {
+        char text[16];
+        struct key k = { .s = slice_of(text, (size_t)snprintf(text, 16, "%u", i)), .hash = i };
+        keymap_make(&m, 0, &k);
+    }
+    for (unsigned i = 0; i < 1000; i++) { /* any number finds one; together they find all */
+        const struct keynode *n = keymap_any(m, i);
+        ck_assert_ptr_nonnull(n);
+        ck_assert_ptr_eq(keymap_find(m, 0, &n->key), n);
+        seen[n->key.hash] = true;
+    }
+    for (unsigned i = 0; i < 40; i++) {
+        ck_assert(seen[i]);
+    }
+    keymap_free(m, count_freed);
+    ck_assert_uint_eq(freed, 40);
+}
+END_TEST
+
 UNIT_SUITE(exec_keymap)
 {
-    unit_case(suite, "keymap", test_against_oracle);
+    unit_case(suite, "keymap", test_against_oracle, test_any_and_free);
 }
