@@ -178,6 +178,16 @@ void fx_reset(struct txn *t)
     t->slot = SLOT_NONE;
 }
 
+void events_forget(struct txn *t)
+{
+    for (unsigned i = 0; i < t->nevents; i++) {
+        struct event *e = &t->events[i];
+        mem_free((void *)(uintptr_t)e->channel.p);
+        mem_free((void *)(uintptr_t)e->text.p);
+    }
+    t->nevents = 0;
+}
+
 /* ---- What handlers call ---- */
 
 void effect(struct call *c, const struct slice *argv, unsigned argc)

@@ -313,6 +313,16 @@ const char *write_refusal(struct exec *x, const struct command *row)
     return NULL;
 }
 
+/* Reads, too, make room, as in Redis; what is evicted is told of before the reply. */
+static bool has_room(struct session *s, const struct command *row)
+{
+    bool room = memory_make_room(s->w);
+    if (s->w->told != NULL && s->reply_mode == REPLY_ON) {
+        tracking_deliver(s->w);
+    }
+    return room || !(row->flags & CMD_DENYOOM);
+}
+
 /* True when the request may run (or be queued). */
 static bool admitted(struct session *s, struct call *c)
 {
@@ -359,15 +369,9 @@ static bool admitted(struct session *s, struct call *c)
         refuse(s, c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
-    if (unlikely(option_int(&x->opt.maxmemory) > 0)) { /* reads, too, make room, as in Redis */
-        bool room = memory_make_room(s->w);
-        if (s->w->told != NULL && s->reply_mode == REPLY_ON) {
-            tracking_deliver(s->w); /* what was evicted is told of before the reply */
-        }
-        if (!room && (row->flags & CMD_DENYOOM)) {
-            refuse(s, c, "OOM command not allowed when used memory > 'maxmemory'.");
-            return false;
-        }
+    if (unlikely(option_int(&x->opt.maxmemory) > 0) && !has_room(s, row)) {
+        refuse(s, c, "OOM command not allowed when used memory > 'maxmemory'.");
+        return false;
     }
     const char *why = write_refusal(x, row);
     if (unlikely(why != NULL)) {

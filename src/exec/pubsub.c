@@ -315,16 +315,6 @@ void events_publish(struct txn *t, uint64_t gate)
     events_forget(t);
 }
 
-void events_forget(struct txn *t)
-{
-    for (unsigned i = 0; i < t->nevents; i++) {
-        struct event *e = &t->events[i];
-        mem_free((void *)(uintptr_t)e->channel.p);
-        mem_free((void *)(uintptr_t)e->text.p);
-    }
-    t->nevents = 0;
-}
-
 /* ---- Subscribing ---- */
 
 bool session_subscribed(const struct session *s)
