@@ -1,5 +1,6 @@
 #!/bin/sh
-# install.sh -- Installs the Debian packages that kv needs: `install.sh run` to build and run it, `install.sh test` for everything.
+# install.sh -- Installs the Debian packages that kv needs: `install.sh run` to build and run it, `install.sh test` for its tests, `install.sh
+# clients` for the client software that redis-compat/clients.py points at it.
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Silent and quick when nothing is missing. Uses sudo when not root and says what it does. Never touches the configured package
@@ -11,15 +12,17 @@ set -eu
 RUN_PACKAGES="gcc=gcc make=make libc6-dev libev-dev libjemalloc-dev libssl-dev liblua5.1-0-dev lua-cjson-dev liblzf-dev redis-tools=redis-check-rdb"
 TEST_PACKAGES="check libhiredis-dev tcl=tclsh python3=python3 procps=ps
 clang=clang libclang-rt-dev clang-format=clang-format clang-tidy=clang-tidy"
+CLIENT_PACKAGES="nodejs=node npm=npm python3-redis python3-celery python3-rq ruby=ruby ruby-sidekiq=sidekiq php-cli=php php-redis"
 
 usage() {
-    echo "usage: deps/install.sh run|test" >&2
+    echo "usage: deps/install.sh run|test|clients" >&2
     exit 2
 }
 
 case "${1-}" in
 run) wanted=$RUN_PACKAGES ;;
 test) wanted="$RUN_PACKAGES $TEST_PACKAGES" ;;
+clients) wanted=$CLIENT_PACKAGES ;;
 *) usage ;;
 esac
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# peers.sh -- Prepares the reference servers and their test suites below build/peers/: `peers.sh [redis|valkey|redis-suite|valkey-suite]...`
+# peers.sh -- Prepares the reference servers and their test suites below build/peers/: `peers.sh [redis|valkey|redis-suite|valkey-suite|exporter]...`
 # SPDX-License-Identifier: BSD-3-Clause
 #
 #   build/peers/redis/         redis-server 7.0.15, redis-cli, redis-benchmark: from the installed redis-tools, whose redis-check-rdb is the
@@ -7,8 +7,9 @@
 #   build/peers/valkey/        valkey-server 8.0, valkey-cli, valkey-benchmark: packages of Debian backports, unpacked, not installed
 #   build/peers/redis-suite/   the test suite of the source package redis, with src/ linked to the above
 #   build/peers/valkey-suite/  likewise of valkey
+#   build/peers/exporter/      prometheus-redis-exporter, unpacked, not installed: it would start a service
 #
-# Without names: all four. What is there already is left alone. The package sources are derived from the configured ones (same mirrors, same
+# Without names: the servers and the suites. What is there already is left alone. The package sources are derived from the configured ones (same mirrors, same
 # keys; plus source packages and backports) into build/peers/apt/, with lists and caches of their own: nothing of /etc or /var changes and no
 # root is needed.
 set -eu
@@ -31,7 +32,7 @@ codename() {
     . /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME-}"
 }
 
-# A paragraph of a .sources file that names this release: once for its source packages, once for backports.
+# A paragraph of a .sources file that names this release: once with its source packages, once for backports.
 derive_deb822() {
     awk -v suite="$1" 'BEGIN { RS = ""; FS = "\n" }
         function put(types, suites,    i) {
@@ -49,7 +50,7 @@ derive_deb822() {
                 if ($i ~ /^Suites:/ && $i " " ~ "[: ]" suite " ") named = 1
             }
             if (named) {
-                put("deb-src", suite)
+                put("deb deb-src", suite)
                 put("deb deb-src", suite "-backports")
             }
         }' "$2"
@@ -63,6 +64,7 @@ derive_line() {
             if ($(at + 1) != suite) next
             head = ""
             for (i = 2; i <= at; i++) head = head " " $i
+            print "deb" head " " suite " main"
             print "deb-src" head " " suite " main"
             print "deb" head " " suite "-backports main"
             print "deb-src" head " " suite "-backports main"
@@ -143,6 +145,12 @@ prepare_valkey() {
     "$work/valkey/valkey-server" --version >/dev/null || fail "the unpacked valkey-server does not run here"
 }
 
+prepare_exporter() {
+    fetch download prometheus-redis-exporter
+    mkdir "$work/exporter"
+    dpkg-deb -x "$work"/prometheus-redis-exporter_*.deb "$work/exporter"
+}
+
 prepare_suite() { # redis|valkey
     "$0" "$1"
     # A source tarball that was put into build/peers/ by hand spares the download.
@@ -165,7 +173,7 @@ for peer in "$@"; do
     [ ! -d "$peers/$peer" ] || continue
     echo "preparing build/peers/$peer"
     case "$peer" in
-    redis | valkey) "prepare_$peer" ;;
+    redis | valkey | exporter) "prepare_$peer" ;;
     redis-suite | valkey-suite) prepare_suite "${peer%-suite}" ;;
     *) fail "unknown: $peer" ;;
     esac

@@ -2,8 +2,8 @@
 # run.sh -- Runs the judges of kv's compatibility: `run.sh [--full] [--has NAME | KV-SERVER]`
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Judges: tools (redis-cli, redis-benchmark), oracle, upstream (README.md says what each is). ONE=name runs one of them. --full, or
-# KV_TORTURE=1, is the long form: the upstream suite, more commands, coverage, the oracle's self-test. The last line is "compat: N passed, N failed".
+# Judges: tools (redis-cli, redis-benchmark), oracle, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
+# KV_TORTURE=1, is the long form: the upstream suite, client software, more commands, coverage, the oracle's self-test. The last line is "compat: N passed, N failed".
 # What they found is in build/compat/: report.md and the logs.
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --full) full=1 ;;
     --has)
-        case "$2" in tools | oracle | upstream) exit 0 ;; *) exit 1 ;; esac
+        case "$2" in tools | oracle | upstream | clients) exit 0 ;; *) exit 1 ;; esac
         ;;
     *) KV_SERVER=$1 ;;
     esac
@@ -55,5 +55,6 @@ if wanted oracle; then
     fi
 fi
 if [ -n "$full" ] || [ "${ONE-}" = upstream ]; then judge upstream redis-compat/upstream.py; fi
+if [ -n "$full" ] || [ "${ONE-}" = clients ]; then judge clients redis-compat/clients.py; fi
 echo "compat: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

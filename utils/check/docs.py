@@ -65,7 +65,7 @@ def check_readme(readme, targets):
 def check_packages():
     script = (ROOT / "deps/install.sh").read_text()
     listed = set()
-    for value in re.findall(r'^(?:RUN|TEST)_PACKAGES="([^"]*)"', script, re.MULTILINE):
+    for value in re.findall(r'^(?:RUN|TEST|CLIENT)_PACKAGES="([^"]*)"', script, re.MULTILINE):
         listed.update(word.split("=")[0] for word in value.split())
     explained = set(re.findall(r"^\| ([a-z0-9.+-]+) \|", (ROOT / "deps/README.md").read_text(), re.MULTILINE))
     for name in sorted(listed ^ explained):
