@@ -7,6 +7,7 @@
  *      exec.serve_nothing lets the claimed command find nothing. */
 #include "lib/compare.h"
 #include "lib/unit.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,18 +63,34 @@ static void wait_blocked(struct client *c, int64_t n)
     }
 }
 
-#define CLAIM_WINDOW "exec.claimed=delay300,exec.serve_nothing=fail"
+/* The window stays open for so long; what has to be inside of it comes after a third of this. */
+static int window_ms(void)
+{
+    return unit_patient_ms(600);
+}
+
+static void four_in_window(struct four *f, const char *point, const char *other)
+{
+    char faults[100];
+    snprintf(faults, sizeof faults, "%s=delay%d%s", point, window_ms(), other);
+    four_open(f, faults);
+}
+
+static void enter_window(void)
+{
+    usleep((unsigned)window_ms() * 1000 / 3);
+}
 
 /* Claimed for k1, which then has nothing for it, while k2 gets an element and passes it over: all
  * its keys are looked at again, in order. */
 START_TEST(test_claimed_then_other_key)
 {
     struct four f;
-    four_open(&f, CLAIM_WINDOW);
+    four_in_window(&f, "exec.claimed", ",exec.serve_nothing=fail");
     client_send(f.w1, "BLPOP k1 k2 0");
     wait_blocked(f.a, 1);
     client_send(f.a, "RPUSH k1 x");
-    usleep(100000);
+    enter_window();
     client_expect(f.b, "1", "RPUSH k2 y");
     client_expect_next(f.a, "1");
     client_expect_next(f.w1, "[\"k1\", \"x\"]");
@@ -87,13 +104,13 @@ END_TEST
 START_TEST(test_claimed_then_two_elements)
 {
     struct four f;
-    four_open(&f, CLAIM_WINDOW);
+    four_in_window(&f, "exec.claimed", ",exec.serve_nothing=fail");
     client_send(f.w1, "BLPOP k1 k2 0");
     wait_blocked(f.a, 1);
     client_send(f.w2, "BLPOP k2 0");
     wait_blocked(f.a, 2);
     client_send(f.a, "RPUSH k1 x");
-    usleep(100000);
+    enter_window();
     client_expect(f.b, "2", "RPUSH k2 y z");
     client_expect_next(f.a, "1");
     client_expect_next(f.w2, "[\"k2\", \"y\"]");
@@ -108,13 +125,13 @@ END_TEST
 START_TEST(test_claimed_then_ends)
 {
     struct four f;
-    four_open(&f, CLAIM_WINDOW);
+    four_in_window(&f, "exec.claimed", ",exec.serve_nothing=fail");
     client_send(f.w1, "CLIENT ID");
-    client_send(f.w1, _i == 0 ? "BLPOP k1 k2 0.15" : "BLPOP k1 k2 0");
+    client_send(f.w1, "BLPOP k1 k2 %.3f", _i == 0 ? window_ms() / 2000.0 : 0.0);
     int64_t id = client_read(f.w1)->integer;
     wait_blocked(f.a, 1);
     client_send(f.a, "RPUSH k1 x");
-    usleep(100000);
+    enter_window();
     if (_i == 1) {
         client_close(f.w1);
         f.w1 = NULL;
@@ -141,13 +158,13 @@ END_TEST
 START_TEST(test_claimed_keeps_its_turn)
 {
     struct four f;
-    four_open(&f, "exec.claimed_unlocked=delay300");
+    four_in_window(&f, "exec.claimed_unlocked", "");
     client_send(f.w1, "BLMOVE src dst LEFT RIGHT 0");
     wait_blocked(f.a, 1);
     client_send(f.w2, "BLPOP src 0");
     wait_blocked(f.a, 2);
     client_send(f.a, "RPUSH src x");
-    usleep(100000);
+    enter_window();
     client_expect(f.b, "\"x\"", "LPOP src");
     client_expect(f.b, "1", "RPUSH src y");
     client_expect_next(f.a, "1");
@@ -167,11 +184,11 @@ static const char *const newcomers_get[] = { "[\"src\", \"y\"]", "\"y\"", "[\"sr
 START_TEST(test_claimed_and_newcomer)
 {
     struct four f;
-    four_open(&f, "exec.claimed_unlocked=delay300");
+    four_in_window(&f, "exec.claimed_unlocked", "");
     client_send(f.w1, "BLMOVE src dst LEFT RIGHT 0");
     wait_blocked(f.a, 1);
     client_send(f.a, "RPUSH src x");
-    usleep(100000);
+    enter_window();
     client_send(f.w2, "%s", newcomers[_i]);
     client_expect_next(f.a, "1");
     client_expect_next(f.w1, "\"x\"");

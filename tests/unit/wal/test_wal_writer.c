@@ -111,9 +111,9 @@ static void one_after_the_other(void *arg)
     struct scene *s = arg;
     scene_start(s);
     atomic_store(&s->t->gate[1], rig_stats(&s->r).current_seq);
+    uint64_t before = rig_stats(&s->r).groups; /* then one for each record, and the empty ones */
     for (unsigned i = 0; i < 20; i++) {
-        uint64_t groups = rig_stats(&s->r).groups;
-        if (i != 0 && i == s->pause_before && !eventually(rig_stats(&s->r).groups > groups)) {
+        if (i != 0 && i == s->pause_before && !eventually(rig_stats(&s->r).groups > before + i)) {
             break;
         }
         uint64_t gate = rig_append(&s->r, 0, S("0123456789"));
