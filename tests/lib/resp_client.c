@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS 30000
 #define WORDS_MAX  1024 /* words of one command line; more go through client_send_args() */
 
 struct client {

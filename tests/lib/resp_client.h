@@ -8,7 +8,7 @@
  *
  * A command is one line: a format for printf, then split into words as redis-cli does ('...',
  * "...\x00\n\"..."). For binary or generated arguments: client_send_args(). Every read and write
- * has a time limit (10 s; sanitizer runs more). Functions without try_ fail the running test when
+ * has a time limit (30 s; sanitizer runs more). Functions without try_ fail the running test when
  * the peer closes, answers something malformed or does not answer; those with try_ tell. A client
  * belongs to one thread at a time. */
 #ifndef TESTS_RESP_CLIENT_H

@@ -254,7 +254,7 @@ START_TEST(test_start_stop_restart)
     size_t before = strlen(log);
     free(log);
     server_start(&s, "--appendonly", "yes");
-    server_wait_log(&s, before, "Ready to accept connections", 1000);
+    server_wait_log(&s, before, "Ready to accept connections", 20000);
     c = server_connect(&s);
     client_expect(c, "\"v\"", "GET k2");
     client_close(c);
@@ -299,7 +299,7 @@ START_TEST(test_exit_status_is_seen)
     server_init(&s, SERVER_REDIS);
     server_start(&s);
     ck_assert_int_eq(kill(s.pid, SIGKILL), 0);
-    int status = server_wait_exit(&s, 5000);
+    int status = server_wait_exit(&s, 20000);
     ck_assert(WIFSIGNALED(status));
     ck_assert_int_eq(WTERMSIG(status), SIGKILL);
 }
