@@ -156,7 +156,9 @@ static void all_behind(struct log_begin *b, const struct txn *t, bool whole)
             set_behind(b, i);
         }
     }
-    b->whole |= whole;
+    if (whole) { /* elsewhere not even the same value may be written: others read it */
+        b->whole = true;
+    }
 }
 
 bool log_begin_takes(const struct txn *t, struct wal_frame frame, const struct slice *parts,

@@ -185,6 +185,17 @@ void server_fill_listen(struct server *s, struct net_config *nc, const char *bin
                              .scratch_bytes = 65536 };
 }
 
+static void tell_running(struct server *s)
+{
+    log_notice("Running mode=standalone, port=%lld.", (long long)option_int(&s->opt.port));
+    log_notice("Server initialized");
+    log_durability(s);
+    if (s->opt.nsave > 0) {
+        log_notice("save is set: the log makes every write durable; this version writes no "
+                   "snapshots.");
+    }
+}
+
 static int start_net(struct server *s)
 {
     struct net_upcalls up;
@@ -201,6 +212,7 @@ static int start_net(struct server *s)
         return rc;
     }
     exec_set_net(s->x, s->net);
+    tell_running(s); /* from then on directives change */
     return net_start(s->net);
 }
 
@@ -286,10 +298,13 @@ static const char *problem(struct server *s)
     return why;
 }
 
-static bool listens(const struct server *s)
+static bool listens(struct server *s)
 {
-    bool tcp = s->opt.nbind > 0 && (option_int(&s->opt.port) != 0 || option_int(&s->opt.tls_port));
-    if (!tcp && s->opt.unixsocket[0] == '\0') {
+    bool any = s->opt.nbind > 0;
+    s->listens.tcp = any && option_int(&s->opt.port) != 0;
+    s->listens.tls = any && option_int(&s->opt.tls_port) != 0;
+    s->listens.unix_socket = s->opt.unixsocket[0] != '\0';
+    if (!s->listens.tcp && !s->listens.tls && !s->listens.unix_socket) {
         log_warning("Configured to not listen anywhere, exiting.");
         return false;
     }
@@ -298,27 +313,16 @@ static bool listens(const struct server *s)
 
 static void tell_ready(struct server *s)
 {
-    if (s->opt.nbind > 0 && option_int(&s->opt.port) != 0) {
+    if (s->listens.tcp) {
         log_notice("Ready to accept connections tcp");
     }
-    if (s->opt.nbind > 0 && option_int(&s->opt.tls_port) != 0) {
+    if (s->listens.tls) {
         log_notice("Ready to accept connections tls");
     }
-    if (s->opt.unixsocket[0] != '\0') {
+    if (s->listens.unix_socket) {
         log_notice("Ready to accept connections unix");
     }
     process_tell_ready(s);
-}
-
-static void tell_running(struct server *s)
-{
-    log_notice("Running mode=standalone, port=%lld.", (long long)option_int(&s->opt.port));
-    log_notice("Server initialized");
-    log_durability(s);
-    if (s->opt.nsave > 0) {
-        log_notice("save is set: the log makes every write durable; this version writes no "
-                   "snapshots.");
-    }
 }
 
 /* The exit status when it can't serve, else 0. */
@@ -339,7 +343,6 @@ static int start(struct server *s, unsigned threads, bool force_lossy)
         return 1;
     }
     atomic_store(&s->startup_memory, (int64_t)mem_used());
-    tell_running(s);
     if (logged) {
         int status = log_load(s, threads);
         if (status != 0) {

@@ -79,6 +79,9 @@ struct server {
     int64_t start_ms;         /* unix */
     char run_id[41];
     char executable[4096];
+    struct {
+        bool tcp, tls, unix_socket;
+    } listens; /* as it was started */
     _Atomic int64_t peak_memory, startup_memory;
     _Atomic bool stopping;
     _Atomic int signal_state; /* signals.c */
