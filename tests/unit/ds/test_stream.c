@@ -416,7 +416,7 @@ START_TEST(test_load_damaged)
         mem_free(bytes);
         stream_free(to);
     }
-    ck_assert_uint_gt(refused, 5000);
+    ck_assert_uint_gt(refused, 2000);
     stream_free(s);
 }
 END_TEST
