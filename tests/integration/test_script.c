@@ -1,6 +1,7 @@
 /* test_script.c -- EVAL, SCRIPT, FUNCTION and FCALL beside redis-server, over a restart, and many
  * at once. SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
+#include "base/clock.h"
 #include "compare.h"
 #include "unit.h"
 #include <pthread.h>
@@ -581,6 +582,16 @@ START_TEST(test_atomic_on_all_reactors)
 }
 END_TEST
 
+/* Asks until the answer is this error: the script runs, and has for longer than the threshold. */
+static void wait_error(struct client *c, const char *error, const char *line)
+{
+    int64_t deadline = clock_mono_ms() + unit_patient_ms(20000);
+    while (!client_line_starts(c, error, line)) {
+        ck_assert_msg(clock_mono_ms() < deadline, "%s is not answered with %s", line, error);
+        usleep(10000);
+    }
+}
+
 /* A script without an end: others hear BUSY, can end it, and everything goes on. With one reactor
  * they wait, but SCRIPT KILL is heard. */
 static void busy_and_killed(const char *threads, const char *call, const char *word)
@@ -593,8 +604,7 @@ static void busy_and_killed(const char *threads, const char *call, const char *w
                   "function() while true do pcall(function() while true do end end) end end)\"");
     client_expect(b, "+OK", "SET k v");
     client_send(a, "%s", call);
-    usleep(200000);
-    client_expect_error(b, "BUSY Redis is busy running a script.", "GET k");
+    wait_error(b, "-BUSY Redis is busy running a script.", "GET k");
     if (strcmp(threads, "1") != 0) {
         client_expect(b, "+OK", "MULTI");
         client_expect_error(b, "BUSY", "GET k");
@@ -631,11 +641,9 @@ START_TEST(test_unkillable)
     server_init(&kv, SERVER_KV);
     server_start(&kv, "--threads", "4", "--busy-reply-threshold", "20");
     struct client *a = server_connect(&kv), *b = server_connect(&kv);
-    client_send(
-        a, "EVAL \"redis.call('set',KEYS[1],'x') local t = redis.call('time') local n repeat n = "
-           "redis.call('get',KEYS[2]) for i = 1, 60000000 do end until true return n\" 2 k m");
-    usleep(250000);
-    client_expect_error(b, "UNKILLABLE", "SCRIPT KILL");
+    client_send(a, "EVAL \"redis.call('set',KEYS[1],'x') local n = redis.call('get',KEYS[2]) "
+                   "local t = os.clock() + 1 while os.clock() < t do end return n\" 2 k m");
+    wait_error(b, "-UNKILLABLE", "SCRIPT KILL");
     client_expect_error(b, "BUSY", "GET k");
     client_expect_next(a, "nil");
     client_expect(b, "\"x\"", "GET k");
