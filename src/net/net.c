@@ -8,11 +8,19 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 
 #define SCRATCH_BYTES 65536 /* a read of this size costs the kernel about as much as parsing it */
 #define THREADS_MAX   64
+
+/* Of the processors this process may use; a mask too small for the machine counts as many. */
+static bool a_processor_each(unsigned threads)
+{
+    cpu_set_t may;
+    return sched_getaffinity(0, sizeof may, &may) < 0 || (unsigned)CPU_COUNT(&may) >= threads;
+}
 
 int net_open(struct net **out, const struct net_config *cfg, const struct net_upcalls *up,
              struct buf *error)
@@ -21,6 +29,7 @@ int net_open(struct net **out, const struct net_config *cfg, const struct net_up
     struct net *n = mem_calloc(sizeof *n);
     n->up = *up;
     n->nreactors = cfg->threads;
+    n->may_spin = a_processor_each(cfg->threads);
     n->reactors = mem_aligned(64, cfg->threads * sizeof *n->reactors);
     memset(n->reactors, 0, cfg->threads * sizeof *n->reactors);
     n->unix_path = mem_strdup(cfg->unixsocket != NULL ? cfg->unixsocket : "");

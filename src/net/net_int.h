@@ -193,7 +193,10 @@ struct reactor {
     unsigned admission; /* connections with STOP_ADMISSION */
     int64_t now_ms, tick_ms, alarm_ms;
     uint64_t busy_since; /* clock_ticks() when the loop last woke */
-    bool may_block;
+    bool may_block, spinning;
+    bool woken;          /* by on_wake(), since spin() began */
+    unsigned spin_looks; /* before the next sleep */
+    unsigned sleeps;     /* without a look before them */
     ev_async wake;
     ev_timer alarm;
 
@@ -260,6 +263,7 @@ struct net {
     /* set at open */
     struct net_upcalls up;
     unsigned nreactors;
+    bool may_spin; /* there is a processor for each reactor */
     struct reactor *reactors;
     char *unix_path;
 

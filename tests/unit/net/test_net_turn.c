@@ -401,6 +401,39 @@ START_TEST(sleep_is_announced)
 }
 END_TEST
 
+/* However busy it was: it looks for more only so many times, then it sleeps, and what comes then
+ * wakes it, from clients as from other threads. */
+START_TEST(sleeps_after_a_burst)
+{
+    struct fixture *f = fixture_run(1);
+    struct client *c = connect_to(f), *other = connect_to(f);
+    for (unsigned round = 0; round < 100; round++) {
+        for (unsigned i = 0; i < 1 + round % 7; i++) {
+            client_send(c, "PING");
+            client_expect_next(c, "+PONG");
+        }
+        client_send(c, "AFTER 1");
+        client_send(other, "PING");
+        client_expect_next(other, "+PONG");
+        client_read(c);
+    }
+    wait_uint(&f->sleeping, 1);
+    struct net_stats before, after;
+    net_stats(f->net, &before);
+    sleep_ms(100);
+    net_stats(f->net, &after);
+    ck_assert_uint_lt(after.turns - before.turns, 100); /* ticks, no more */
+    unsigned sleeps = atomic_load(&f->sleeps);
+    client_send(c, "PING");
+    client_expect_next(c, "+PONG");
+    wait_uint(&f->sleeping, 1);
+    ck_assert_uint_gt(atomic_load(&f->sleeps), sleeps);
+    client_close(c);
+    client_close(other);
+    fixture_stop(f);
+}
+END_TEST
+
 /* ---- Many connections ---- */
 
 START_TEST(churn)
@@ -586,7 +619,7 @@ UNIT_SUITE(net_turn)
               blocked_and_unblocked, blocked_client_that_leaves_is_noticed,
               blocked_client_keeps_its_input, handles_die_with_their_connection);
     unit_case(suite, "messages", messages_in_order, messages_after_the_end_run_once,
-              timers_fire_in_time, sleep_is_announced);
+              timers_fire_in_time, sleep_is_announced, sleeps_after_a_burst);
     unit_case(suite, "many", churn, spread_over_reactors, maxclients_refuses, out_of_descriptors,
               idle_connections_own_nothing, stop_writes_what_is_released);
 }
