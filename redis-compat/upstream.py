@@ -36,7 +36,7 @@ LOGS = ROOT / "build/compat"
 # The units of the families that kv has. A unit is added with its family.
 UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/expire unit/keyspace unit/multi unit/pubsub
  unit/scan unit/bitops unit/bitfield unit/protocol unit/other unit/querybuf unit/introspection unit/slowlog unit/latency-monitor unit/sort
- unit/pause unit/limits unit/hyperloglog unit/tracking""".split()
+ unit/pause unit/limits unit/hyperloglog unit/geo unit/tracking""".split()
 CLASSES = ("changed", "internals", "module", "later")
 HANG_SECONDS = 240  # without a verdict; the slowest check waits for 30,000 barriers one after the other: 10 s on a quiet disk
 ROUNDS = 5

@@ -13,17 +13,7 @@
 
 /* ---- ZADD, ZINCRBY ---- */
 
-struct zadd {
-    bool nx, xx, gt, lt, ch, incr;
-    unsigned first; /* argv of the first score */
-    unsigned pairs;
-    double *score; /* one per pair */
-    uint64_t added, updated;
-    double result; /* score of the last pair that was not passed over */
-    bool processed;
-};
-
-static bool zadd_options(struct call *c, struct zadd *z)
+static bool zadd_options(struct call *c, struct zset_adding *z)
 {
     unsigned i = 2;
     for (; i < c->argc; i++) {
@@ -65,7 +55,7 @@ static bool zadd_options(struct call *c, struct zadd *z)
 }
 
 /* One pair. 0; -ENOMEM; -EDOM: the sum is not a number. */
-static int zadd_pair(struct zadd *z, struct zset *set, const struct zset_limits *limits,
+static int zadd_pair(struct zset_adding *z, struct zset *set, const struct zset_limits *limits,
                      struct slice member, double score)
 {
     double old;
@@ -97,18 +87,23 @@ static int zadd_pair(struct zadd *z, struct zset *set, const struct zset_limits 
     return rc;
 }
 
-static bool zadd_may_fail(struct call *c, const struct zadd *z, struct zset set)
+static struct slice zadd_member(const struct call *c, const struct zset_adding *z, unsigned pair)
+{
+    return c->argv[z->first + z->step * (pair + 1) - 1];
+}
+
+static bool zadd_may_fail(struct call *c, const struct zset_adding *z, struct zset set)
 {
     bool may = false;
     for (unsigned i = 0; z->pairs > 1 && i < z->pairs && !may; i++) {
-        may = zset_may_fail(set, c->argv[z->first + 2 * i + 1]);
+        may = zset_may_fail(set, zadd_member(c, z, i));
     }
     return may;
 }
 
 /* All pairs or none: what was there is kept aside (big: by reference) where one may fail in the
  * middle. 0; -ENOMEM; -EDOM. */
-static int zadd_pairs(struct call *c, struct zadd *z, struct zset *set)
+static int zadd_pairs(struct call *c, struct zset_adding *z, struct zset *set)
 {
     struct zset_limits limits = zset_limits(c);
     struct zset before = { .p = NULL };
@@ -118,7 +113,7 @@ static int zadd_pairs(struct call *c, struct zadd *z, struct zset *set)
         return -ENOMEM;
     }
     for (unsigned i = 0; i < z->pairs && rc == 0; i++) {
-        rc = zadd_pair(z, set, &limits, c->argv[z->first + 2 * i + 1], z->score[i]);
+        rc = zadd_pair(z, set, &limits, zadd_member(c, z, i), z->score[i]);
     }
     if (kept && rc != 0) {
         struct zset half = *set;
@@ -133,7 +128,7 @@ static int zadd_pairs(struct call *c, struct zadd *z, struct zset *set)
     return rc;
 }
 
-static void zadd_reply(struct call *c, const struct zadd *z, int rc)
+static void zadd_reply(struct call *c, const struct zset_adding *z, int rc)
 {
     if (rc == -ENOMEM) {
         reply_oom(c);
@@ -148,7 +143,7 @@ static void zadd_reply(struct call *c, const struct zadd *z, int rc)
     }
 }
 
-static void zadd_apply(struct call *c, struct zadd *z)
+static void zadd_apply(struct call *c, struct zset_adding *z)
 {
     const struct key *k = &c->keys[0];
     struct entry *e;
@@ -169,7 +164,7 @@ static void zadd_apply(struct call *c, struct zadd *z)
         if (z->incr) {
             char text[F64_TEXT_MAX];
             EFFECT(c, S("ZADD"), k->s, slice_of(text, format_f64(text, z->result)),
-                   c->argv[z->first + 1]);
+                   zadd_member(c, z, 0));
         }
         notify(c, NOTIFY_ZSET, z->incr ? "zincr" : "zadd", k);
     }
@@ -178,7 +173,7 @@ static void zadd_apply(struct call *c, struct zadd *z)
 
 #define PAIRS_ON_STACK 32
 
-static void zadd_call(struct call *c, struct zadd *z)
+void zset_adding_run(struct call *c, struct zset_adding *z)
 {
     double few[PAIRS_ON_STACK];
     z->score = z->pairs <= PAIRS_ON_STACK ? few : mem_try_alloc(z->pairs * sizeof *z->score);
@@ -187,7 +182,7 @@ static void zadd_call(struct call *c, struct zadd *z)
         return;
     }
     unsigned i = 0;
-    while (i < z->pairs && arg_f64(c, z->first + 2 * i, &z->score[i])) {
+    while (i < z->pairs && z->read(c, z->first + z->step * i, &z->score[i])) {
         i++;
     }
     if (i == z->pairs) {
@@ -201,16 +196,16 @@ static void zadd_call(struct call *c, struct zadd *z)
 
 static void cmd_zadd(struct call *c)
 {
-    struct zadd z = { 0 };
+    struct zset_adding z = { .step = 2, .read = arg_f64 };
     if (zadd_options(c, &z)) {
-        zadd_call(c, &z);
+        zset_adding_run(c, &z);
     }
 }
 
 static void cmd_zincrby(struct call *c)
 {
-    struct zadd z = { .incr = true, .first = 2, .pairs = 1 };
-    zadd_call(c, &z);
+    struct zset_adding z = { .incr = true, .first = 2, .step = 2, .pairs = 1, .read = arg_f64 };
+    zset_adding_run(c, &z);
 }
 
 /* ---- ZREM ---- */

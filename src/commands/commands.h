@@ -15,6 +15,8 @@ extern const struct command lcs_commands[];         /* cmd_string_lcs.c */
 extern const struct command bitmap_commands[];      /* cmd_bitmap.c */
 extern const struct command bitfield_commands[];    /* cmd_bitfield.c */
 extern const struct command hll_commands[];         /* cmd_hll.c */
+extern const struct command geo_commands[];         /* cmd_geo.c */
+extern const struct command geo_search_commands[];  /* cmd_geo_search.c */
 extern const struct command generic_commands[];     /* cmd_generic.c */
 extern const struct command dump_commands[];        /* cmd_dump.c */
 extern const struct command expire_commands[];      /* cmd_expire.c */

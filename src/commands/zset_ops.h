@@ -14,6 +14,21 @@ struct zset_limits zset_limits(struct call *c); /* as configured */
 must_check bool zset_read(struct call *c, const struct key *k, struct entry **e);
 must_check bool zset_write(struct call *c, const struct key *k, struct entry **e);
 
+/* ZADD, and GEOADD: members among the arguments with a score each. Replies, logs and notifies. */
+struct zset_adding {
+    bool nx, xx, gt, lt, ch, incr;
+    unsigned first, step; /* argv from `first` on; each `step` arguments end in a member */
+    unsigned pairs;
+    bool (*read)(struct call *c, unsigned i, double *score); /* what stands before the member;
+                                                                false: replied the error */
+    /* The rest is the call's own, 0 before. */
+    double *score; /* one per pair */
+    uint64_t added, updated;
+    double result; /* score of the last pair that was not passed over */
+    bool processed;
+};
+void zset_adding_run(struct call *c, struct zset_adding *z);
+
 /* After members were taken out of e, whose event the caller has sent: an empty set is deleted. */
 void zset_shrunk(struct call *c, const struct key *k, struct entry *e, struct zset z);
 /* z becomes what k holds, whatever that was, and `event` is sent; an empty one is freed and k

@@ -234,6 +234,7 @@ void reply_push(struct call *c, size_t n);
 void reply_bool(struct call *c, bool v);
 void reply_double(struct call *c, double v);
 void reply_long_double(struct call *c, long double v);
+void reply_human_double(struct call *c, long double v); /* coordinates: %.17Lf without zeros */
 void reply_bignum(struct call *c, struct slice digits);
 void reply_verbatim(struct call *c, struct slice s, const char ext[3]);
 struct out_block *reply_array_deferred(struct call *c);

@@ -141,6 +141,11 @@ void reply_long_double(struct call *c, long double v)
     resp_long_double(c->out, v);
 }
 
+void reply_human_double(struct call *c, long double v)
+{
+    resp_human_double(c->out, v, c->resp);
+}
+
 void reply_bignum(struct call *c, struct slice digits)
 {
     resp_bignum(c->out, digits, c->resp);

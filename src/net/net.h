@@ -87,15 +87,16 @@ void resp_int(struct out *o, int64_t v);
 void resp_bulk(struct out *o, struct slice s);
 void resp_bulk_i64(struct out *o, int64_t v); /* integer as bulk string */
 void resp_array(struct out *o, size_t n);
-void resp_map(struct out *o, size_t pairs, int resp); /* RESP2: array of 2n */
-void resp_set(struct out *o, size_t n, int resp);     /* RESP2: array */
-void resp_push(struct out *o, size_t n, int resp);    /* RESP2: array */
-void resp_attribute(struct out *o, size_t pairs);     /* RESP3 only */
-void resp_null(struct out *o, int resp);              /* $-1 or _ */
-void resp_null_array(struct out *o, int resp);        /* *-1 or _ */
-void resp_bool(struct out *o, bool v, int resp);      /* :1/:0 or #t/#f */
-void resp_double(struct out *o, double v, int resp);  /* bulk or , */
-void resp_long_double(struct out *o, long double v);  /* bulk, INCRBYFLOAT style */
+void resp_map(struct out *o, size_t pairs, int resp);           /* RESP2: array of 2n */
+void resp_set(struct out *o, size_t n, int resp);               /* RESP2: array */
+void resp_push(struct out *o, size_t n, int resp);              /* RESP2: array */
+void resp_attribute(struct out *o, size_t pairs);               /* RESP3 only */
+void resp_null(struct out *o, int resp);                        /* $-1 or _ */
+void resp_null_array(struct out *o, int resp);                  /* *-1 or _ */
+void resp_bool(struct out *o, bool v, int resp);                /* :1/:0 or #t/#f */
+void resp_double(struct out *o, double v, int resp);            /* bulk or , */
+void resp_long_double(struct out *o, long double v);            /* bulk, INCRBYFLOAT style */
+void resp_human_double(struct out *o, long double v, int resp); /* the same digits, bulk or , */
 void resp_bignum(struct out *o, struct slice digits, int resp);
 void resp_verbatim(struct out *o, struct slice s, const char ext[3], int resp); /* bulk or = */
 struct out_block *resp_array_deferred(struct out *o);

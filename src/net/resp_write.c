@@ -152,18 +152,28 @@ void resp_bool(struct out *o, bool v, int resp)
     }
 }
 
+static void put_double(struct out *o, struct slice digits, int resp)
+{
+    if (resp == 2) {
+        resp_bulk(o, digits);
+        return;
+    }
+    char *p = out_room(o, digits.n + 3);
+    *p++ = ',';
+    memcpy(p, digits.p, digits.n);
+    out_used(o, put_crlf(p + digits.n));
+}
+
 void resp_double(struct out *o, double v, int resp)
 {
     char text[F64_TEXT_MAX];
-    size_t n = format_f64(text, v);
-    if (resp == 2) {
-        resp_bulk(o, slice_of(text, n));
-        return;
-    }
-    char *p = out_room(o, n + 3);
-    *p++ = ',';
-    memcpy(p, text, n);
-    out_used(o, put_crlf(p + n));
+    put_double(o, slice_of(text, format_f64(text, v)), resp);
+}
+
+void resp_human_double(struct out *o, long double v, int resp)
+{
+    char text[LD_TEXT_MAX];
+    put_double(o, slice_of(text, format_ld(text, v)), resp);
 }
 
 void resp_long_double(struct out *o, long double v)
