@@ -20,6 +20,7 @@ uint64_t crc64(uint64_t crc, const void *p, size_t n);
 uint16_t crc16(const void *p, size_t n);
 unsigned hash_slot(struct slice key); /* 0..16383, honouring {hash tags} */
 
+uint64_t hash_xxh3(const void *p, size_t n); /* XXH3 of 64 bits without a seed: DIGEST */
 void sha1(const void *p, size_t n, uint8_t out[20]);
 void sha256(const void *p, size_t n, uint8_t out[32]);
 void hex_encode(const uint8_t *p, size_t n, char *out); /* 2n lower-case digits, no NUL */

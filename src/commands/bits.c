@@ -167,5 +167,10 @@ void bits_combine(char *to, enum bits_op op, const char *from, size_t n)
             to[i] = (char)~from[i];
         }
         break;
+    case BITS_AND_NOT:
+        for (size_t i = 0; i < n; i++) {
+            to[i] = (char)(to[i] & ~from[i]);
+        }
+        break;
     }
 }

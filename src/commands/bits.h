@@ -21,7 +21,8 @@ uint64_t bits_read(const char *p, size_t n, uint64_t offset, unsigned width);
 /* Stores the low `width` bits of v there; all bytes concerned must exist. */
 void bits_write(char *p, uint64_t offset, unsigned width, uint64_t v);
 
-/* to[i] = to[i] op from[i]; BITS_NOT: to[i] = ~from[i], from may be `to`. */
-enum bits_op { BITS_AND, BITS_OR, BITS_XOR, BITS_NOT };
+/* to[i] = to[i] op from[i]; BITS_NOT: to[i] = ~from[i], from may be `to`; BITS_AND_NOT: to[i] =
+ * to[i] & ~from[i]. */
+enum bits_op { BITS_AND, BITS_OR, BITS_XOR, BITS_NOT, BITS_AND_NOT };
 void bits_combine(char *to, enum bits_op op, const char *from, size_t n);
 #endif

@@ -156,20 +156,34 @@ struct source {
     char text[I64_TEXT_MAX];
 };
 
-static bool arg_bitop(struct call *c, enum bits_op *op)
+enum bitop { AND, OR, XOR, NOT, DIFF, DIFF1, ANDOR, ONE };
+
+static bool arg_bitop(struct call *c, enum bitop *op)
 {
-    static const char *const names[] = {
-        [BITS_AND] = "and", [BITS_OR] = "or", [BITS_XOR] = "xor", [BITS_NOT] = "not"
+    static const struct {
+        const char *name, *shown;
+        unsigned sources; /* at least; NOT: exactly */
+    } ops[] = {
+        [AND] = { "and", "AND", 1 },       [OR] = { "or", "OR", 1 },
+        [XOR] = { "xor", "XOR", 1 },       [NOT] = { "not", "NOT", 1 },
+        [DIFF] = { "diff", "DIFF", 2 },    [DIFF1] = { "diff1", "DIFF1", 2 },
+        [ANDOR] = { "andor", "ANDOR", 2 }, [ONE] = { "one", "ONE", 1 },
     };
-    for (unsigned i = 0; i < countof(names); i++) {
-        if (arg_is(c, 1, names[i])) {
-            *op = (enum bits_op)i;
-            if (*op == BITS_NOT && c->argc != 4) {
-                reply_error(c, "ERR BITOP NOT must be called with a single source key.");
-                return false;
-            }
-            return true;
+    for (unsigned i = 0; i < countof(ops); i++) {
+        if (!arg_is(c, 1, ops[i].name)) {
+            continue;
         }
+        *op = (enum bitop)i;
+        if (i == NOT && c->argc != 4) {
+            reply_error(c, "ERR BITOP NOT must be called with a single source key.");
+            return false;
+        }
+        if (c->argc - 3 < ops[i].sources) {
+            reply_errorf(c, "ERR BITOP %s must be called with at least two source keys.",
+                         ops[i].shown);
+            return false;
+        }
+        return true;
     }
     reply_syntax(c);
     return false;
@@ -190,15 +204,18 @@ static bool read_sources(struct call *c, struct source *src, unsigned n, size_t 
     return true;
 }
 
-/* Sources end in zeros up to the longest of them. */
-static void combine(char *to, size_t size, enum bits_op op, const struct source *src, unsigned n)
+/* A source ends in zeros up to `size`, the longest of them. */
+static void start_with(char *to, size_t size, const struct source *src)
 {
-    if (op == BITS_NOT) {
-        bits_combine(to, op, src[0].s.p, size);
-        return;
-    }
-    memcpy(to, src[0].s.p, src[0].s.n);
-    memset(to + src[0].s.n, 0, size - src[0].s.n);
+    memcpy(to, src->s.p, src->s.n);
+    memset(to + src->s.n, 0, size - src->s.n);
+}
+
+/* What all sources from the first on have in common, or any of them, or an odd number of them. */
+static void combine_all(char *to, size_t size, enum bits_op op, const struct source *src,
+                        unsigned n)
+{
+    start_with(to, size, &src[0]);
     for (unsigned i = 1; i < n; i++) {
         bits_combine(to, op, src[i].s.p, src[i].s.n);
         if (op == BITS_AND) {
@@ -207,16 +224,59 @@ static void combine(char *to, size_t size, enum bits_op op, const struct source 
     }
 }
 
+/* The first one against any of the others, which are in spare. */
+static void combine_first(char *to, char *spare, size_t size, enum bitop op,
+                          const struct source *src, unsigned n)
+{
+    combine_all(spare, size, BITS_OR, src + 1, n - 1);
+    start_with(to, size, &src[0]);
+    if (op == DIFF1) {
+        bits_combine(to, BITS_NOT, to, size);
+    }
+    bits_combine(to, op == DIFF ? BITS_AND_NOT : BITS_AND, spare, size);
+}
+
+/* Bits that are set in one source only; *again: those that were found twice. */
+static void combine_one(char *to, char *again, size_t size, const struct source *src, unsigned n)
+{
+    start_with(to, size, &src[0]);
+    memset(again, 0, size);
+    for (unsigned i = 1; i < n; i++) {
+        const char *p = src[i].s.p;
+        for (size_t at = 0; at < src[i].s.n; at++) {
+            again[at] = (char)(again[at] | (to[at] & p[at]));
+        }
+        bits_combine(to, BITS_OR, p, src[i].s.n);
+    }
+    bits_combine(to, BITS_AND_NOT, again, size);
+}
+
+/* to: `size` bytes, and as many to spare behind them. */
+static void combine(char *to, size_t size, enum bitop op, const struct source *src, unsigned n)
+{
+    switch (op) {
+    case AND: combine_all(to, size, BITS_AND, src, n); break;
+    case OR: combine_all(to, size, BITS_OR, src, n); break;
+    case XOR: combine_all(to, size, BITS_XOR, src, n); break;
+    case NOT: bits_combine(to, BITS_NOT, src[0].s.p, size); break;
+    case DIFF:
+    case DIFF1:
+    case ANDOR: combine_first(to, to + size, size, op, src, n); break;
+    case ONE: combine_one(to, to + size, size, src, n); break;
+    default: must_not_reach();
+    }
+}
+
 static void cmd_bitop(struct call *c)
 {
-    enum bits_op op;
+    enum bitop op;
     const struct key *dest = &c->keys[0];
     unsigned n = c->argc - 3;
     size_t size;
     if (!arg_bitop(c, &op)) {
         return;
     }
-    char *result = NULL;
+    char *result = NULL; /* and what combine() wants to spare */
     struct source *src = mem_try_alloc(n * sizeof *src);
     if (src == NULL) {
         reply_oom(c);
@@ -233,7 +293,7 @@ static void cmd_bitop(struct call *c)
         goto out;
     }
     /* Not in place: the destination may be one of the sources. */
-    if ((result = mem_try_alloc(size)) == NULL) {
+    if ((result = mem_try_alloc(op < DIFF ? size : 2 * size)) == NULL) {
         reply_oom(c);
         goto out;
     }
@@ -261,7 +321,8 @@ const struct command bitmap_commands[] = {
       .keys = { KEY_AT(2, KEY_OW | KEY_UPDATE), KEYS_FROM(3, -1, 1, KEY_RO | KEY_ACCESS) },
       .group = "bitmap", .since = "2.6.0", .complexity = "O(N)",
       .summary = "Perform bitwise operations between strings",
-      .syntax = "operation destkey:key key:key1..." },
+      .syntax = "operation destkey:key key:key1...",
+      .history = "8.2.0:Added the `DIFF`, `DIFF1`, `ANDOR`, and `ONE` operations." },
     { .name = "bitpos", .proc = cmd_bitpos, .arity = -3, .flags = CMD_READONLY, .acl = ACL_BITMAP,
       .keys = { KEY_AT(1, KEY_RO | KEY_ACCESS) }, .group = "bitmap", .since = "2.8.7",
       .complexity = "O(N)", .summary = "Find first bit set or clear in a string",

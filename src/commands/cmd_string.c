@@ -7,87 +7,8 @@
  *          therefore holds it (struct held) until the new one is in place, and replies then. */
 #include "base/mem.h"
 #include "commands/commands.h"
+#include "commands/set_options.h"
 #include "commands/string_ops.h"
-
-/* ================= Options of SET and GETEX ================= */
-
-enum {
-    OPT_NX = 1 << 0,
-    OPT_XX = 1 << 1,
-    OPT_GET = 1 << 2,
-    OPT_KEEPTTL = 1 << 3,
-    OPT_PERSIST = 1 << 4,
-    OPT_EX = 1 << 5,
-    OPT_PX = 1 << 6,
-    OPT_EXAT = 1 << 7,
-    OPT_PXAT = 1 << 8,
-
-    OPT_EXPIRE = OPT_EX | OPT_PX | OPT_EXAT | OPT_PXAT,
-    OPT_TTL = OPT_EXPIRE | OPT_KEEPTTL | OPT_PERSIST,
-    OPT_SECONDS = OPT_EX | OPT_EXAT,
-    OPT_RELATIVE = OPT_EX | OPT_PX,
-    OPT_SET = OPT_NX | OPT_XX | OPT_GET | OPT_KEEPTTL | OPT_EXPIRE,
-    OPT_GETEX = OPT_PERSIST | OPT_EXPIRE,
-};
-
-static const struct option_word {
-    const char *word;
-    unsigned flag, excludes; /* a word may be repeated: the last one counts */
-} option_words[] = {
-    { "nx", OPT_NX, OPT_XX },
-    { "xx", OPT_XX, OPT_NX },
-    { "get", OPT_GET, 0 },
-    { "keepttl", OPT_KEEPTTL, OPT_TTL & ~OPT_KEEPTTL },
-    { "persist", OPT_PERSIST, OPT_TTL & ~OPT_PERSIST },
-    { "ex", OPT_EX, OPT_TTL & ~OPT_EX },
-    { "px", OPT_PX, OPT_TTL & ~OPT_PX },
-    { "exat", OPT_EXAT, OPT_TTL & ~OPT_EXAT },
-    { "pxat", OPT_PXAT, OPT_TTL & ~OPT_PXAT },
-};
-
-struct options {
-    unsigned set;        /* OPT_* given */
-    unsigned expire_arg; /* index of the time, when OPT_EXPIRE */
-};
-
-/* argv[from] to the end; false after having replied the error. */
-static bool parse_options(struct call *c, unsigned from, unsigned allowed, struct options *o)
-{
-    *o = (struct options){ 0, 0 };
-    for (unsigned i = from; i < c->argc; i++) {
-        const struct option_word *w = option_words;
-        while (w < option_words + countof(option_words) && !arg_is(c, i, w->word)) {
-            w++;
-        }
-        if (w == option_words + countof(option_words) || !(w->flag & allowed) ||
-            (o->set & w->excludes) || ((w->flag & OPT_EXPIRE) && i + 1 == c->argc)) {
-            reply_syntax(c);
-            return false;
-        }
-        o->set |= w->flag;
-        if (w->flag & OPT_EXPIRE) {
-            o->expire_arg = ++i;
-        }
-    }
-    return true;
-}
-
-/* The time in argv[i], given as `unit` (one of OPT_EXPIRE), as unix milliseconds; false after
- * having replied the error. */
-static bool arg_expire(struct call *c, unsigned i, unsigned unit, int64_t *unix_ms)
-{
-    int64_t t;
-    if (!arg_i64(c, i, &t)) {
-        return false;
-    }
-    if (t <= 0 || ((unit & OPT_SECONDS) && __builtin_mul_overflow(t, 1000, &t)) ||
-        ((unit & OPT_RELATIVE) && __builtin_add_overflow(t, c->now_ms, &t))) {
-        reply_errorf(c, "ERR invalid expire time in '%s' command", c->cmd->name);
-        return false;
-    }
-    *unix_ms = t;
-    return true;
-}
 
 /* ================= Values held over a change ================= */
 
@@ -205,13 +126,34 @@ static void set_and_get(struct call *c, unsigned argi, unsigned opts, int64_t ex
     held_drop(&old);
 }
 
+/* The value is not what IFEQ and its kin ask for; the same replies as when NX refuses. */
+static void reply_not_set(struct call *c, const struct set_options *o, struct entry *e)
+{
+    if ((o->set & OPT_GET) && e != NULL) {
+        reply_entry_string(c, e);
+    } else {
+        reply_null(c);
+    }
+}
+
 static void set_with_options(struct call *c)
 {
-    struct options o;
+    struct set_options o;
     int64_t expire = 0;
-    if (!parse_options(c, 3, OPT_SET, &o) ||
+    if (!set_options_parse(c, 3, OPT_SET, &o) ||
         ((o.set & OPT_EXPIRE) && !arg_expire(c, o.expire_arg, o.set, &expire))) {
         return;
+    }
+    if (o.set & OPT_COMPARE) {
+        struct entry *e = key_read(c, c->keys);
+        bool met;
+        if (!string_compare(c, e, o.set, c->argv[o.compare_arg], &met)) {
+            return;
+        }
+        if (!met) {
+            reply_not_set(c, &o, e);
+            return;
+        }
     }
     if (o.set & OPT_GET) {
         set_and_get(c, 2, o.set, expire);
@@ -285,8 +227,8 @@ static void cmd_getdel(struct call *c)
 static void cmd_getex(struct call *c)
 {
     const struct key *k = c->keys;
-    struct options o;
-    if (!parse_options(c, 2, OPT_GETEX, &o)) {
+    struct set_options o;
+    if (!set_options_parse(c, 2, OPT_GETEX, &o)) {
         return;
     }
     struct entry *e = key_read(c, k);
@@ -577,7 +519,7 @@ static void cmd_incrbyfloat(struct call *c)
 static uint32_t set_key_flags(const struct slice *argv, unsigned argc)
 {
     for (unsigned i = 3; i < argc; i++) {
-        if (slice_is(argv[i], "get")) {
+        if (slice_is(argv[i], "get") || string_compare_word(argv[i]) != 0) {
             return KEY_RW | KEY_ACCESS | KEY_UPDATE;
         }
     }
@@ -677,13 +619,15 @@ const struct command string_commands[] = {
       .key_flags = set_key_flags,
       .group = "string", .since = "1.0.0", .complexity = "O(1)",
       .summary = "Set the string value of a key",
-      .syntax = "key value [condition=<NX|XX>]@2.6.12 [GET]@6.2.0 [expiration=<EX "
+      .syntax = "key value [condition=<NX|XX|IFEQ ifeq-value@8.4.0|IFNE ifne-value@8.4.0|IFDEQ "
+                "ifdeq-digest@8.4.0|IFDNE ifdne-digest@8.4.0>]@2.6.12 [GET]@6.2.0 [expiration=<EX "
                 "seconds:int@2.6.12|PX milliseconds:int@2.6.12|EXAT "
                 "unix-time-seconds:time@6.2.0|PXAT "
                 "unix-time-milliseconds:time@6.2.0|KEEPTTL@6.0.0>]",
       .history = "2.6.12:Added the `EX`, `PX`, `NX` and `XX` options.|6.0.0:Added the `KEEPTTL` "
                  "option.|6.2.0:Added the `GET`, `EXAT` and `PXAT` option.|7.0.0:Allowed the "
-                 "`NX` and `GET` options to be used together." },
+                 "`NX` and `GET` options to be used together.|8.4.0:Added the `IFEQ`, `IFNE`, "
+                 "`IFDEQ` and `IFDNE` options." },
     { .name = "setex", .proc = cmd_setex, .arity = 4, .flags = CMD_WRITE | CMD_DENYOOM,
       .acl = ACL_STRING, .keys = { KEY_AT(1, KEY_OW | KEY_UPDATE) }, .group = "string",
       .since = "2.0.0", .complexity = "O(1)", .summary = "Set the value and expiration of a key",

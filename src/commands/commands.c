@@ -6,6 +6,7 @@
 /* clang-format off */
 const struct command *const command_families[] = {
     string_commands,
+    string_if_commands,
     lcs_commands,
     bitmap_commands,
     bitfield_commands,

@@ -11,6 +11,7 @@
 #include "exec/exec.h"
 
 extern const struct command string_commands[];      /* cmd_string.c */
+extern const struct command string_if_commands[];   /* cmd_string_if.c */
 extern const struct command lcs_commands[];         /* cmd_string_lcs.c */
 extern const struct command bitmap_commands[];      /* cmd_bitmap.c */
 extern const struct command bitfield_commands[];    /* cmd_bitfield.c */

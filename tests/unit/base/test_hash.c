@@ -275,10 +275,21 @@ START_TEST(test_hex)
 }
 END_TEST
 
+/* Examples of the DIGEST command's documentation, and the digest of nothing. */
+START_TEST(test_xxh3)
+{
+    const char text[] =
+        "v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfz"
+        "kjytls2kwlj7626sd";
+    ck_assert_uint_eq(hash_xxh3(text, sizeof text - 1), 0x00006c38adf31777);
+    ck_assert_uint_eq(hash_xxh3(NULL, 0), 0x2d06800538d394c2);
+}
+END_TEST
+
 UNIT_SUITE(hash)
 {
     unit_case(suite, "siphash", test_siphash, test_siphash_nocase);
     unit_case(suite, "crc", test_crc_known, test_crc_against_plain, test_crc32c_lanes,
               test_hash_slot);
-    unit_case(suite, "digest", test_digests, test_hex);
+    unit_case(suite, "digest", test_digests, test_xxh3, test_hex);
 }

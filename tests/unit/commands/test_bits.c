@@ -109,7 +109,7 @@ START_TEST(test_bits_combine)
     for (int i = 0; i < ROUNDS / 10; i++) {
         char to[SIZE], from[SIZE], was[SIZE];
         size_t n = rng_below(SIZE), skip = rng_below(SIZE - n);
-        enum bits_op op = (enum bits_op)rng_below(4);
+        enum bits_op op = (enum bits_op)rng_below(5);
         random_bytes(to, SIZE);
         random_bytes(from, SIZE);
         memcpy(was, to, SIZE);
@@ -120,7 +120,8 @@ START_TEST(test_bits_combine)
                 const int all[] = { [BITS_AND] = want & from[b],
                                     [BITS_OR] = want | from[b],
                                     [BITS_XOR] = want ^ from[b],
-                                    [BITS_NOT] = ~from[b] };
+                                    [BITS_NOT] = ~from[b],
+                                    [BITS_AND_NOT] = want & ~from[b] };
                 want = all[op];
             }
             ck_assert_int_eq(to[b], want);
