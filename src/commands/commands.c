@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "commands/commands.h"
 
-/* One per line, so that two changes meet less often.*/
+/* One per line, so that two changes meet less often. */
 /* clang-format off */
 const struct command *const command_families[] = {
     string_commands,
