@@ -586,7 +586,7 @@ END_TEST
 static void wait_error(struct client *c, const char *error, const char *line)
 {
     int64_t deadline = clock_mono_ms() + unit_patient_ms(20000);
-    while (!client_line_starts(c, error, line)) {
+    while (!client_line_starts(c, error, "%s", line)) {
         ck_assert_msg(clock_mono_ms() < deadline, "%s is not answered with %s", line, error);
         usleep(10000);
     }
