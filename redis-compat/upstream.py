@@ -9,6 +9,8 @@
 #             error inside a check fails that check alone. A check that hangs is failed and skipped in another round. When checks fail that are
 #             not listed, another round skips those that are, so that what they leave behind (a MULTI, a changed directive) is not held
 #             against their neighbours. What never ran is "not run", and that is not passed.
+# SPAWN       A unit named spawn:unit/x runs in spawn mode: the suite starts its servers itself, with its own redis.conf, and the program it starts
+#             is a wrapper around kv-server. It has the checks that external mode leaves out.
 # REFERENCE   What redis-server passes is found by running the suite on it once per checkout: build/peers/redis-suite-reference.json.
 #
 # Last line: "upstream: N passed, N failed". Status 0 when nothing failed.
@@ -36,7 +38,9 @@ LOGS = ROOT / "build/compat"
 # The units of the families that kv has. A unit is added with its family.
 UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/expire unit/keyspace unit/multi unit/pubsub
  unit/scan unit/bitops unit/bitfield unit/protocol unit/other unit/querybuf unit/introspection unit/slowlog unit/latency-monitor unit/sort
- unit/pause unit/limits unit/hyperloglog unit/geo unit/tracking""".split()
+ unit/pause unit/limits unit/hyperloglog unit/geo unit/tracking
+ spawn:unit/pubsubshard""".split()
+SPAWN = "spawn:"
 CLASSES = ("changed", "internals", "module", "later")
 HANG_SECONDS = 240  # without a verdict; the slowest check waits for 30,000 barriers one after the other: 10 s on a quiet disk
 ROUNDS = 5
@@ -51,7 +55,7 @@ proc test {args} {
     incr ::kv_inside
     set code [catch {uplevel 1 [list kv_suite_test {*}$args]} result options]
     incr ::kv_inside -1
-    if {$::num_failed > $failed} {catch {reconnect}}
+    if {$::num_failed > $failed && $::external} {catch {reconnect}}
     return -options $options $result
 }
 rename r kv_suite_r
@@ -95,6 +99,10 @@ class Round:
             self.broken = (kind + ": " + rest + "\n" + following)[:1200]
 
 
+def log_name(unit):
+    return unit.replace("/", "-").replace(":", "-")
+
+
 def parse(text):
     result, lines = Round(), text.splitlines()
     for number, line in enumerate(lines):
@@ -129,13 +137,29 @@ class Suite:
     def close(self):
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def wrap(self, kind):
+        """What the suite starts in spawn mode."""
+        program = self.dir / "src/redis-server"
+        program.unlink()
+        more = " --threads 4 --save ''" if kind == "kv" else ""  # the suite's redis.conf has save rules
+        server = servers.PROGRAMS[kind].resolve()
+        program.write_text(f'#!/bin/sh\ncase "$1" in -* | "") exec {server} "$@" ;; esac\nexec {server} "$@"{more}\n')
+        program.chmod(0o755)
+
     def run(self, kind, unit, skip, *more):
         """One round of one unit on a server of its own."""
-        server = servers.Server(kind, *(["--threads", "4"] if kind == "kv" else ["--save", ""]))
+        spawn = unit.startswith(SPAWN)
+        server = None
+        if spawn:
+            self.wrap(kind)
+            where = ["--clients", "1"]
+        else:
+            server = servers.Server(kind, *(["--threads", "4"] if kind == "kv" else ["--save", ""]))
+            where = ["--host", "127.0.0.1", "--port", str(server.port)]
         skipfile = self.dir / "skip"
         skipfile.write_text("\n".join(skip))
-        command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(server.port), "--tags", "-slow", "--durable",
-                   "--single", unit, "--timeout", str(HANG_SECONDS), "--skipfile", str(skipfile),
+        command = ["tclsh", "tests/test_helper.tcl", *where, "--tags", "-slow", "--durable",
+                   "--single", unit.removeprefix(SPAWN), "--timeout", str(HANG_SECONDS), "--skipfile", str(skipfile),
                    "--baseport", str(servers.free_port()), *more]
         try:
             done = subprocess.run(["setpriv", "--pdeathsig", "KILL"] + command, cwd=self.dir, env={**os.environ, "TERM": "dumb"}, timeout=900,
@@ -143,15 +167,16 @@ class Suite:
             text = done.stdout.decode("utf-8", "replace")
         except subprocess.TimeoutExpired as late:
             text = (late.stdout or b"").decode("utf-8", "replace") + "\n[TIMEOUT]: the unit took more than 15 minutes\n"
-        died = server.process.poll()
+        died = server.process.poll() if server else None
         LOGS.mkdir(parents=True, exist_ok=True)
-        with open(LOGS / f"{kind}-{unit.replace('/', '-')}.log", "a", encoding="utf-8") as log:
-            log.write(text + "\n---- server log ----\n" + server.log()[-20000:] + "\n")
+        with open(LOGS / f"{kind}-{log_name(unit)}.log", "a", encoding="utf-8") as log:
+            log.write(text + ("\n---- server log ----\n" + server.log()[-20000:] + "\n" if server else ""))
         result = parse(text)
         if died is not None:
             result.broken = f"the server ended with status {died}"
             result.died = True
-        server.stop()
+        if server:
+            server.stop()
         return result
 
 
@@ -205,7 +230,7 @@ def read_known():
     rows = []
     for number, line in enumerate(KNOWN.read_text(encoding="utf-8").splitlines(), 1):
         cells = [cell.strip() for cell in line.replace("\\|", "\0").strip().strip("|").split("|")]
-        if not line.startswith("| unit/"):
+        if not line.startswith(("| unit/", "| " + SPAWN)):
             continue
         where = f"{KNOWN.name}:{number}"
         if len(cells) != 6:
@@ -269,7 +294,7 @@ def main():
     units = options.units.split(",")
     read_known()
     for unit in units:
-        (LOGS / f"{options.server}-{unit.replace('/', '-')}.log").unlink(missing_ok=True)
+        (LOGS / f"{options.server}-{log_name(unit)}.log").unlink(missing_ok=True)
     suite, begin = Suite(), time.monotonic()
     try:
         refs = reference(suite, units)

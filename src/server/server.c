@@ -188,6 +188,10 @@ void server_fill_listen(struct server *s, struct net_config *nc, const char *bin
 static void tell_running(struct server *s)
 {
     log_notice("Running mode=standalone, port=%lld.", (long long)option_int(&s->opt.port));
+    if (option_int(&s->opt.always_show_logo)) { /* who starts Redis looks for it in the logo */
+        log_notice("kv %s, Port: %lld, PID: %ld", KV_VERSION, (long long)option_int(&s->opt.port),
+                   (long)getpid());
+    }
     log_notice("Server initialized");
     log_durability(s);
     if (s->opt.nsave > 0) {
