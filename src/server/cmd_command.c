@@ -516,6 +516,17 @@ static void reply_keys(struct call *c, const struct slice *argv, const uint32_t 
     }
 }
 
+/* PFMERGE may have no source, but Redis then says that its second specification begins nowhere. */
+static bool keys_begin(const struct command *row, unsigned argc)
+{
+    bool begin = true;
+    for (unsigned i = 0; i < spec_count(row); i++) {
+        const struct keyspec *k = &row->keys[i];
+        begin &= row->getkeys != NULL || k->keyword != NULL || k->begin < (int)argc;
+    }
+    return begin;
+}
+
 static void reply_keys_of(struct call *c, const struct command *row, bool with_flags)
 {
     const struct slice *argv = c->argv + 2;
@@ -526,7 +537,7 @@ static void reply_keys_of(struct call *c, const struct command *row, bool with_f
         return;
     }
     int n = command_keys_flags(row, argv, argc, index, with_flags ? flags : NULL, argc);
-    if (n > 0) {
+    if (n > 0 && keys_begin(row, argc)) {
         must((unsigned)n <= argc);
         reply_keys(c, argv, index, with_flags ? flags : NULL, (unsigned)n);
     } else if (row->flags & CMD_NO_MANDATORY_KEYS) {
