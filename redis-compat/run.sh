@@ -2,7 +2,7 @@
 # run.sh -- Runs the judges of kv's compatibility: `run.sh [--full] [--has NAME | KV-SERVER]`
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Judges: tools (redis-cli, redis-benchmark), oracle, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
+# Judges: tools (redis-cli, redis-benchmark), transcript, oracle, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
 # KV_TORTURE=1, is the long form: the upstream suite, client software, more commands, coverage, the oracle's self-test. The last line is "compat: N passed, N failed".
 # What they found is in build/compat/: report.md and the logs.
 set -u
@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --full) full=1 ;;
     --has)
-        case "$2" in tools | oracle | upstream | clients) exit 0 ;; *) exit 1 ;; esac
+        case "$2" in tools | transcript | oracle | upstream | clients) exit 0 ;; *) exit 1 ;; esac
         ;;
     *) KV_SERVER=$1 ;;
     esac
@@ -44,6 +44,7 @@ judge() { # name command...: the command ends with "<name>: N passed, N failed"
 wanted() { [ -z "${ONE-}" ] || [ "$ONE" = "$1" ]; }
 
 if wanted tools; then judge tools redis-compat/tools.py; fi
+if wanted transcript; then judge transcript redis-compat/transcript.py; fi
 if wanted oracle; then
     if [ -n "$full" ]; then
         judge oracle redis-compat/oracle.py --full

@@ -6,7 +6,7 @@
 #include "commands/hash.h"
 #include "commands/scan.h"
 
-static struct fields_limits limits_of(struct call *c)
+struct fields_limits hash_limits(struct call *c)
 {
     struct exec_options *o = exec_options(c->x);
     return (struct fields_limits){ (uint64_t)option_int(&o->hash_max_listpack_entries),
@@ -19,7 +19,7 @@ static bool hash_in(struct call *c, struct entry *e, struct fields *f)
         return false;
     }
     if (e != NULL) {
-        entry_get_fields(e, f);
+        entry_get_fields(e, call_view(c), f);
     }
     return true;
 }
@@ -36,27 +36,43 @@ bool hash_write(struct call *c, const struct key *k, struct entry **e, struct fi
     return hash_in(c, *e, f);
 }
 
+bool hash_write_named(struct call *c, const struct key *k, unsigned first, unsigned step,
+                      struct entry **e, struct fields *f)
+{
+    if (!hash_write(c, k, e, f)) {
+        return false;
+    }
+    if (*e != NULL && first < c->argc) {
+        key_drop_due(c, k, *e, f, c->argv + first, (c->argc - first + step - 1) / step, step);
+    }
+    return true;
+}
+
 /* ---- Setting ---- */
 
-/* Fields were put into f, which is that of e, or of nobody yet. */
-static void stored(struct call *c, struct entry *e, const struct fields *f, const char *event)
+void hash_stored(struct call *c, const struct key *k, struct entry *e, const struct fields *f)
 {
-    const struct key *k = &c->keys[0];
     if (e == NULL) {
         (void)key_add(c, k, OBJ_HASH, entry_fields_enc(f), f->p);
     } else {
-        entry_put_fields(e, f);
+        key_put_fields(c, k, e, f);
         key_changed(c, k);
     }
-    notify(c, NOTIFY_HASH, event, k);
 }
 
-/* All n pairs or none. How many fields are new; -1: no memory. */
-static int64_t put_all(struct fields *f, const struct slice *pair, unsigned n,
-                       const struct fields_limits *limits)
+static void stored(struct call *c, struct entry *e, const struct fields *f, const char *event)
+{
+    hash_stored(c, &c->keys[0], e, f);
+    notify(c, NOTIFY_HASH, event, &c->keys[0]);
+}
+
+#define LONG_VALUE 512 /* with a limit above, a listpack may hold what fails in a tree */
+
+int64_t hash_put_all(struct fields *f, const struct slice *pair, unsigned n, int64_t due,
+                     const struct fields_limits *limits)
 {
     struct fields before = { .p = NULL };
-    bool may_fail = false;
+    bool may_fail = n > 1 && limits->value > LONG_VALUE && fields_tree(f) == NULL;
     for (unsigned i = 0; n > 1 && i < n && !may_fail; i++) {
         may_fail = fields_may_fail(pair[2 * i], pair[2 * i + 1]);
     }
@@ -65,7 +81,7 @@ static int64_t put_all(struct fields *f, const struct slice *pair, unsigned n,
     }
     int64_t added = 0;
     for (unsigned i = 0; i < n && added >= 0; i++) {
-        int rc = fields_put(f, pair[2 * i], pair[2 * i + 1], limits);
+        int rc = fields_put_due(f, pair[2 * i], pair[2 * i + 1], due, limits);
         added = rc < 0 ? -1 : added + rc;
     }
     if (may_fail && added < 0) {
@@ -88,20 +104,20 @@ static bool hset_call(struct call *c, int64_t *added)
         reply_arity(c);
         return false;
     }
-    if (!hash_write(c, &c->keys[0], &e, &f)) {
+    if (!hash_write_named(c, &c->keys[0], 2, 2, &e, &f)) {
         return false;
     }
     if (e == NULL) {
         fields_new(&f);
     }
-    struct fields_limits limits = limits_of(c);
-    *added = put_all(&f, c->argv + 2, (c->argc - 2) / 2, &limits);
+    struct fields_limits limits = hash_limits(c);
+    *added = hash_put_all(&f, c->argv + 2, (c->argc - 2) / 2, BTREE_NO_DUE, &limits);
     if (*added >= 0) {
         stored(c, e, &f, "hset");
         return true;
     }
     if (e != NULL) {
-        entry_put_fields(e, &f);
+        key_put_fields(c, &c->keys[0], e, &f);
     } else {
         fields_free(&f);
     }
@@ -125,16 +141,18 @@ static void cmd_hmset(struct call *c)
     }
 }
 
-/* One field of the hash that hash_write() gave; false: replied -OOM. */
+/* One field of the hash that hash_write_named() gave; false: replied -OOM. */
 static bool put_one(struct call *c, struct entry *e, struct fields *f, struct slice value,
-                    const char *event)
+                    int64_t due, const char *event)
 {
-    struct fields_limits limits = limits_of(c);
+    struct fields_limits limits = hash_limits(c);
     if (e == NULL) {
         fields_new(f);
     }
-    if (fields_put(f, c->argv[2], value, &limits) < 0) {
-        if (e == NULL) {
+    if (fields_put_due(f, c->argv[2], value, due, &limits) < 0) {
+        if (e != NULL) {
+            key_put_fields(c, &c->keys[0], e, f);
+        } else {
             fields_free(f);
         }
         reply_oom(c);
@@ -150,12 +168,12 @@ static void cmd_hsetnx(struct call *c)
     struct fields f;
     struct slice value;
     char digits[I64_TEXT_MAX];
-    if (!hash_write(c, &c->keys[0], &e, &f)) {
+    if (!hash_write_named(c, &c->keys[0], 2, 2, &e, &f)) {
         return;
     }
     if (e != NULL && fields_get(&f, c->argv[2], digits, &value)) {
         reply_int(c, 0);
-    } else if (put_one(c, e, &f, c->argv[3], "hset")) {
+    } else if (put_one(c, e, &f, c->argv[3], BTREE_NO_DUE, "hset")) {
         EFFECT(c, S("HSET"), c->keys[0].s, c->argv[2], c->argv[3]);
         reply_int(c, 1);
     }
@@ -168,14 +186,14 @@ static void cmd_hincrby(struct call *c)
     struct slice value;
     int64_t v = 0, by;
     char text[I64_TEXT_MAX];
-    if (!arg_i64(c, 3, &by) || !hash_write(c, &c->keys[0], &e, &f)) {
+    if (!arg_i64(c, 3, &by) || !hash_write_named(c, &c->keys[0], 2, 2, &e, &f)) {
         return;
     }
     if (e != NULL && fields_get(&f, c->argv[2], text, &value) && !parse_i64(value, &v)) {
         reply_error(c, "ERR hash value is not an integer");
     } else if (__builtin_add_overflow(v, by, &v)) {
         reply_error(c, "ERR increment or decrement would overflow");
-    } else if (put_one(c, e, &f, slice_of(text, format_i64(text, v)), "hincrby")) {
+    } else if (put_one(c, e, &f, slice_of(text, format_i64(text, v)), FIELDS_KEEP_DUE, "hincrby")) {
         reply_int(c, v);
     }
 }
@@ -194,7 +212,7 @@ static void cmd_hincrbyfloat(struct call *c)
         reply_error(c, "ERR value is NaN or Infinity");
         return;
     }
-    if (!hash_write(c, &c->keys[0], &e, &f)) {
+    if (!hash_write_named(c, &c->keys[0], 2, 2, &e, &f)) {
         return;
     }
     if (e != NULL && fields_get(&f, c->argv[2], text, &value) && !parse_ld(value, &v)) {
@@ -207,9 +225,27 @@ static void cmd_hincrbyfloat(struct call *c)
         return;
     }
     struct slice s = slice_of(text, format_ld(text, v));
-    if (put_one(c, e, &f, s, "hincrbyfloat")) {
+    int64_t due = BTREE_NO_DUE;
+    bool timed = e != NULL && fields_get_due(&f, c->argv[2], &due) && due != BTREE_NO_DUE;
+    if (put_one(c, e, &f, s, due, "hincrbyfloat")) {
         EFFECT(c, S("HSET"), c->keys[0].s, c->argv[2], s);
+        if (timed) { /* HSET has ended it */
+            char at[I64_TEXT_MAX];
+            EFFECT(c, S("HPEXPIREAT"), c->keys[0].s, slice_of(at, format_i64(at, due)), S("FIELDS"),
+                   S("1"), c->argv[2]);
+        }
         reply_bulk(c, s);
+    }
+}
+
+void hash_shrunk(struct call *c, const struct key *k, struct entry *e, const struct fields *f)
+{
+    key_put_fields(c, k, e, f);
+    notify(c, NOTIFY_HASH, "hdel", k);
+    if (fields_count(f) > 0) {
+        key_changed(c, k);
+    } else if (key_delete(c, k)) { /* false: what is left is due, and was deleted as such */
+        notify(c, NOTIFY_GENERIC, "del", k);
     }
 }
 
@@ -219,21 +255,14 @@ static void cmd_hdel(struct call *c)
     struct entry *e;
     struct fields f;
     int64_t removed = 0;
-    if (!hash_write(c, k, &e, &f)) {
+    if (!hash_write_named(c, k, 2, 1, &e, &f)) {
         return;
     }
     for (unsigned i = 2; e != NULL && i < c->argc && fields_count(&f) > 0; i++) {
         removed += fields_remove(&f, c->argv[i]);
     }
     if (removed > 0) {
-        entry_put_fields(e, &f);
-        notify(c, NOTIFY_HASH, "hdel", k);
-        if (fields_count(&f) == 0) {
-            (void)key_delete(c, k);
-            notify(c, NOTIFY_GENERIC, "del", k);
-        } else {
-            key_changed(c, k);
-        }
+        hash_shrunk(c, k, e, &f);
     }
     reply_int(c, removed);
 }
@@ -359,6 +388,7 @@ static void cmd_hvals(struct call *c)
 
 struct hscan {
     struct call *c;
+    const struct fields *f;
     struct scan_args want;
     size_t replied;
 };
@@ -377,14 +407,19 @@ static void hscan_visit(struct hscan *w, struct slice field, struct slice value)
 
 static void hscan_item(void *arg, const struct btree_item *item)
 {
-    hscan_visit(arg, item->key, item->value);
+    struct hscan *w = arg;
+    if (!fields_hides(w->f, item->due)) {
+        hscan_visit(w, item->key, item->value);
+    }
 }
 
 /* Returns the next cursor. What is not a tree is small: it comes at once. */
 static uint64_t hscan_walk(struct hscan *w, const struct fields *f)
 {
-    if (f->form == FIELDS_TREE) {
-        return scan_tree(f->p, &w->want, hscan_item, w);
+    const struct btree *tree = fields_tree(f);
+    if (tree != NULL) {
+        w->f = f;
+        return scan_tree(tree, &w->want, hscan_item, w);
     }
     struct fields_iter it;
     struct fields_item item;

@@ -7,6 +7,30 @@
 #include "commands/sample.h"
 #include "base/rng.h"
 
+/* Without what is due, for ranks are of all fields: then it is a copy, to be freed. False: replied
+ * that there is no memory. */
+static bool read_pruned(struct call *c, struct entry **e, struct fields *f, bool *copied)
+{
+    struct fields copy;
+    *copied = false;
+    if (!hash_read(c, &c->keys[0], e, f)) {
+        return false;
+    }
+    if (*e == NULL || fields_hidden(f) == 0) {
+        return true;
+    }
+    if (!fields_dup(f, &copy)) {
+        reply_oom(c);
+        return false;
+    }
+    while (fields_hides(&copy, fields_first_due(&copy))) {
+        fields_drop_first(&copy);
+    }
+    *f = copy;
+    *copied = true;
+    return true;
+}
+
 static void at_random(const struct fields *f, struct fields_item *item)
 {
     struct fields_iter it;
@@ -72,7 +96,7 @@ static void hrandfield_count(struct call *c)
     int64_t n;
     struct entry *e;
     struct fields f;
-    bool values = c->argc == 4;
+    bool values = c->argc == 4, copied;
     if (!arg_i64_range(c, 2, -INT64_MAX, INT64_MAX, &n, NULL)) {
         return;
     }
@@ -84,7 +108,7 @@ static void hrandfield_count(struct call *c)
         reply_error(c, "ERR value is out of range");
         return;
     }
-    if (!hash_read(c, &c->keys[0], &e, &f)) {
+    if (!read_pruned(c, &e, &f, &copied)) {
         return;
     }
     if (e == NULL || n == 0) {
@@ -94,6 +118,9 @@ static void hrandfield_count(struct call *c)
     } else {
         hrandfield_sample(c, &f, (uint64_t)n, values);
     }
+    if (copied) {
+        fields_free(&f);
+    }
 }
 
 static void cmd_hrandfield(struct call *c)
@@ -101,14 +128,18 @@ static void cmd_hrandfield(struct call *c)
     struct entry *e;
     struct fields f;
     struct fields_item item;
+    bool copied;
     if (c->argc > 2) {
         hrandfield_count(c);
-    } else if (hash_read(c, &c->keys[0], &e, &f)) {
+    } else if (read_pruned(c, &e, &f, &copied)) {
         if (e != NULL) {
             at_random(&f, &item);
             reply_bulk(c, item.field);
         } else {
             reply_null(c);
+        }
+        if (copied) {
+            fields_free(&f);
         }
     }
 }

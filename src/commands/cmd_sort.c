@@ -183,7 +183,7 @@ static bool pattern_value(struct call *c, struct sort *s, struct slice pattern,
     const struct entry *e = key_read(c, &k);
     if (e != NULL && field && entry_type(e) == OBJ_HASH) {
         struct fields f;
-        entry_get_fields(e, &f);
+        entry_get_fields(e, call_view(c), &f);
         return fields_get(&f, slice_of(arrow + 2, (size_t)(pattern.p + pattern.n - arrow) - 2), tmp,
                           out);
     }

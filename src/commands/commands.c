@@ -23,6 +23,8 @@ const struct command *const command_families[] = {
     set_ops_commands,
     hash_commands,
     hash_random_commands,
+    hash_expire_commands,
+    hash_ex_commands,
     sort_commands,
     zset_commands,
     zset_range_commands,

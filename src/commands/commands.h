@@ -29,6 +29,8 @@ extern const struct command set_random_commands[];  /* cmd_set_random.c */
 extern const struct command set_ops_commands[];     /* cmd_set_ops.c */
 extern const struct command hash_commands[];        /* cmd_hash.c */
 extern const struct command hash_random_commands[]; /* cmd_hash_random.c */
+extern const struct command hash_expire_commands[]; /* cmd_hash_expire.c */
+extern const struct command hash_ex_commands[];     /* cmd_hash_ex.c */
 extern const struct command sort_commands[];        /* cmd_sort.c */
 extern const struct command zset_commands[];        /* cmd_zset.c */
 extern const struct command zset_range_commands[];  /* cmd_zset_range.c */

@@ -3,6 +3,7 @@
  * transaction (or it is exclusive); asserted by the store. */
 #include "exec/tracking.h"
 #include "base/rng.h"
+#include "ds/fields.h"
 #include <limits.h>
 #include <math.h>
 
@@ -18,7 +19,7 @@ struct key call_key(struct call *c, struct slice s)
 
 bool entry_expired(const struct call *c, const struct entry *e)
 {
-    int64_t at = entry_expire(e);
+    int64_t at = entry_end(e);
     if (seeded_bug("exec.bug_replay_expires") && (c->flags & CALL_REPLAY)) {
         return at >= 0 && at <= clock_wall_ms();
     }
@@ -109,22 +110,105 @@ void entry_set_lfu(struct exec *x, struct entry *e, unsigned freq, int64_t now_m
 
 /* ---- Expiry on access ---- */
 
-/* Deletes an expired entry with its DEL effect and event; the effect stands before that of the
- * command. */
+/* What replay does not do by itself was logged: gates, WATCH, the count of changes. */
+static void gone(struct call *c, const struct key *k)
+{
+    fx_slot(c->in->t, k);
+    txn_touch(c->in->t, k, true);
+    counter_add(&c->in->w->changes, 1);
+}
+
+/* Deletes an expired entry, or a hash whose fields are all due, with its DEL effect and event; the
+ * effect stands before that of the command. */
 void key_expire_now(struct call *c, const struct key *k, struct entry *e)
 {
+    bool by_fields = entry_expire(e) < 0 || entry_expire(e) > c->now_ms;
+    if (by_fields) {
+        struct fields f;
+        entry_get_fields(e, FIELDS_ALL, &f);
+        counter_add(&c->in->w->expired_fields, fields_count(&f));
+    } else {
+        counter_add(&c->in->w->expired, 1);
+    }
     shard_delete(shard_of(c, k), c->db, e);
     struct slice argv[] = { S("DEL"), k->s };
     if (!seeded_bug("exec.bug_expired_not_logged")) {
         fx_argv(c->in->t, c->db, argv, 2);
     }
-    fx_slot(c->in->t, k);
-    txn_touch(c->in->t, k, true);
+    gone(c, k);
     watch_touch_expired(c->x, c->db, k);
     tracking_changed(c, k, true);
-    counter_add(&c->in->w->expired, 1);
-    counter_add(&c->in->w->changes, 1);
-    notify(c, NOTIFY_EXPIRED, "expired", k);
+    if (by_fields) {
+        notify(c, NOTIFY_HASH, "hexpired", k);
+        notify(c, NOTIFY_GENERIC, "del", k);
+    } else {
+        notify(c, NOTIFY_EXPIRED, "expired", k);
+    }
+}
+
+/* ---- Fields of hashes ---- */
+
+int64_t call_view(const struct call *c)
+{
+    return c->flags & CALL_REPLAY ? FIELDS_ALL : c->now_ms;
+}
+
+void key_put_fields(struct call *c, const struct key *k, struct entry *e, const struct fields *f)
+{
+    shard_put_fields(shard_of(c, k), c->db, e, f);
+}
+
+/* n fields of e are gone, and f is what is left. */
+static void fields_gone(struct call *c, const struct key *k, struct entry *e,
+                        const struct fields *f, unsigned n)
+{
+    key_put_fields(c, k, e, f);
+    gone(c, k);
+    watch_touch(c->x, c->db, k);
+    tracking_changed(c, k, true);
+    counter_add(&c->in->w->expired_fields, n);
+    notify(c, NOTIFY_HASH, "hexpired", k);
+}
+
+static void effect_hdel(struct call *c, const struct key *k, struct slice field)
+{
+    struct slice argv[] = { S("HDEL"), k->s, field };
+    if (!seeded_bug("exec.bug_expired_not_logged")) {
+        fx_argv(c->in->t, c->db, argv, countof(argv));
+    }
+}
+
+void key_drop_due(struct call *c, const struct key *k, struct entry *e, struct fields *f,
+                  const struct slice *name, unsigned n, unsigned step)
+{
+    unsigned dropped = 0;
+    if (likely(!fields_hides(f, fields_first_due(f)))) {
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (fields_drop_hidden(f, name[i * step])) {
+            effect_hdel(c, k, name[i * step]);
+            dropped++;
+        }
+    }
+    if (dropped > 0) {
+        fields_gone(c, k, e, f, dropped);
+    }
+}
+
+void key_expire_fields(struct call *c, const struct key *k, struct entry *e, unsigned max)
+{
+    struct fields f;
+    char digits[I64_TEXT_MAX];
+    unsigned n = 0;
+    entry_get_fields(e, c->now_ms, &f);
+    for (; n < max && fields_hides(&f, fields_first_due(&f)); n++) {
+        effect_hdel(c, k, fields_first(&f, digits));
+        fields_drop_first(&f);
+    }
+    if (n > 0) {
+        fields_gone(c, k, e, &f, n);
+    }
 }
 
 /* What a read sees of an expired entry: nothing. A write may depend on that (BITOP), and replay

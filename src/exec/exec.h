@@ -24,7 +24,7 @@ struct call;
 struct out;
 
 #define EXEC_REDIS_VERSION \
-    "7.2.5" /* the Redis surface this engine has; clients decide by it what they may send */
+    "7.4.2" /* the Redis surface this engine has; clients decide by it what they may send */
 
 /* ================= Command rows ================= */
 
@@ -312,6 +312,16 @@ bool key_delete(
     const struct key *k); /* live entry deleted? (an expired one too, answering false) */
 struct entry *key_expire_at(struct call *c, const struct key *k, struct entry *e,
                             int64_t unix_ms); /* -1: persist */
+/* Fields of hashes (ds/fields.h): the `now` for entry_get_fields(), so that a call sees nothing
+ * that is due; on replay it sees all. */
+struct fields;
+int64_t call_view(const struct call *c);
+/* The fields of e after a change; key_changed() or key_delete() is to follow. */
+void key_put_fields(struct call *c, const struct key *k, struct entry *e, const struct fields *f);
+/* Before a command changes or depends on the fields name[0], name[step] ... (n of them): those that
+ * are due are removed, with event and HDEL effect, because replay knows no time. */
+void key_drop_due(struct call *c, const struct key *k, struct entry *e, struct fields *f,
+                  const struct slice *name, unsigned n, unsigned step);
 /* The value of k changed in place, k was created, deleted or overwritten: WATCH, client tracking,
  * the log. */
 void key_changed(struct call *c, const struct key *k);
@@ -333,7 +343,8 @@ void call_swapdb(struct call *c, unsigned a, unsigned b);
 /* Shard locks in CMD_KEYSPACE handlers; nothing inside an exclusive section. */
 void call_shard_lock(struct call *c, struct shard *s);
 void call_shard_unlock(struct call *c, struct shard *s);
-bool entry_expired(const struct call *c, const struct entry *e); /* false in log mode */
+/* Its time is over, or that of all its fields; false in log mode. */
+bool entry_expired(const struct call *c, const struct entry *e);
 void call_gate_all(
     struct call *c); /* a whole-keyspace read: the reply waits for everything appended so far */
 /* Counts that a CMD_KEYSPACE handler read without the lock show changes that are not appended yet.
@@ -590,7 +601,8 @@ must_check int exec_reload(struct call *c);
 void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
 /* Sums over all workers; any thread, each number recent. */
 struct exec_stats {
-    uint64_t commands, hits, misses, expired, evicted, changes, errors, unblocked, ops_per_sec;
+    uint64_t commands, hits, misses, expired, expired_fields, evicted, changes, errors, unblocked,
+        ops_per_sec;
     unsigned clients, blocked, pubsub_clients, watching_clients, watched_keys, blocking_keys;
     unsigned blocked_timed;
     uint64_t evicted_clients, clients_mem, clients_in_max, clients_out_max;

@@ -179,7 +179,7 @@ struct worker {
 
     /* counters: written by the owner, read by anybody */
     struct cmd_stat *stats; /* by cmd_ref.id */
-    counter_t commands, hits, misses, expired, evicted, expire_slices;
+    counter_t commands, hits, misses, expired, expired_fields, evicted, expire_slices;
     counter_t changes; /* of keys, by clients and by expiry */
     counter_t writes_stopped, parked_replies, gate_ticks, unblocked;
     counter_t errors_total;
@@ -504,7 +504,9 @@ bool memory_make_room(struct worker *w); /* true: under maxmemory (after evictin
  * to run again. */
 unsigned evict_slice(struct worker *w);
 void key_expire_now(struct call *c, const struct key *k,
-                    struct entry *e);    /* access.c: deletes an expired entry, DEL effect, event */
+                    struct entry *e); /* access.c: deletes an expired entry, DEL effect, event */
+/* Removes up to max fields that are due; some are left, or e is entry_expired(). */
+void key_expire_fields(struct call *c, const struct key *k, struct entry *e, unsigned max);
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 
 /* scripted.c */

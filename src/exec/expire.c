@@ -10,9 +10,11 @@
 #define TICK_MS 5 /* how late an expiry may be seen when keys have expiries at all */
 #define SLICE_US \
     2000 /* one slice's time; the rest goes on next turn so that clients are served between */
-#define PER_LOCK 16 /* deletes under one holding of a shard lock */
+#define PER_LOCK          16 /* transactions under one holding of a shard lock */
+#define FIELDS_PER_RECORD 32
 
-/* Deletes up to PER_LOCK due entries of one shard. True: more are due. */
+/* Deletes up to PER_LOCK due entries of one shard, or some due fields of as many hashes. True: more
+ * are due. */
 static bool expire_shard(struct worker *w, unsigned index)
 {
     struct exec *x = w->x;
@@ -36,7 +38,11 @@ static bool expire_shard(struct worker *w, unsigned index)
         w->scratch.n = 0; /* the entry's bytes go with it */
         buf_add_slice(&w->scratch, k.s);
         k.s = buf_slice(&w->scratch);
-        key_expire_now(&c, &k, e);
+        if (entry_expired(&c, e)) {
+            key_expire_now(&c, &k, e);
+        } else {
+            key_expire_fields(&c, &k, e, FIELDS_PER_RECORD);
+        }
         txn_commit(t);
         shard_unlock(s);
     }
@@ -60,8 +66,11 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, bool *a
             more = false;
             break;
         }
-        more |= expire_shard(w, i);
-        if (clock_mono_us() - start > SLICE_US) {
+        bool late = false;
+        while (!late && expire_shard(w, i)) {
+            late = clock_mono_us() - start > SLICE_US;
+        }
+        if (late || clock_mono_us() - start > SLICE_US) {
             more = true;
             break;
         }

@@ -144,6 +144,23 @@ static void image_zset(struct image *im, const struct entry *e)
     batch_flush(&b);
 }
 
+static void image_field_dues(struct image *im, const struct entry *e, const struct fields *f)
+{
+    struct fields_iter it;
+    struct fields_item item;
+    char due[I64_TEXT_MAX];
+    fields_iter(&it, f, 0);
+    while (fields_first_due(f) != BTREE_NO_DUE && fields_next(&it, &item)) {
+        if (item.due != BTREE_NO_DUE) {
+            struct slice argv[] = {
+                S("HPEXPIREAT"), entry_key(e), slice_of(due, format_i64(due, item.due)),
+                S("FIELDS"),     S("1"),       item.field
+            };
+            append(im, argv[1], argv, countof(argv));
+        }
+    }
+}
+
 static void image_hash(struct image *im, const struct entry *e)
 {
     struct batch b;
@@ -151,7 +168,7 @@ static void image_hash(struct image *im, const struct entry *e)
     struct fields_iter it;
     struct fields_item item;
     batch_begin(&b, im, S("HSET"), e);
-    entry_get_fields(e, &f);
+    entry_get_fields(e, FIELDS_ALL, &f);
     fields_iter(&it, &f, 0);
     while (fields_next(&it, &item)) {
         batch_value(&b, item.field);
@@ -159,6 +176,7 @@ static void image_hash(struct image *im, const struct entry *e)
         batch_element(&b);
     }
     batch_flush(&b);
+    image_field_dues(im, e, &f);
 }
 
 static void image_entry(struct image *im, const struct entry *e)

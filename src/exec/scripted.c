@@ -148,7 +148,7 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
     struct worker *w = c->in->w;
     struct txn *t = c->in->t;
     struct script_scope *sc = scope_of(w);
-    counter_t *const counted[] = { &w->hits, &w->misses, &w->expired };
+    counter_t *const counted[] = { &w->hits, &w->misses, &w->expired, &w->expired_fields };
     uint64_t before[countof(counted)];
     for (unsigned i = 0; i < countof(counted); i++) {
         before[i] = counter_get(counted[i]);

@@ -12,6 +12,7 @@ void exec_stats(struct exec *x, struct exec_stats *out)
         out->hits += counter_get(&w->hits);
         out->misses += counter_get(&w->misses);
         out->expired += counter_get(&w->expired);
+        out->expired_fields += counter_get(&w->expired_fields);
         out->evicted += counter_get(&w->evicted);
         out->changes += counter_get(&w->changes);
         out->errors += counter_get(&w->errors_total);
@@ -38,8 +39,10 @@ void exec_stats_reset(struct exec *x)
     acl_counts_reset(x);
     for (unsigned i = 0; i < x->nworkers; i++) {
         struct worker *w = &x->workers[i];
-        counter_t *const all[] = { &w->commands, &w->hits,         &w->misses,   &w->expired,
-                                   &w->evicted,  &w->errors_total, &w->unblocked };
+        counter_t *const all[] = {
+            &w->commands,       &w->hits,    &w->misses,       &w->expired,
+            &w->expired_fields, &w->evicted, &w->errors_total, &w->unblocked
+        };
         for (unsigned k = 0; k < countof(all); k++) {
             atomic_store_explicit(all[k], 0, memory_order_relaxed);
         }

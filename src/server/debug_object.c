@@ -83,7 +83,7 @@ static size_t hash_rdb_bytes(const struct entry *e)
     struct fields f;
     struct fields_iter it;
     struct fields_item item;
-    entry_get_fields(e, &f);
+    entry_get_fields(e, FIELDS_ALL, &f);
     if (f.form == FIELDS_LISTPACK) {
         return length_bytes(lp_bytes(f.p)) + lp_bytes(f.p);
     }

@@ -9,9 +9,11 @@
  *              keyspace  per database that has keys: mix its number; then for each key add the
  * digest of: mix key, value
  *          Numbers are 4 bytes, most significant first. The moment of expiry does not count.
- *          A later type whose elements have no order adds a digest of its own per element.
+ *          A later type whose elements have no order adds a digest of its own per element; to that
+ *          of a field that has a due "!!hexpire!!" is added, and one that is due counts no more.
  * THREADS  Whoever holds the shards: an exclusive section. */
 #include "server/server_int.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "ds/fields.h"
 #include "ds/quicklist.h"
@@ -96,12 +98,15 @@ static void value_hash(const struct entry *e, uint8_t digest[DIGEST_BYTES])
     struct fields f;
     struct fields_iter it;
     struct fields_item item;
-    entry_get_fields(e, &f);
+    entry_get_fields(e, clock_wall_ms(), &f);
     fields_iter(&it, &f, 0);
     while (fields_next(&it, &item)) {
         uint8_t one[DIGEST_BYTES] = { 0 };
         mix(one, item.field);
         mix(one, item.value);
+        if (item.due != BTREE_NO_DUE) {
+            add(one, S("!!hexpire!!"));
+        }
         add(digest, slice_of(one, sizeof one));
     }
 }
@@ -134,6 +139,9 @@ void digest_of_entry(const struct entry *e, uint8_t digest[DIGEST_BYTES])
 static bool add_key(void *arg, struct entry *e)
 {
     uint8_t *digest = arg, one[DIGEST_BYTES] = { 0 };
+    if (entry_expire(e) < 0 && entry_end(e) >= 0 && entry_end(e) <= clock_wall_ms()) {
+        return true; /* all its fields are due */
+    }
     mix(one, entry_key(e));
     mix_value(e, one);
     add(digest, slice_of(one, sizeof one));

@@ -246,6 +246,14 @@ static void section_durability(struct server *s, struct buf *b)
     line_s(b, "wal_state", w.state == WAL_OK ? "ok" : "no-space");
 }
 
+static void lines_denied(struct buf *b, const struct exec_stats *st)
+{
+    line_u(b, "acl_access_denied_auth", st->denied_auth);
+    line_u(b, "acl_access_denied_cmd", st->denied_command);
+    line_u(b, "acl_access_denied_key", st->denied_key);
+    line_u(b, "acl_access_denied_channel", st->denied_channel);
+}
+
 static void section_stats(struct server *s, struct buf *b)
 {
     struct exec_stats st;
@@ -270,6 +278,7 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "sync_partial_ok", 0);
     line_u(b, "sync_partial_err", 0);
     line_u(b, "expired_keys", st.expired);
+    line_u(b, "expired_subkeys", st.expired_fields);
     line_s(b, "expired_stale_perc", "0.00");
     line_u(b, "expired_time_cap_reached_count", 0);
     line_u(b, "expire_cycle_cpu_milliseconds", 0);
@@ -311,10 +320,7 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "eventloop_duration_cmd_sum", 0);
     line_u(b, "instantaneous_eventloop_cycles_per_sec", 0);
     line_u(b, "instantaneous_eventloop_duration_usec", 0);
-    line_u(b, "acl_access_denied_auth", st.denied_auth);
-    line_u(b, "acl_access_denied_cmd", st.denied_command);
-    line_u(b, "acl_access_denied_key", st.denied_key);
-    line_u(b, "acl_access_denied_channel", st.denied_channel);
+    lines_denied(b, &st);
 }
 
 static void section_replication(struct server *s, struct buf *b)
@@ -420,8 +426,9 @@ static void section_keyspace(struct server *s, struct buf *b)
     for (unsigned db = 0; db < keyspace_databases(s->ks); db++) {
         size_t keys = keyspace_count(s->ks, db);
         if (keys > 0) {
-            buf_printf(b, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld\r\n", db, keys,
-                       keyspace_expires(s->ks, db), (long long)keyspace_avg_ttl(s->ks, db, now));
+            buf_printf(b, "db%u:keys=%zu,expires=%zu,avg_ttl=%lld,subexpiry=%zu\r\n", db, keys,
+                       keyspace_expires(s->ks, db), (long long)keyspace_avg_ttl(s->ks, db, now),
+                       keyspace_subexpires(s->ks, db));
         }
     }
 }

@@ -1,17 +1,20 @@
-/* expire.c -- The order in which the keys of a table expire, and the earliest moment per shard.
- * SPDX-License-Identifier: BSD-3-Clause
+/* expire.c -- The order in which the keys of a table, and the fields of its hashes, expire, and the
+ * earliest moment per shard. SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY         Expiry is exact, so the next key due must be known, not sampled. A heap with four
  *             children per node has half as many levels as one with two, and the children of a node
  *             share one line. Each entry holds its index in the heap: no search to change it.
+ *             A second heap has the hashes, by the earliest due of their fields; what is due after
+ *             that the hash itself knows (ds/fields.h). Their index lies with the fields.
  *
  * THREADS     The holder of the shard lock; shard_next_due() and the counts are read without it.
  *
  * INVARIANTS  X1  an entry has ENTRY_EXPIRES <=> it is in the heap exactly once, at its `place`
- *
  *             X2  no node is earlier than its parent
  *             X3  expire_sum is the sum of its items
- *             X4  next_due is the earliest expiry in any database of the shard
+ *             X4  next_due is the earliest expiry or field due in any database of the shard
+ *             X5  an entry has ENTRY_FIELDS_DUE <=> a field of it has a due <=> it is in the second
+ *                 heap exactly once, at the place its fields keep, by the earliest of them
  *             Checked by expire_check(), X4 by shard_check(). */
 #include "store/store_int.h"
 #include "base/fault.h"
@@ -19,28 +22,72 @@
 #define CHILDREN  4u
 #define FIRST_CAP 8u
 
-static inline void put(struct table *t, uint32_t place, struct expire_item item)
+/* ================= A heap ================= */
+
+/* One of the two of a table. */
+struct heap {
+    struct expire_order *o;
+    bool fields;
+};
+
+static inline struct heap keys_of(struct table *t)
 {
-    t->expire[place] = item;
-    entry_set_place(item.e, place);
+    return (struct heap){ &t->expire, false };
 }
 
-static void sift_up(struct table *t, uint32_t place, struct expire_item item)
+static struct expire_order *fields_order(const struct table *t)
+{
+    return atomic_load_explicit(&t->fields, memory_order_acquire);
+}
+
+static inline struct heap fields_of(const struct table *t)
+{
+    return (struct heap){ fields_order(t), true };
+}
+
+static inline uint32_t count_of(const struct expire_order *o)
+{
+    return o != NULL ? relaxed_get(o->count) : 0;
+}
+
+uint32_t expire_fields_count(const struct table *t)
+{
+    const struct expire_order *o = fields_order(t);
+    return o != NULL ? count_get(o->count) : 0;
+}
+
+static inline uint32_t place_of(struct heap h, const struct entry *e)
+{
+    return h.fields ? *entry_fields_place(e) : entry_place(e);
+}
+
+static inline void put(struct heap h, uint32_t place, struct expire_item item)
+{
+    h.o->item[place] = item;
+    if (h.fields) {
+        *entry_fields_place(item.e) = place;
+    } else {
+        entry_set_place(item.e, place);
+    }
+}
+
+static void sift_up(struct heap h, uint32_t place, struct expire_item item)
 {
     while (place > 0) {
         uint32_t parent = (place - 1) / CHILDREN;
-        if (t->expire[parent].when <= item.when) {
+        if (h.o->item[parent].when <= item.when) {
             break;
         }
-        put(t, place, t->expire[parent]);
+        put(h, place, h.o->item[parent]);
         place = parent;
     }
-    put(t, place, item);
+    put(h, place, item);
 }
 
-static void sift_down(struct table *t, uint32_t place, struct expire_item item)
+static void sift_down(struct heap h, uint32_t place, struct expire_item item)
 {
-    uint32_t n = table_expires(t);
+    uint32_t n = count_of(h.o);
+    const struct expire_item *heap = h.o->item;
     for (;;) {
         uint64_t child = (uint64_t)place * CHILDREN + 1;
         if (child >= n) {
@@ -48,25 +95,62 @@ static void sift_down(struct table *t, uint32_t place, struct expire_item item)
         }
         uint32_t least = (uint32_t)child, end = (uint32_t)u64_min(child + CHILDREN, n);
         for (uint32_t i = least + 1; i < end; i++) {
-            if (t->expire[i].when < t->expire[least].when) {
+            if (heap[i].when < heap[least].when) {
                 least = i;
             }
         }
-        if (t->expire[least].when >= item.when) {
+        if (heap[least].when >= item.when) {
             break;
         }
-        put(t, place, t->expire[least]);
+        put(h, place, heap[least]);
         place = least;
     }
-    put(t, place, item);
+    put(h, place, item);
 }
 
-static void sift(struct table *t, uint32_t place, struct expire_item item)
+static void sift(struct heap h, uint32_t place, struct expire_item item)
 {
-    if (place > 0 && t->expire[(place - 1) / CHILDREN].when > item.when) {
-        sift_up(t, place, item);
+    if (place > 0 && h.o->item[(place - 1) / CHILDREN].when > item.when) {
+        sift_up(h, place, item);
     } else {
-        sift_down(t, place, item);
+        sift_down(h, place, item);
+    }
+}
+
+static void resize(struct expire_order *o, uint32_t cap)
+{
+    relaxed_set(o->cap, cap);
+    if (cap == 0) {
+        mem_free(o->item);
+        o->item = NULL;
+        return;
+    }
+    o->item = mem_realloc(o->item, cap * sizeof *o->item);
+}
+
+static void heap_add(struct heap h, struct entry *e, int64_t when)
+{
+    uint32_t n = count_of(h.o);
+    if (n == relaxed_get(h.o->cap)) {
+        resize(h.o, n == 0 ? FIRST_CAP : n + n / 2);
+    }
+    count_set(h.o->count, n + 1);
+    sift_up(h, n, (struct expire_item){ when, e });
+}
+
+static void heap_remove(struct heap h, const struct entry *e)
+{
+    uint32_t place = place_of(h, e), n = count_of(h.o) - 1;
+    must(h.o->item[place].e == e);
+    count_set(h.o->count, n);
+    if (place < n) {
+        sift(h, place, h.o->item[n]);
+    }
+    uint32_t cap = relaxed_get(h.o->cap);
+    if (n == 0) {
+        resize(h.o, 0);
+    } else if (n < cap / 4 && cap > FIRST_CAP) {
+        resize(h.o, cap / 2);
     }
 }
 
@@ -77,14 +161,25 @@ int64_t shard_next_due(const struct shard *s)
     return relaxed_get(s->next_due);
 }
 
+static inline int64_t top_of(const struct expire_order *o)
+{
+    return count_of(o) > 0 ? o->item[0].when : INT64_MAX;
+}
+
+int64_t expire_top(const struct table *t)
+{
+    int64_t key = top_of(&t->expire), field = top_of(fields_order(t));
+    return key < field ? key : field;
+}
+
 static void recompute(struct shard *s)
 {
     int64_t due = INT64_MAX;
     unsigned used = atomic_load_explicit(&s->ks->dbs_used, memory_order_acquire);
     for (unsigned db = 0; db < used; db++) {
         const struct table *t = shard_table(s, db);
-        if (t != NULL && table_expires(t) > 0 && t->expire[0].when < due) {
-            due = t->expire[0].when;
+        if (t != NULL && expire_top(t) < due) {
+            due = expire_top(t);
         }
     }
     relaxed_set(s->next_due, due);
@@ -101,14 +196,10 @@ static void top_changed(struct shard *s, int64_t before, int64_t after)
     }
 }
 
-static inline int64_t top_of(const struct table *t)
-{
-    return table_expires(t) > 0 ? t->expire[0].when : INT64_MAX;
-}
-
 void expire_detached(struct shard *s, const struct table *t)
 {
-    if (table_expires(t) > 0 && t->expire[0].when == shard_next_due(s)) {
+    int64_t top = expire_top(t);
+    if (top != INT64_MAX && top == shard_next_due(s)) {
         recompute(s);
     }
 }
@@ -123,9 +214,9 @@ struct entry *shard_first_due(struct shard *s, int64_t now_ms, unsigned *db)
     unsigned used = atomic_load_explicit(&s->ks->dbs_used, memory_order_acquire);
     for (unsigned i = 0; i < used; i++) {
         const struct table *t = shard_table(s, i);
-        if (t != NULL && top_of(t) == due) {
+        if (t != NULL && expire_top(t) == due) {
             *db = i;
-            return t->expire[0].e;
+            return top_of(&t->expire) == due ? t->expire.item[0].e : fields_order(t)->item[0].e;
         }
     }
     must_not_reach(); /* X4 */
@@ -154,58 +245,31 @@ static void sum_add(struct table *t, uint64_t part)
     count_set(t->expire_sum, sum + part);
 }
 
-static void resize(struct table *t, uint32_t cap)
-{
-    relaxed_set(t->expire_cap, cap);
-    if (cap == 0) {
-        mem_free(t->expire);
-        t->expire = NULL;
-        return;
-    }
-    t->expire = mem_realloc(t->expire, cap * sizeof *t->expire);
-}
-
 void expire_add(struct shard *s, struct table *t, struct entry *e)
 {
-    uint32_t n = table_expires(t);
-    if (n == relaxed_get(t->expire_cap)) {
-        resize(t, n == 0 ? FIRST_CAP : n + n / 2);
-    }
-    int64_t before = top_of(t), when = entry_expire(e);
+    int64_t before = top_of(&t->expire), when = entry_expire(e);
     sum_add(t, sum_part(s->ks, when));
-    count_set(t->expire_count, n + 1);
-    sift_up(t, n, (struct expire_item){ when, e });
-    top_changed(s, before, top_of(t));
+    heap_add(keys_of(t), e, when);
+    top_changed(s, before, top_of(&t->expire));
 }
 
 void expire_remove(struct shard *s, struct table *t, struct entry *e)
 {
-    uint32_t place = entry_place(e), n = table_expires(t) - 1;
-    must(t->expire[place].e == e);
-    int64_t before = top_of(t);
-    sum_add(t, -sum_part(s->ks, t->expire[place].when));
-    count_set(t->expire_count, n);
-    if (place < n) {
-        sift(t, place, t->expire[n]);
-    }
-    uint32_t cap = relaxed_get(t->expire_cap);
-    if (n == 0) {
-        resize(t, 0);
-    } else if (n < cap / 4 && cap > FIRST_CAP) {
-        resize(t, cap / 2);
-    }
-    top_changed(s, before, top_of(t));
+    int64_t before = top_of(&t->expire);
+    sum_add(t, -sum_part(s->ks, entry_expire(e)));
+    heap_remove(keys_of(t), e);
+    top_changed(s, before, top_of(&t->expire));
 }
 
 void expire_change(struct shard *s, struct table *t, struct entry *e, int64_t when)
 {
     uint32_t place = entry_place(e);
-    must(t->expire[place].e == e);
-    int64_t before = top_of(t);
-    sum_add(t, sum_part(s->ks, when) - sum_part(s->ks, t->expire[place].when));
+    must(t->expire.item[place].e == e);
+    int64_t before = top_of(&t->expire);
+    sum_add(t, sum_part(s->ks, when) - sum_part(s->ks, t->expire.item[place].when));
     entry_set_when(e, when);
-    sift(t, place, (struct expire_item){ when, e });
-    top_changed(s, before, top_of(t));
+    sift(keys_of(t), place, (struct expire_item){ when, e });
+    top_changed(s, before, top_of(&t->expire));
 }
 
 void expire_moved(struct table *t, struct entry *e)
@@ -213,7 +277,55 @@ void expire_moved(struct table *t, struct entry *e)
     if (seeded_bug("store.bug_expire_moved")) {
         return;
     }
-    t->expire[entry_place(e)].e = e;
+    t->expire.item[entry_place(e)].e = e;
+}
+
+/* The second heap of a table, which then stays: its count is read without the lock. */
+static struct heap fields_need(struct table *t)
+{
+    if (fields_order(t) == NULL) {
+        struct expire_order *o = mem_calloc(sizeof *o);
+        atomic_store_explicit(&t->fields, o, memory_order_release);
+    }
+    return fields_of(t);
+}
+
+void expire_fields_sync(struct shard *s, struct table *t, struct entry *e)
+{
+    int64_t due = entry_fields_due(e), before = top_of(fields_order(t));
+    if (due == NO_EXPIRE) {
+        expire_fields_leave(s, t, e);
+        return;
+    }
+    struct heap h = fields_need(t);
+    if (e->flags & ENTRY_FIELDS_DUE) {
+        uint32_t place = place_of(h, e);
+        must(h.o->item[place].e == e);
+        if (h.o->item[place].when == due) {
+            return;
+        }
+        sift(h, place, (struct expire_item){ due, e });
+    } else {
+        e->flags |= ENTRY_FIELDS_DUE;
+        heap_add(h, e, due);
+    }
+    top_changed(s, before, top_of(h.o));
+}
+
+void expire_fields_leave(struct shard *s, struct table *t, struct entry *e)
+{
+    if (!(e->flags & ENTRY_FIELDS_DUE)) {
+        return;
+    }
+    int64_t before = top_of(fields_order(t));
+    heap_remove(fields_of(t), e);
+    e->flags &= (uint8_t)~ENTRY_FIELDS_DUE;
+    top_changed(s, before, top_of(fields_order(t)));
+}
+
+void expire_fields_moved(struct table *t, struct entry *e)
+{
+    fields_order(t)->item[*entry_fields_place(e)].e = e;
 }
 
 /* ================= Counting ================= */
@@ -225,7 +337,7 @@ int64_t keyspace_avg_ttl(const struct keyspace *ks, unsigned db, int64_t now_ms)
     int64_t base = relaxed_get(ks->expire_base);
     for (unsigned i = 0; i < ks->cfg.shards; i++) {
         const struct table *t = shard_table(&ks->shards[i], db);
-        uint64_t n = t != NULL ? count_get(t->expire_count) : 0;
+        uint64_t n = t != NULL ? count_get(t->expire.count) : 0;
         if (n > 0) {
             uint64_t expiries = count_get(t->expire_sum);
             sum += (double)(int64_t)(expiries + n * ((uint64_t)base - (uint64_t)now_ms));
@@ -237,31 +349,50 @@ int64_t keyspace_avg_ttl(const struct keyspace *ks, unsigned db, int64_t now_ms)
 
 struct check_state {
     const struct table *t;
-    uint32_t expiring;
+    uint32_t expiring, with_due;
 };
+
+static void check_place(const struct expire_order *o, uint32_t place, const struct entry *e,
+                        int64_t when)
+{
+    must(place < count_of(o)); /* X1, X5 */
+    must(o->item[place].e == e && o->item[place].when == when);
+}
 
 static bool check_entry(void *arg, struct entry *e)
 {
     struct check_state *state = arg;
     if (e->flags & ENTRY_EXPIRES) {
-        uint32_t place = entry_place(e);
-        must(place < table_expires(state->t)); /* X1 */
-        must(state->t->expire[place].e == e &&
-             state->t->expire[place].when == entry_expire(e)); /* X1 */
+        check_place(&state->t->expire, entry_place(e), e, entry_expire(e)); /* X1 */
         state->expiring++;
+    }
+    int64_t due = entry_fields_due(e);
+    must((due != NO_EXPIRE) == ((e->flags & ENTRY_FIELDS_DUE) != 0)); /* X5 */
+    if (due != NO_EXPIRE) {
+        check_place(fields_order(state->t), *entry_fields_place(e), e, due);
+        state->with_due++;
     }
     return true;
 }
 
+static void check_heap(const struct expire_order *o)
+{
+    for (uint32_t i = 1; i < count_of(o); i++) {
+        must(o->item[(i - 1) / CHILDREN].when <= o->item[i].when); /* X2 */
+    }
+}
+
 void expire_check(struct shard *s, const struct table *t)
 {
-    struct check_state state = { t, 0 };
+    struct check_state state = { t, 0, 0 };
     table_each(t, check_entry, &state);
-    must(state.expiring == table_expires(t)); /* X1 */
+    must(state.expiring == table_expires(t));          /* X1 */
+    must(state.with_due == count_of(fields_order(t))); /* X5 */
+    check_heap(&t->expire);
+    check_heap(fields_order(t));
     uint64_t sum = 0;
     for (uint32_t i = 0; i < table_expires(t); i++) {
-        must(i == 0 || t->expire[(i - 1) / CHILDREN].when <= t->expire[i].when); /* X2 */
-        sum += sum_part(s->ks, t->expire[i].when);
+        sum += sum_part(s->ks, t->expire.item[i].when);
     }
     must(sum == relaxed_get(t->expire_sum)); /* X3 */
 }

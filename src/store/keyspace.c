@@ -211,6 +211,16 @@ size_t keyspace_expires(const struct keyspace *ks, unsigned db)
     return n;
 }
 
+size_t keyspace_subexpires(const struct keyspace *ks, unsigned db)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < ks->cfg.shards; i++) {
+        const struct table *t = shard_table(&ks->shards[i], db);
+        n += t != NULL ? expire_fields_count(t) : 0;
+    }
+    return n;
+}
+
 size_t keyspace_overhead(const struct keyspace *ks, unsigned db)
 {
     const struct table *all = atomic_load_explicit(&ks->dbs[db], memory_order_acquire);

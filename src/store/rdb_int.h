@@ -25,6 +25,8 @@ enum rdb_type { /* never change: they stand in files */
                 RDB_ZSET_LISTPACK = 17,
                 RDB_LIST_CHUNKS = 18, /* listpacks and single elements, each after an rdb_chunk */
                 RDB_SET_LISTPACK = 20,
+                RDB_HASH_TIMED = 24, /* the earliest due, eight bytes; then a length of what each
+                                        due is later, and 1, or 0: none; and the pair */
                 RDB_TYPES = 26
 };
 enum rdb_chunk { RDB_CHUNK_PLAIN = 1, RDB_CHUNK_PACKED = 2 };

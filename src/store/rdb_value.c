@@ -247,7 +247,7 @@ static bool load_hash(struct loading *l)
         return false;
     }
     if (n > l->limits->hash.entries) {
-        f = (struct fields){ FIELDS_TREE, btree_new() };
+        f = (struct fields){ FIELDS_TREE, btree_new(), FIELDS_ALL };
     } else {
         fields_new(&f);
     }
@@ -255,6 +255,44 @@ static bool load_hash(struct loading *l)
     while (done && n-- > 0) {
         done = rdb_read_text(l->r, &l->text[0]) && rdb_read_text(l->r, &l->text[1]) &&
                hash_put(l, &f, l->text[0].s, l->text[1].s);
+    }
+    return hash_end(l, &f, done);
+}
+
+#define DUE_MAX (((int64_t)1 << 46) - 1) /* what commands accept */
+
+/* The due of the next field, as RDB_HASH_TIMED has it. */
+static bool read_due(struct loading *l, int64_t first, int64_t *due)
+{
+    uint64_t later;
+    if (!rdb_read_length(l->r, &later)) {
+        return false;
+    }
+    if (later > (uint64_t)DUE_MAX || first > DUE_MAX - (int64_t)later) {
+        return bad(l);
+    }
+    *due = later == 0 ? BTREE_NO_DUE : first + (int64_t)later - 1;
+    return *due == BTREE_NO_DUE || *due > 0 || bad(l);
+}
+
+static bool load_hash_timed(struct loading *l)
+{
+    uint64_t n, first;
+    int64_t due = BTREE_NO_DUE;
+    struct fields f;
+    if (!rdb_read_bytes(l->r, &first, sizeof first) || !read_count(l, &n)) {
+        return false;
+    }
+    first = le64toh(first);
+    if (first > (uint64_t)DUE_MAX) {
+        return bad(l);
+    }
+    fields_new(&f);
+    bool done = true;
+    while (done && n-- > 0) {
+        done = read_due(l, (int64_t)first, &due) && rdb_read_text(l->r, &l->text[0]) &&
+               rdb_read_text(l->r, &l->text[1]) &&
+               added(l, fields_put_due(&f, l->text[0].s, l->text[1].s, due, &l->limits->hash));
     }
     return hash_end(l, &f, done);
 }
@@ -426,6 +464,7 @@ static bool (*const loaders[RDB_TYPES])(struct loading *l) = {
     [RDB_HASH_ZIPMAP] = load_hash_zipmap,
     [RDB_HASH_ZIPLIST] = load_hash_ziplist,
     [RDB_HASH_LISTPACK] = load_hash_listpack,
+    [RDB_HASH_TIMED] = load_hash_timed,
     [RDB_ZSET] = load_zset,
     [RDB_ZSET_TEXT] = load_zset_text,
     [RDB_ZSET_ZIPLIST] = load_zset_ziplist,

@@ -5,6 +5,7 @@
  *          of it: a small set of texts goes as plain texts, since its listpack came with
  * version 11. Containers are walked; no copy of one is made, however big. */
 #include "store/rdb_int.h"
+#include "store/store_int.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "ds/quicklist.h"
@@ -198,14 +199,23 @@ static void write_hash(struct rdb_writer *w, const struct entry *e)
     struct fields f;
     struct fields_iter it;
     struct fields_item item;
-    entry_get_fields(e, &f);
+    entry_get_fields(e, FIELDS_ALL, &f);
     if (f.form == FIELDS_LISTPACK) {
         rdb_write_text(w, lp_slice(f.p));
         return;
     }
+    int64_t first = fields_first_due(&f);
+    if (first != BTREE_NO_DUE) {
+        uint64_t base = htole64((uint64_t)first);
+        write_bytes(w, &base, sizeof base);
+    }
     rdb_write_length(w, fields_count(&f));
     fields_iter(&it, &f, 0);
     while (w->error == 0 && fields_next(&it, &item)) {
+        if (first != BTREE_NO_DUE) {
+            bool has = item.due != BTREE_NO_DUE;
+            rdb_write_length(w, has ? (uint64_t)(item.due - first) + 1 : 0);
+        }
         rdb_write_text(w, item.field);
         rdb_write_text(w, item.value);
     }
@@ -228,12 +238,15 @@ unsigned rdb_type(const struct entry *e)
 {
     enum obj_type t = entry_type(e);
     must((unsigned)t < countof(types));
+    if (entry_fields_due(e) != NO_EXPIRE) {
+        return RDB_HASH_TIMED;
+    }
     return entry_enc(e) == types[t].packed_enc ? types[t].packed : types[t].type;
 }
 
 unsigned rdb_value_version(const struct entry *e)
 {
-    return types[entry_type(e)].version;
+    return entry_fields_due(e) != NO_EXPIRE ? 12 : types[entry_type(e)].version;
 }
 
 void rdb_write_value(struct rdb_writer *w, const struct entry *e)

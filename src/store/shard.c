@@ -14,6 +14,7 @@
  * FAILURE     Out of memory: NULL, and the old value, its expiry and its address stay. */
 #include "store/store_int.h"
 #include "base/rng.h"
+#include "ds/fields.h"
 
 void shard_lock(struct shard *s)
 {
@@ -123,6 +124,9 @@ static struct entry *change(struct shard *s, struct table *t, struct slot at,
     if (had && !has) {
         expire_remove(s, t, e);
     }
+    if (drop) {
+        expire_fields_leave(s, t, e);
+    }
     if (stay) {
         entry_reshape(e, f);
         if (o != NULL) {
@@ -133,6 +137,9 @@ static struct entry *change(struct shard *s, struct table *t, struct slot at,
         if (had && has) {
             entry_set_place(now, entry_place(e));
             expire_moved(t, now);
+        }
+        if (now->flags & ENTRY_FIELDS_DUE) {
+            expire_fields_moved(t, now);
         }
         if (drop) {
             entry_release(s->ks, e);
@@ -217,6 +224,7 @@ struct entry *shard_put_entry(struct shard *s, unsigned db, const struct key *k,
     if (old->flags & ENTRY_EXPIRES) {
         expire_remove(s, t, old);
     }
+    expire_fields_leave(s, t, old);
     e->clock = old->clock;
     slot_replace(at, e);
     entry_release(s->ks, old);
@@ -325,6 +333,14 @@ struct entry *shard_set_expire(struct shard *s, unsigned db, struct entry *e, in
     return change(s, t, slot_of(t, e), &f, false, true);
 }
 
+void shard_put_fields(struct shard *s, unsigned db, struct entry *e, const struct fields *f)
+{
+    shard_assert_held(s);
+    must(e->type == OBJ_HASH);
+    entry_set_ptr(e, entry_fields_enc(f), f->p);
+    expire_fields_sync(s, shard_table(s, db), e);
+}
+
 /* ================= Adding, moving, deleting ================= */
 
 /* e is in no table yet and carries its expiry. */
@@ -335,11 +351,13 @@ static void add(struct shard *s, unsigned db, uint64_t hash, struct entry *e)
     if (e->flags & ENTRY_EXPIRES) {
         expire_add(s, t, e);
     }
+    expire_fields_sync(s, t, e);
 }
 
+/* For an entry that is in no table yet. */
 static void set_form_expire(struct entry_form *f, int64_t expire_ms)
 {
-    f->flags &= (uint8_t)~ENTRY_EXPIRES;
+    f->flags &= (uint8_t) ~(ENTRY_EXPIRES | ENTRY_FIELDS_DUE);
     f->flags |= expire_ms != NO_EXPIRE ? ENTRY_EXPIRES : 0;
     f->expire_ms = expire_ms;
 }
@@ -362,6 +380,7 @@ struct entry *shard_take(struct shard *s, unsigned db, struct entry *e)
     if (e->flags & ENTRY_EXPIRES) {
         expire_remove(s, t, e);
     }
+    expire_fields_leave(s, t, e);
     uint64_t hash = hash_of(e);
     struct slot at = table_find_entry(t, e, hash);
     must(at.b != NULL);
@@ -453,7 +472,7 @@ struct entry *shard_random(struct shard *s, unsigned db, bool expiring)
     if (t != NULL && !expiring) {
         e = table_random(t);
     } else if (t != NULL && table_expires(t) > 0) {
-        e = t->expire[rng_below(table_expires(t))].e;
+        e = t->expire.item[rng_below(table_expires(t))].e;
     }
     return e;
 }
@@ -475,7 +494,7 @@ unsigned shard_sample(struct shard *s, unsigned db, bool expiring, struct entry 
     /* One from each of n equal parts: distinct, and not neighbours in the order of expiry. */
     for (unsigned i = 0; i < n; i++) {
         uint64_t from = (uint64_t)count * i / n, to = (uint64_t)count * (i + 1) / n;
-        out[i] = t->expire[from + rng_below(to - from)].e;
+        out[i] = t->expire.item[from + rng_below(to - from)].e;
     }
     return n;
 }
@@ -491,7 +510,7 @@ size_t shard_count(const struct shard *s, unsigned db)
 size_t shard_expires(const struct shard *s, unsigned db)
 {
     const struct table *t = shard_table(s, db);
-    return t != NULL ? count_get(t->expire_count) : 0;
+    return t != NULL ? count_get(t->expire.count) : 0;
 }
 
 void shard_table_stats(struct shard *s, unsigned db, struct table_stats *add_to)
@@ -515,9 +534,7 @@ void shard_check(struct shard *s)
         must(db < relaxed_get(s->ks->dbs_used));
         table_check(t);
         expire_check(s, t);
-        if (table_expires(t) > 0 && t->expire[0].when < due) {
-            due = t->expire[0].when;
-        }
+        due = expire_top(t) < due ? expire_top(t) : due;
     }
     must(due == shard_next_due(s)); /* X4 */
 }

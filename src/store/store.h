@@ -62,7 +62,8 @@ enum obj_enc {
     ENC_HASHTABLE = 6,
     ENC_SKIPLIST = 7,
     ENC_STREAM = 8,
-    ENC_LISTPACK_EX = 9
+    ENC_LISTPACK_EX = 9,
+    ENC_HASHTABLE_EX = 10 /* with dues of fields; called hashtable, too */
 };
 const char *obj_type_name(enum obj_type t); /* "string", "list", ... as TYPE answers */
 const char *obj_enc_name(enum obj_enc e);   /* "int", "embstr", ... as OBJECT ENCODING answers */
@@ -71,6 +72,8 @@ enum obj_type entry_type(const struct entry *e);
 enum obj_enc entry_enc(const struct entry *e);
 struct slice entry_key(const struct entry *e); /* valid as long as the entry address */
 int64_t entry_expire(const struct entry *e);   /* unix ms; -1: none */
+/* When it is gone by itself: its expiry, or when the last of its fields is due; -1: never. */
+int64_t entry_end(const struct entry *e);
 uint32_t entry_clock(const struct entry *e); /* opaque access word: LRU seconds or LFU (minutes << 8
                                                 | counter); 24 bits used */
 void entry_set_clock(struct entry *e, uint32_t clock);
@@ -113,10 +116,10 @@ struct zset;
 void entry_get_zset(const struct entry *e, struct zset *out);
 void entry_put_zset(struct entry *e, const struct zset *z);
 enum obj_enc entry_zset_enc(const struct zset *z); /* its encoding, for a new entry */
-/* The same for the fields of an OBJ_HASH entry (ds/fields.h). */
+/* The same for the fields of an OBJ_HASH entry (ds/fields.h), as they are at `now`; they go back by
+ * shard_put_fields(). */
 struct fields;
-void entry_get_fields(const struct entry *e, struct fields *out);
-void entry_put_fields(struct entry *e, const struct fields *f);
+void entry_get_fields(const struct entry *e, int64_t now, struct fields *out);
 enum obj_enc entry_fields_enc(const struct fields *f);
 
 /* ================= Keyspace and shards ================= */
@@ -221,8 +224,13 @@ struct entry *entry_copy(const struct key *k, const struct entry *e) must_check;
 /* expire_ms -1 removes the expiry. */
 struct entry *shard_set_expire(struct shard *s, unsigned db, struct entry *e, int64_t expire_ms);
 
+/* Puts the fields of e back after a change of them, also if none is left; the entry stays where it
+ * is. */
+void shard_put_fields(struct shard *s, unsigned db, struct entry *e, const struct fields *f);
+
 /* ---- Expiry order ---- */
-/* The entry due first in any database of the shard if it is due at now_ms, else NULL. */
+/* The entry due first in any database of the shard, itself or one of its fields, if that is at
+ * now_ms, else NULL. */
 struct entry *shard_first_due(struct shard *s, int64_t now_ms, unsigned *db);
 int64_t shard_next_due(
     const struct shard *s); /* UNLOCKED, relaxed: INT64_MAX when nothing has an expiry */
@@ -236,6 +244,7 @@ size_t shard_count(const struct shard *s, unsigned db);
 size_t shard_expires(const struct shard *s, unsigned db);
 size_t keyspace_count(const struct keyspace *ks, unsigned db);
 size_t keyspace_expires(const struct keyspace *ks, unsigned db);
+size_t keyspace_subexpires(const struct keyspace *ks, unsigned db); /* hashes with dues of fields */
 int64_t keyspace_avg_ttl(const struct keyspace *ks, unsigned db,
                          int64_t now_ms); /* from a running sum of expiries */
 size_t keyspace_overhead(const struct keyspace *ks,

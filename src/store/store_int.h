@@ -34,7 +34,8 @@
  *     ..  value bytes, if ENTRY_INLINE
  *
  * The value word is an int64 (ENC_INT), a struct blob * (other strings) or the container. `place`
- * is the entry's index in the expiry order. */
+ * is the entry's index in the expiry order. (In the order of field dues it is kept by the value.)
+ */
 struct entry {
     uint8_t type : 4, enc : 4;
     uint8_t flags;
@@ -46,7 +47,11 @@ struct entry {
 };
 _Static_assert(sizeof(struct entry) == 16, "entry header");
 
-enum entry_flags { ENTRY_INLINE = 1, ENTRY_EXPIRES = 2 };
+enum entry_flags {
+    ENTRY_INLINE = 1,
+    ENTRY_EXPIRES = 2,
+    ENTRY_FIELDS_DUE = 4 /* some field of the hash has a due */
+};
 
 #define ENTRY_SIZE_MIN 32u
 #define EMBSTR_MAX     44u /* what OBJECT ENCODING calls embstr, as in Redis */
@@ -189,6 +194,9 @@ struct value_ops {
 const struct value_ops *value_ops_of(enum obj_type t, enum obj_enc enc); /* of a container */
 /* NULL when the entry owns nothing outside itself. */
 const struct value_ops *entry_ops(const struct entry *e);
+/* The earliest due of its fields, also of what is no hash; NO_EXPIRE: none. */
+int64_t entry_fields_due(const struct entry *e);
+uint32_t *entry_fields_place(const struct entry *e); /* with ENTRY_FIELDS_DUE */
 
 /* ================= Table ================= */
 
@@ -209,6 +217,11 @@ struct expire_item {
     int64_t when;
     struct entry *e;
 };
+/* A heap with four children per node, by `when`. */
+struct expire_order {
+    struct expire_item *item;
+    _Atomic uint32_t cap, count;
+};
 
 /* One database of one shard. All zero: empty, owns nothing. */
 struct table {
@@ -218,10 +231,9 @@ struct table {
     _Atomic uint64_t count;          /* entries */
     _Atomic uint64_t
         expire_sum; /* of min(expiry, EXPIRE_SUM_MAX) - keyspace.expire_base; modulo 2^64 */
-    struct expire_item *expire; /* 4-ary heap by `when` */
-    _Atomic uint32_t expire_cap;
-    _Atomic uint32_t expire_count;
-    _Atomic uint32_t overflow; /* overflow buckets */
+    struct expire_order expire;
+    _Atomic(struct expire_order *) fields; /* hashes by their earliest field due; NULL: never any */
+    _Atomic uint32_t overflow;             /* overflow buckets */
 } cacheline_aligned;
 _Static_assert(sizeof(struct table) == 64, "a header is one line");
 
@@ -372,7 +384,7 @@ bool table_each(const struct table *t, bool (*visit)(void *arg, struct entry *e)
 struct entry *table_random(const struct table *t);
 static inline uint32_t table_expires(const struct table *t)
 {
-    return atomic_load_explicit(&t->expire_count, memory_order_relaxed);
+    return atomic_load_explicit(&t->expire.count, memory_order_relaxed);
 }
 unsigned table_sample(const struct table *t, struct entry **out, unsigned n);
 size_t table_memory(const struct table *t);
@@ -392,7 +404,14 @@ void expire_add(struct shard *s, struct table *t, struct entry *e); /* e has its
 void expire_remove(struct shard *s, struct table *t, struct entry *e);
 void expire_change(struct shard *s, struct table *t, struct entry *e, int64_t when);
 void expire_moved(struct table *t, struct entry *e); /* e took the place of another address */
+/* The same for the order of field dues. sync: that of e may have changed, or e is new in the table;
+ * leave: e, or its value, goes. */
+void expire_fields_sync(struct shard *s, struct table *t, struct entry *e);
+void expire_fields_leave(struct shard *s, struct table *t, struct entry *e);
+void expire_fields_moved(struct table *t, struct entry *e);
+uint32_t expire_fields_count(const struct table *t);
 void expire_detached(struct shard *s, const struct table *t); /* t is no longer in ks->dbs */
+int64_t expire_top(const struct table *t);                    /* the earliest; INT64_MAX: none */
 void expire_check(struct shard *s, const struct table *t);
 
 /* ================= Shards and keyspace ================= */

@@ -274,8 +274,13 @@ void table_free_entries(struct table *t, _Atomic uint64_t *done)
         }
         overflow_cut(t, b);
     }
-    mem_free(t->expire);
-    t->expire = NULL;
+    mem_free(t->expire.item);
+    t->expire.item = NULL;
+    struct expire_order *fields = relaxed_get(t->fields);
+    if (fields != NULL) {
+        mem_free(fields->item);
+        fields->item = NULL;
+    }
 }
 
 void table_free_segments(struct table *t)
@@ -287,6 +292,7 @@ void table_free_segments(struct table *t)
         }
     }
     mem_free(dir);
+    mem_free(relaxed_get(t->fields));
 }
 
 /* ================= Walking ================= */
@@ -417,11 +423,13 @@ size_t table_memory(const struct table *t)
     if (n == 0) {
         return 0;
     }
+    const struct expire_order *fields = atomic_load_explicit(&t->fields, memory_order_acquire);
+    size_t order = relaxed_get(t->expire.cap) + (fields != NULL ? relaxed_get(fields->cap) : 0);
     struct seg_place last = table_place(n - 1);
     uint32_t capacity = n + (1u << last.line) - 1 - last.offset;
     return ((size_t)capacity + relaxed_get(t->overflow)) * sizeof(struct bucket) +
            relaxed_get(t->doublings) * sizeof(struct directory) +
-           relaxed_get(t->expire_cap) * sizeof(struct expire_item);
+           order * sizeof(struct expire_item);
 }
 
 void table_stats(const struct table *t, struct table_stats *add_to)

@@ -12,7 +12,7 @@
 #include "ds/zset.h"
 
 #define TYPES     6
-#define ENCODINGS 10
+#define ENCODINGS 11
 
 /* Freeing bytes costs by the page they give back. */
 #define BLOB_EFFORT_BYTES 65536u
@@ -89,23 +89,95 @@ void entry_put_set(struct entry *e, const struct set *s)
 
 /* ---- Hashes ---- */
 
+static const enum obj_enc fields_encodings[] = { [FIELDS_LISTPACK] = ENC_LISTPACK,
+                                                 [FIELDS_TREE] = ENC_HASHTABLE,
+                                                 [FIELDS_LISTPACK_TIMED] = ENC_LISTPACK_EX,
+                                                 [FIELDS_TREE_TIMED] = ENC_HASHTABLE_EX };
+
 enum obj_enc entry_fields_enc(const struct fields *f)
 {
-    return f->form == FIELDS_LISTPACK ? ENC_LISTPACK : ENC_HASHTABLE;
+    return fields_encodings[f->form];
 }
 
-void entry_get_fields(const struct entry *e, struct fields *out)
+void entry_get_fields(const struct entry *e, int64_t now, struct fields *out)
 {
+    static const enum fields_form forms[ENCODINGS] = { [ENC_LISTPACK] = FIELDS_LISTPACK,
+                                                       [ENC_HASHTABLE] = FIELDS_TREE,
+                                                       [ENC_LISTPACK_EX] = FIELDS_LISTPACK_TIMED,
+                                                       [ENC_HASHTABLE_EX] = FIELDS_TREE_TIMED };
     must(e->type == OBJ_HASH);
-    out->form = entry_enc(e) == ENC_LISTPACK ? FIELDS_LISTPACK : FIELDS_TREE;
-    out->p = entry_ptr(e);
+    *out = (struct fields){ forms[e->enc], entry_ptr(e), now };
 }
 
-void entry_put_fields(struct entry *e, const struct fields *f)
+/* Most hashes have none: that is seen without a look at the value. */
+static bool timed_fields(const struct entry *e, struct fields *f)
 {
-    must(e->type == OBJ_HASH);
-    entry_set_ptr(e, entry_fields_enc(f), f->p);
+    if (e->type != OBJ_HASH || e->enc < ENC_LISTPACK_EX) {
+        return false;
+    }
+    entry_get_fields(e, FIELDS_ALL, f);
+    return true;
 }
+
+int64_t entry_fields_due(const struct entry *e)
+{
+    struct fields f;
+    return timed_fields(e, &f) ? fields_first_due(&f) : NO_EXPIRE;
+}
+
+uint32_t *entry_fields_place(const struct entry *e)
+{
+    struct fields f;
+    must(timed_fields(e, &f));
+    return fields_place(&f);
+}
+
+int64_t entry_end(const struct entry *e)
+{
+    struct fields f;
+    int64_t expire = entry_expire(e);
+    if (likely(!(e->flags & ENTRY_FIELDS_DUE)) || !timed_fields(e, &f)) {
+        return expire;
+    }
+    int64_t last = fields_last_due(&f);
+    return expire == NO_EXPIRE || (last != BTREE_NO_DUE && last < expire) ? last : expire;
+}
+
+static struct fields timed_listpack(const void *value)
+{
+    return (struct fields){ FIELDS_LISTPACK_TIMED, (void *)(uintptr_t)value, FIELDS_ALL };
+}
+
+static struct fields timed_tree(const void *value)
+{
+    return (struct fields){ FIELDS_TREE_TIMED, (void *)(uintptr_t)value, FIELDS_ALL };
+}
+
+#define TIMED_OPS(kind)                                                                  \
+    static void kind##_free(void *value)                                                 \
+    {                                                                                    \
+        struct fields f = kind(value);                                                   \
+        fields_free(&f);                                                                 \
+    }                                                                                    \
+    static size_t kind##_memory(const void *value, unsigned samples unused_arg)          \
+    {                                                                                    \
+        struct fields f = kind(value);                                                   \
+        return fields_bytes(&f);                                                         \
+    }                                                                                    \
+    static void *kind##_dup(const void *value)                                           \
+    {                                                                                    \
+        struct fields f = kind(value), copy;                                             \
+        return fields_dup(&f, &copy) ? copy.p : NULL;                                    \
+    }                                                                                    \
+    static size_t kind##_effort(const void *value)                                       \
+    {                                                                                    \
+        struct fields f = kind(value);                                                   \
+        return fields_allocations(&f);                                                   \
+    }                                                                                    \
+    static const struct value_ops kind##_ops = { kind##_free, kind##_memory, kind##_dup, \
+                                                 kind##_effort }
+TIMED_OPS(timed_listpack);
+TIMED_OPS(timed_tree);
 
 /* ---- Small containers in one allocation ---- */
 
@@ -211,7 +283,10 @@ static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_SET] = { [ENC_INTSET] = &intset_ops,
                   [ENC_LISTPACK] = &listpack_ops,
                   [ENC_HASHTABLE] = &tree_ops },
-    [OBJ_HASH] = { [ENC_LISTPACK] = &listpack_ops, [ENC_HASHTABLE] = &tree_ops },
+    [OBJ_HASH] = { [ENC_LISTPACK] = &listpack_ops,
+                   [ENC_HASHTABLE] = &tree_ops,
+                   [ENC_LISTPACK_EX] = &timed_listpack_ops,
+                   [ENC_HASHTABLE_EX] = &timed_tree_ops },
 };
 
 const struct value_ops *value_ops_of(enum obj_type t, enum obj_enc enc)
@@ -239,9 +314,10 @@ const char *obj_type_name(enum obj_type t)
 
 const char *obj_enc_name(enum obj_enc e)
 {
-    static const char *const names[ENCODINGS] = { "raw",       "int",       "embstr",    "listpack",
-                                                  "quicklist", "intset",    "hashtable", "skiplist",
-                                                  "stream",    "listpackex" };
+    static const char *const names[ENCODINGS] = { "raw",        "int",       "embstr",
+                                                  "listpack",   "quicklist", "intset",
+                                                  "hashtable",  "skiplist",  "stream",
+                                                  "listpackex", "hashtable" };
     must((unsigned)e < ENCODINGS);
     return names[e];
 }

@@ -50,7 +50,7 @@ static const char *problem_of(const struct entry *e)
     switch (entry_type(e)) {
     case OBJ_LIST: return quicklist_check(entry_ptr(e));
     case OBJ_SET: entry_get_set(e, &s); return set_check(&s);
-    case OBJ_HASH: entry_get_fields(e, &f); return fields_check(&f);
+    case OBJ_HASH: entry_get_fields(e, FIELDS_ALL, &f); return fields_check(&f);
     case OBJ_ZSET: entry_get_zset(e, &z); return zset_check(z);
     default: return NULL;
     }

@@ -1,6 +1,7 @@
 /* test_expire.c -- The expiry order: exactness, next_due, sums; against a sorted array.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "store_util.h"
+#include "ds/fields.h"
 
 enum { KEYS = 400, DATABASES = 3 };
 
@@ -217,9 +218,173 @@ START_TEST(test_avg_ttl)
 }
 END_TEST
 
+/* ---- Hashes by the earliest due of their fields ---- */
+
+enum { HASHES = 60, NAMES = 12 };
+
+static int64_t dues[DATABASES][HASHES][NAMES]; /* -1: no due, -2: no field */
+
+static int64_t hash_first(const int64_t *due)
+{
+    int64_t first = -1;
+    for (unsigned i = 0; i < NAMES; i++) {
+        first = due[i] > 0 && (first < 0 || due[i] < first) ? due[i] : first;
+    }
+    return first;
+}
+
+static bool hash_exists(const int64_t *due)
+{
+    bool any = false;
+    for (unsigned i = 0; i < NAMES; i++) {
+        any |= due[i] != -2;
+    }
+    return any;
+}
+
+static void forget_hash(int64_t *due)
+{
+    for (unsigned i = 0; i < NAMES; i++) {
+        due[i] = -2;
+    }
+}
+
+/* Puts a field, sets or ends its due, or removes it; the hash goes with its last field. */
+static void change_hash(unsigned db, unsigned h, unsigned name, const struct fields_limits *limits)
+{
+    struct named_key nk;
+    const struct key *k = store_key(ks, &nk, h);
+    struct shard *s = keyspace_shard(ks, 0);
+    struct entry *e = shard_find(s, db, k);
+    int64_t *due = dues[db][h];
+    struct slice field = slice_of((const char[]){ (char)('a' + name) }, 1);
+    struct fields f;
+    ck_assert_int_eq(e != NULL, hash_exists(due));
+    if (e == NULL) {
+        fields_new(&f);
+        e = shard_add_object(s, db, k, OBJ_HASH, entry_fields_enc(&f), f.p);
+    }
+    entry_get_fields(e, FIELDS_ALL, &f);
+    if (due[name] == -2 || rng_below(4) > 0) {
+        due[name] = rng_below(3) == 0 ? -1 : (int64_t)rng_below(500) + 1;
+        ck_assert_int_ge(fields_put_due(&f, field, S("v"), due[name], limits), 0);
+    } else {
+        due[name] = -2;
+        ck_assert(fields_remove(&f, field));
+    }
+    shard_put_fields(s, db, e, &f);
+    if (!hash_exists(due)) {
+        shard_delete(s, db, e);
+    }
+}
+
+/* What else may happen to a hash: the entry moves, is copied, replaced or expires. */
+static void move_hash(unsigned db, unsigned h, unsigned to)
+{
+    struct named_key nk, other;
+    const struct key *k = store_key(ks, &nk, h), *t = store_key(ks, &other, to);
+    struct shard *s = keyspace_shard(ks, 0);
+    struct entry *e = shard_find(s, db, k), *there = shard_find(s, db, t);
+    if (e == NULL) {
+        return;
+    }
+    switch (rng_below(6)) {
+    case 0: (void)shard_set_expire(s, db, e, rng_below(2) ? -1 : 100000); return;
+    case 1:
+        ck_assert_ptr_nonnull(shard_set_string(s, db, k, S("x"), STRING_AUTO, true));
+        shard_delete(s, db, shard_find(s, db, k));
+        break;
+    case 2: /* a put over it by an entry made before */
+        ck_assert_ptr_nonnull(shard_put_entry(s, db, k, entry_new_string(k, S("x"))));
+        shard_delete(s, db, shard_find(s, db, k));
+        break;
+    case 3: shard_delete(s, db, e); break;
+    default:
+        if (h == to) {
+            return;
+        }
+        if (there != NULL) {
+            shard_delete(s, db, there);
+        }
+        memcpy(dues[db][to], dues[db][h], sizeof dues[db][h]);
+        if (rng_below(2)) {
+            ck_assert_ptr_nonnull(shard_copy_as(s, db, t, e, entry_expire(e)));
+            return;
+        }
+        (void)shard_insert_as(s, db, t, shard_take(s, db, e), -1);
+    }
+    forget_hash(dues[db][h]);
+}
+
+static void check_hashes(void)
+{
+    struct shard *s = keyspace_shard(ks, 0);
+    int64_t first = INT64_MAX;
+    for (unsigned db = 0; db < DATABASES; db++) {
+        unsigned with = 0;
+        for (unsigned h = 0; h < HASHES; h++) {
+            struct named_key nk;
+            int64_t due = hash_first(dues[db][h]), last = 0;
+            struct entry *e = shard_find(s, db, store_key(ks, &nk, h));
+            for (unsigned i = 0; i < NAMES && last >= 0; i++) {
+                int64_t at = dues[db][h][i];
+                last = at == -1 ? -1 : at > last ? at : last;
+            }
+            with += due > 0;
+            first = due > 0 && due < first ? due : first;
+            if (e != NULL) {
+                int64_t key = entry_expire(e);
+                first = key >= 0 && key < first ? key : first;
+                ck_assert_int_eq(entry_end(e), key < 0 || (last > 0 && last < key) ? last : key);
+            }
+        }
+        ck_assert_uint_eq(keyspace_subexpires(ks, db), with);
+    }
+    ck_assert_int_eq(shard_next_due(s), first);
+    unsigned db = 99;
+    ck_assert(first == INT64_MAX || shard_first_due(s, first - 1, &db) == NULL);
+    ck_assert(first == INT64_MAX || shard_first_due(s, first, &db) != NULL);
+    shard_check(s);
+}
+
+START_TEST(test_field_dues)
+{
+    static const struct fields_limits limits[] = { { 128, 64 }, { 0, 0 } };
+    rng_seed_all(unit_seed());
+    ks = store_new(1, DATABASES, 1); /* 1: big ones go to the background */
+    struct shard *s = keyspace_shard(ks, 0);
+    for (unsigned i = 0; i < DATABASES * HASHES; i++) {
+        forget_hash(dues[i / HASHES][i % HASHES]);
+    }
+    shard_lock(s);
+    for (unsigned step = 0; step < 20000; step++) {
+        unsigned db = (unsigned)rng_below(DATABASES), h = (unsigned)rng_below(HASHES);
+        if (rng_below(20) == 0) {
+            move_hash(db, h, (unsigned)rng_below(HASHES));
+        } else {
+            change_hash(db, h, (unsigned)rng_below(NAMES), &limits[rng_below(2)]);
+        }
+        if (step % 64 == 0) {
+            check_hashes();
+        }
+    }
+    check_hashes();
+    keyspace_swapdb(ks, 0, 1);
+    shard_check(s);
+    ck_assert_uint_gt(keyspace_subexpires(ks, 0), 0);
+    ck_assert_uint_gt(keyspace_overhead(ks, 0), 0);
+    keyspace_flush(ks, -1, true);
+    ck_assert_int_eq(shard_next_due(s), INT64_MAX);
+    ck_assert_uint_eq(keyspace_subexpires(ks, 0), 0);
+    shard_check(s);
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
 UNIT_SUITE(store_expire)
 {
-    unit_case_slow(suite, "order", 300, test_order, test_due_at_the_millisecond);
+    unit_case_slow(suite, "order", 300, test_order, test_due_at_the_millisecond, test_field_dues);
     unit_case(suite, "changes", test_overwrite_and_keep, test_next_due_of_whole_databases,
               test_avg_ttl);
 }

@@ -54,7 +54,7 @@ static const char *problem_of(const struct entry *e)
     switch (entry_type(e)) {
     case OBJ_LIST: return quicklist_check(entry_ptr(e));
     case OBJ_SET: entry_get_set(e, &s); return set_check(&s);
-    case OBJ_HASH: entry_get_fields(e, &f); return fields_check(&f);
+    case OBJ_HASH: entry_get_fields(e, FIELDS_ALL, &f); return fields_check(&f);
     case OBJ_ZSET: entry_get_zset(e, &z); return zset_check(z);
     default: return NULL;
     }
@@ -97,8 +97,8 @@ static void same_hash(const struct entry *a, const struct entry *b)
     struct fields_item item;
     char digits[I64_TEXT_MAX];
     struct slice value;
-    entry_get_fields(a, &fa);
-    entry_get_fields(b, &fb);
+    entry_get_fields(a, FIELDS_ALL, &fa);
+    entry_get_fields(b, FIELDS_ALL, &fb);
     want(fields_count(&fa) == fields_count(&fb));
     fields_iter(&it, &fa, 0);
     while (fields_next(&it, &item)) {
@@ -450,7 +450,7 @@ static void describe(const struct entry *e, struct buf *b)
         }
         break;
     case OBJ_HASH:
-        entry_get_fields(e, &f);
+        entry_get_fields(e, FIELDS_ALL, &f);
         fields_iter(&fi, &f, 0);
         while (fields_next(&fi, &pair)) {
             buf_add_slice(b, pair.field);

@@ -1,0 +1,572 @@
+/* test_hexpire.c -- Hash fields with a time to live: replies, what is hidden, events, the log, and
+ * that they go by themselves. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Replies that a Redis 7.4 build gave are compared by redis-compat/transcript.py. */
+#include "base/base.h"
+#include "base/rng.h"
+#include "server.h"
+#include "unit.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct server kv;
+
+static void kv_start(void)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--notify-keyspace-events", "KEA");
+}
+
+static void kv_stop(void)
+{
+    server_stop(&kv);
+}
+
+/* Both forms: a field of 70 bytes makes a tree. */
+static const char *const more[] = {
+    "x", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+};
+
+#define FAR "4102444800000"
+
+START_TEST(test_replies)
+{
+    struct client *c = server_connect(&kv);
+    client_ask(c, "FLUSHALL");
+    for (unsigned form = 0; form < 2; form++) {
+        client_ask(c, "DEL h");
+        client_expect(c, "4", "HSET h a 1 b 2 c 3 %s 4", more[form]);
+        client_expect(c, "[\"1\", nil]", "HGETEX h PXAT " FAR " FIELDS 2 a nope");
+        client_expect(c, "[" FAR ", -1, -2]", "HPEXPIRETIME h FIELDS 3 a b nope");
+        client_expect(c, "[\"1\"]", "HGETEX h FIELDS 1 a");
+        client_expect(c, "[" FAR "]", "HPEXPIRETIME h FIELDS 1 a");
+        client_expect(c, "[\"1\", \"2\"]", "HGETEX h PERSIST FIELDS 2 a b");
+        client_expect(c, "[-1]", "HPEXPIRETIME h FIELDS 1 a");
+        client_expect(c, "[\"1\"]", "HGETEX h PXAT 1 FIELDS 1 a");
+        client_expect(c, "0", "HEXISTS h a");
+        client_expect(c, "[\"2\", nil, nil]", "HGETDEL h FIELDS 3 b nope b");
+        client_expect(c, "0", "HSETEX h FXX PXAT " FAR " FIELDS 2 c x new y");
+        client_expect(c, "0", "HSETEX h FNX FIELDS 2 c x new y");
+        client_expect(c, "1", "HSETEX h PXAT " FAR " FXX FIELDS 1 c 5");
+        client_expect(c, "1", "HSETEX h FNX FIELDS 1 new y");
+        client_expect(c, "[" FAR ", -1]", "HPEXPIRETIME h FIELDS 2 c new");
+        client_expect(c, "1", "HSETEX h KEEPTTL FIELDS 2 c 6 d 7");
+        client_expect(c, "[" FAR ", -1]", "HPEXPIRETIME h FIELDS 2 c d");
+        client_expect(c, "\"6.5\"", "HINCRBYFLOAT h c 0.5");
+        client_expect(c, "[" FAR "]", "HPEXPIRETIME h FIELDS 1 c");
+        client_expect(c, "1", "HSETEX h FIELDS 1 c 8");
+        client_expect(c, "[-1]", "HPEXPIRETIME h FIELDS 1 c");
+        client_expect(c, "1", "HSETEX h PXAT 1 FIELDS 2 c 9 other 1");
+        client_expect(c, "[nil, nil, \"y\"]", "HMGET h c other new");
+        client_expect(c, "1", "HSETEX gone PXAT 1 FIELDS 1 f 1");
+        client_expect(c, "0", "EXISTS gone");
+        client_expect(c, "[\"y\", \"7\", \"4\"]", "HGETDEL h FIELDS 3 new d %s", more[form]);
+        client_expect(c, "0", "EXISTS h");
+        client_expect(c, "[nil]", "HGETDEL h FIELDS 1 a");
+        client_expect(c, "[nil]", "HGETEX h EX 10 FIELDS 1 a");
+        client_hello(c, form == 0 ? 3 : 2);
+    }
+    client_close(c);
+}
+END_TEST
+
+START_TEST(test_errors)
+{
+    static const struct {
+        const char *request, *error;
+    } wrong[] = {
+        { "HGETDEL h FIELDS 2 a", "ERR The `numfields` parameter must match" },
+        { "HGETDEL h FIELD 1 a", "ERR Mandatory argument FIELDS is missing" },
+        { "HGETDEL h FIELDS 0 a", "ERR Number of fields must be a positive integer" },
+        { "HGETDEL h FIELDS 9223372036854775808 a", "ERR Number of fields must be a positive" },
+        { "HGETDEL h FIELDS 1", "ERR wrong number of arguments for 'hgetdel' command" },
+        { "HGETDEL s FIELDS 1 a", "WRONGTYPE" },
+        { "HGETEX h PXAT 1 1", "ERR Mandatory argument FIELDS is missing" },
+        { "HGETEX h PERSIST 1 FIELDS 1 a", "ERR Mandatory argument FIELDS is missing" },
+        { "HGETEX h EX 1 PX 1 FIELDS 1 a", "ERR Mandatory argument FIELDS is missing" },
+        { "HGETEX h EX x FIELDS 1 a", "ERR value is not an integer or out of range" },
+        { "HGETEX h EX -1 FIELDS 1 a", "ERR invalid expire time, must be >= 0" },
+        { "HGETEX h PXAT 70368744177664 FIELDS 1 a",
+          "ERR invalid expire time in 'hgetex' command" },
+        { "HGETEX h PX 70368744177663 FIELDS 1 a", "ERR invalid expire time in 'hgetex' command" },
+        { "HGETEX h EXAT 70368744178 FIELDS 1 a", "ERR invalid expire time in 'hgetex' command" },
+        { "HGETEX s FIELDS 1 a", "WRONGTYPE" },
+        { "HSETEX h FIELDS 1 a", "ERR wrong number of arguments for 'hsetex' command" },
+        { "HSETEX h FIELDS 2 a b", "ERR wrong number of arguments for 'hsetex' command" },
+        { "HSETEX h FIELDS 1 a b c", "ERR wrong number of arguments for 'hsetex' command" },
+        { "HSETEX h FIELDS 0 a b", "ERR invalid number of fields" },
+        { "HSETEX h NX FIELDS 1 a b", "ERR unknown argument: NX" },
+        { "HSETEX h FNX FXX FIELDS 1 a b", "ERR Only one of FXX or FNX arguments can be" },
+        { "HSETEX h EX 1 KEEPTTL FIELDS 1 a b", "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL" },
+        { "HSETEX h KEEPTTL PX 1 FIELDS 1 a b", "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL" },
+        { "HSETEX h EX FIELDS 1 a b", "ERR value is not an integer or out of range" },
+        { "HSETEX s FIELDS 1 a b", "WRONGTYPE" },
+        { "HPEXPIREAT h 70368744177664 FIELDS 1 a", "ERR invalid expire time in 'hpexpireat'" },
+        { "HPEXPIRE h 70368744177663 FIELDS 1 a", "ERR invalid expire time in 'hpexpire'" },
+        { "HEXPIREAT h 70368744178 FIELDS 1 a", "ERR invalid expire time in 'hexpireat'" },
+        { "HPERSIST h FIELDS -1 a", "ERR Number of fields must be a positive integer" },
+        { "HEXPIRE h 10 NX FIELDS 1", "ERR The `numfields` parameter must match" },
+    };
+    char digest[64];
+    struct client *c = server_connect(&kv);
+    client_ask(c, "FLUSHALL");
+    client_ask(c, "SET s x");
+    client_ask(c, "HSET h a 1");
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    for (unsigned i = 0; i < countof(wrong); i++) {
+        const struct resp *r = client_ask(c, "%s", wrong[i].request);
+        ck_assert_msg(r->type == RESP_ERROR &&
+                          strncmp(r->text, wrong[i].error, strlen(wrong[i].error)) == 0,
+                      "%s: %s", wrong[i].request, r->text);
+    }
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_expect(c, "[1]", "HPEXPIREAT h 70368744177663 FIELDS 1 a");
+    client_expect(c, "[70368744177663]", "HPEXPIRETIME h FIELDS 1 a");
+    client_expect(c, "[70368744178]", "HEXPIRETIME h FIELDS 1 a");
+    client_close(c);
+}
+END_TEST
+
+/* ---- What is due is gone, though nobody removes it ---- */
+
+static void wait_ms(unsigned ms)
+{
+    usleep(ms * 1000);
+}
+
+/* h has a, b and n as good as gone, and c and one more. */
+static void half_due(struct client *c, unsigned form)
+{
+    client_ask(c, "DEL h h2 l");
+    client_ask(c, "HSET h a 1 b 2 n 40 c 3 %s 4", more[form]);
+    client_expect(c, "[1, 1, 1]", "HPEXPIRE h 1 FIELDS 3 a b n");
+    client_expect(c, "[1]", "HPEXPIREAT h " FAR " FIELDS 1 c");
+    wait_ms(5);
+}
+
+static void expect_reads(struct client *c, unsigned form, const char *key)
+{
+    client_expect(c, "2", "HLEN %s", key);
+    client_expect(c, "nil", "HGET %s a", key);
+    client_expect(c, "0", "HEXISTS %s b", key);
+    client_expect(c, "0", "HSTRLEN %s b", key);
+    client_expect(c, "[nil, \"3\", nil]", "HMGET %s a c n", key);
+    ck_assert_uint_eq(client_ask(c, "HGETALL %s", key)->count, 4);
+    ck_assert_uint_eq(client_ask(c, "HKEYS %s", key)->count, 2);
+    ck_assert_uint_eq(client_ask(c, "HVALS %s", key)->count, 2);
+    ck_assert_uint_eq(client_ask(c, "HSCAN %s 0 COUNT 100", key)->at[1]->count, 4);
+    ck_assert_uint_eq(client_ask(c, "HSCAN %s 0 COUNT 100 NOVALUES", key)->at[1]->count, 2);
+    ck_assert_uint_eq(client_ask(c, "HRANDFIELD %s 10", key)->count, 2);
+    const struct resp *r = client_ask(c, "HRANDFIELD %s -50", key);
+    ck_assert_uint_eq(r->count, 50);
+    for (unsigned i = 0; i < 50; i++) {
+        ck_assert(strcmp(r->at[i]->text, "c") == 0 || strcmp(r->at[i]->text, more[form]) == 0);
+    }
+    r = client_ask(c, "HRANDFIELD %s", key);
+    ck_assert(strcmp(r->text, "c") == 0 || strcmp(r->text, more[form]) == 0);
+    client_expect(c, "[-2, -1]", "HTTL %s FIELDS 2 a %s", key, more[form]);
+    client_expect(c, "[-2]", "HEXPIRETIME %s FIELDS 1 b", key);
+    client_ask(c, "DEL l");
+    client_ask(c, "RPUSH l ''");
+    client_expect(c, "[nil, \"3\"]", "SORT l BY nosort GET %s*->a GET %s*->c", key, key);
+}
+
+START_TEST(test_hidden)
+{
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "DEBUG SET-ACTIVE-EXPIRE 0");
+    for (unsigned form = 0; form < 2; form++) {
+        half_due(c, form);
+        expect_reads(c, form, "h");
+        client_expect(c, "1", "COPY h h2");
+        expect_reads(c, form, "h2");
+        client_expect(c, "+OK", "RENAME h2 h3");
+        expect_reads(c, form, "h3");
+        client_expect(c, "1", "MOVE h3 5");
+        client_ask(c, "SELECT 5");
+        expect_reads(c, form, "h3");
+        struct resp *r = (client_ask(c, "DUMP h3"), client_take(c));
+        const char *argv[] = { "RESTORE", "h3", "0", r->text, "REPLACE" };
+        client_send_args(c, 5, argv, (const size_t[]){ 7, 2, 1, r->len, 7 });
+        client_expect_next(c, "+OK");
+        resp_free(r);
+        expect_reads(c, form, "h3");
+        client_expect(c, "[" FAR "]", "HPEXPIRETIME h3 FIELDS 1 c");
+        client_ask(c, "DEL h3");
+        client_ask(c, "SELECT 0");
+        /* changes meet what is not there */
+        client_expect(c, "[-2, -2]", "HPERSIST h FIELDS 2 a b");
+        client_expect(c, "5", "HINCRBY h n 5");
+        client_expect(c, "[-1]", "HTTL h FIELDS 1 n");
+        client_expect(c, "1", "HSET h a 10");
+        client_expect(c, "[-1]", "HTTL h FIELDS 1 a");
+        client_expect(c, "1", "HSETNX h b 20");
+        client_expect(c, "5", "HLEN h");
+        half_due(c, form);
+        client_expect(c, "[-2]", "HEXPIRE h 100 FIELDS 1 a");
+        client_expect(c, "0", "HDEL h b");
+        client_expect(c, "\"0.5\"", "HINCRBYFLOAT h n 0.5");
+        client_expect(c, "[nil]", "HGETDEL h FIELDS 1 a");
+        half_due(c, form);
+        client_expect(c, "0", "HSETEX h FXX FIELDS 1 a 1");
+        client_expect(c, "1", "HSETEX h FNX KEEPTTL FIELDS 2 a 1 b 2");
+        client_expect(c, "[-1, -1]", "HTTL h FIELDS 2 a b");
+        half_due(c, form); /* the last one that is left goes, and so does the hash */
+        client_expect(c, "2", "HDEL h c %s", more[form]);
+        client_expect(c, "0", "EXISTS h");
+        client_expect(c, "3", "HINCRBY h a 3");
+        client_ask(c, "DEL h"); /* all are due */
+        client_ask(c, "HSET h a 1 %s 2", more[form]);
+        client_expect(c, "[1, 1]", "HPEXPIRE h 1 FIELDS 2 a %s", more[form]);
+        wait_ms(5);
+        client_expect(c, "0", "EXISTS h");
+        client_expect(c, "+none", "TYPE h");
+        client_expect(c, "1", "HSETNX h a 5");
+        client_expect(c, "1", "HLEN h");
+    }
+    client_expect(c, "+OK", "DEBUG SET-ACTIVE-EXPIRE 1");
+    client_close(c);
+}
+END_TEST
+
+/* One time within EXEC and within a script. */
+START_TEST(test_frozen)
+{
+    struct client *c = server_connect(&kv);
+    client_ask(c, "DEL h");
+    client_ask(c, "HSET h a 1 b 2");
+    client_expect(c, "1",
+                  "EVAL \"redis.call('HPEXPIRE', 'h', 2, 'FIELDS', 1, 'a') "
+                  "local t = redis.call('TIME') local n repeat n = redis.call('TIME') until "
+                  "(n[1] - t[1]) * 1000000 + n[2] - t[2] >= 0 "
+                  "for i = 1, 100000 do local s = i .. 'x' end "
+                  "return redis.call('HEXISTS', 'h', 'a')\" 1 h");
+    client_ask(c, "MULTI");
+    client_ask(c, "HSET h c 3");
+    client_ask(c, "HPEXPIRE h 1 FIELDS 1 c");
+    client_ask(c, "DEBUG SLEEP 0.02");
+    client_ask(c, "HGET h c");
+    client_expect(c, "[1, [1], +OK, \"3\"]", "EXEC");
+    wait_ms(5);
+    client_expect(c, "nil", "HGET h c");
+    client_close(c);
+}
+END_TEST
+
+/* ---- Events ---- */
+
+static void expect_events(struct client *sub, const char *events)
+{
+    char text[256];
+    snprintf(text, sizeof text, "%s", events);
+    for (char *save, *e = strtok_r(text, " ", &save); e != NULL; e = strtok_r(NULL, " ", &save)) {
+        char want[128];
+        snprintf(want, sizeof want,
+                 "[\"pmessage\", \"__keyevent@0__:*\", \"__keyevent@0__:%s\", \"h\"]", e);
+        client_expect_next(sub, want);
+    }
+}
+
+START_TEST(test_events)
+{
+    struct client *c = server_connect(&kv), *sub = server_connect(&kv);
+    client_ask(c, "FLUSHALL");
+    client_ask(sub, "PSUBSCRIBE __keyevent@0__:*");
+    static const struct {
+        const char *request, *events;
+    } steps[] = {
+        { "HSET h a 1 b 2 c 3", "hset" },
+        { "HPEXPIREAT h " FAR " FIELDS 2 a b", "hexpire" },
+        { "HPEXPIREAT h " FAR " NX FIELDS 1 a", "" },
+        { "HPEXPIREAT h " FAR " FIELDS 1 nope", "" },
+        { "HPERSIST h FIELDS 2 a nope", "hpersist" },
+        { "HPERSIST h FIELDS 1 a", "" },
+        { "HPEXPIREAT h 1 FIELDS 1 a", "hdel" },
+        { "HGETEX h FIELDS 1 b", "" },
+        { "HGETEX h PXAT " FAR " FIELDS 1 b", "hexpire" },
+        { "HGETEX h PERSIST FIELDS 1 b", "hpersist" },
+        { "HSETEX h FIELDS 1 d 4", "hset" },
+        { "HSETEX h PXAT " FAR " FIELDS 1 d 4", "hset hexpire" },
+        { "HGETDEL h FIELDS 1 d", "hdel" },
+        { "HGETDEL h FIELDS 1 d", "" },
+        { "HGETDEL h FIELDS 2 b c", "hdel del" },
+        { "HSET h a 1 b 2", "hset" },
+        { "HPEXPIREAT h 1 FIELDS 2 a b", "hdel del" },
+        { "HSET h a 1 b 2", "hset" },
+        { "HPEXPIRE h 10 FIELDS 1 a", "hexpire hexpired" },
+        { "HPEXPIRE h 10 FIELDS 1 b", "hexpire hexpired del" },
+    };
+    for (unsigned i = 0; i < countof(steps); i++) {
+        ck_assert_int_ne(client_ask(c, "%s", steps[i].request)->type, RESP_ERROR);
+        expect_events(sub, steps[i].events);
+    }
+    client_expect_nothing(sub, 20);
+    client_close(sub);
+    client_close(c);
+}
+END_TEST
+
+/* ---- They go by themselves ---- */
+
+static int64_t info_number(struct client *c, const char *section, const char *field)
+{
+    const struct resp *r = client_ask(c, "INFO %s", section);
+    const char *at = strstr(r->text, field);
+    return at != NULL ? atoll(at + strlen(field)) : -1;
+}
+
+/* n fields from `first` on, of which none is due before the caller is done. */
+static void many_fields(struct client *c, const char *key, unsigned first, unsigned n)
+{
+    for (unsigned i = first; i < first + n; i += 100) {
+        char line[4000];
+        size_t at = (size_t)sprintf(line, "HSET %s", key);
+        for (unsigned j = i; j < i + 100; j++) {
+            at += (size_t)sprintf(line + at, " f%u %u", j, j);
+        }
+        client_send(c, "%s", line);
+    }
+    for (unsigned i = 0; i < n; i += 100) {
+        ck_assert_int_eq(client_read(c)->integer, 100);
+    }
+}
+
+static void make_due(struct client *c, const char *key, unsigned n, int64_t when)
+{
+    for (unsigned i = 0; i < n; i += 100) {
+        char line[4000];
+        size_t at = (size_t)sprintf(line, "HPEXPIREAT %s %lld FIELDS 100", key, (long long)when);
+        for (unsigned j = i; j < i + 100; j++) {
+            at += (size_t)sprintf(line + at, " f%u", j);
+        }
+        client_send(c, "%s", line);
+    }
+    for (unsigned i = 0; i < n; i += 100) {
+        ck_assert_uint_eq(client_read(c)->count, 100);
+    }
+}
+
+START_TEST(test_many)
+{
+    struct client *c = server_connect(&kv);
+    char digest[64];
+    client_ask(c, "FLUSHALL");
+    client_ask(c, "CONFIG RESETSTAT");
+    many_fields(c, "all", 0, 50000);
+    many_fields(c, "some", 0, 50100);
+    const struct resp *r = client_ask(c, "TIME");
+    int64_t when = (atoll(r->at[0]->text) + 2) * 1000;
+    make_due(c, "all", 50000, when);
+    make_due(c, "some", 50000, when);
+    ck_assert_int_eq(info_number(c, "keyspace", "subexpiry="), 2);
+    ck_assert_int_eq(info_number(c, "stats", "expired_subkeys:"), 0);
+    for (unsigned i = 0; i < 3000 && info_number(c, "stats", "expired_subkeys:") < 100000; i++) {
+        wait_ms(10);
+    }
+    ck_assert_int_eq(info_number(c, "stats", "expired_subkeys:"), 100000);
+    ck_assert_int_eq(info_number(c, "stats", "expired_keys:"), 0);
+    ck_assert_int_eq(info_number(c, "keyspace", "subexpiry="), 0);
+    client_expect(c, "0", "EXISTS all");
+    client_expect(c, "100", "HLEN some");
+    client_expect(c, "\"50050\"", "HGET some f50050");
+    client_expect(c, "1", "DBSIZE");
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    client_expect(c, "+OK", "DEBUG RELOAD");
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_close(c);
+}
+END_TEST
+
+/* ---- The log ---- */
+
+/* The due of every field, as text. */
+static void dues_text(struct client *c, char *text)
+{
+    for (unsigned k = 0; k < 8; k++) {
+        text += sprintf(text, "%s;",
+                        client_line(c, "HPEXPIRETIME k%u FIELDS 6 a b c d e %s", k, more[1]));
+        text += sprintf(text, "%s;", client_line(c, "HMGET k%u a b c d e %s", k, more[1]));
+        text += sprintf(text, "%d %s\n", (int)client_int(c, "EXISTS k%u", k),
+                        client_line(c, "DEBUG DIGEST-VALUE k%u", k));
+    }
+}
+
+static void random_change(struct client *c)
+{
+    static const char *const names[] = { "a", "b", "c", "d", "e" };
+    const char *f = names[rng_below(5)], *g = names[rng_below(5)];
+    unsigned k = (unsigned)rng_below(8), other = (unsigned)rng_below(8),
+             n = (unsigned)rng_below(99);
+    unsigned soon = (unsigned)rng_below(8) + 1;
+    switch (rng_below(20)) {
+    case 0:
+    case 1:
+    case 2: client_ask(c, "HSET k%u %s %u %s %u", k, f, n, g, n); break;
+    case 3: client_ask(c, "HSET k%u %s %u", k, more[1], n); break;
+    case 4:
+    case 5: client_ask(c, "HPEXPIRE k%u %u FIELDS 2 %s %s", k, soon, f, g); break;
+    case 6: client_ask(c, "HEXPIRE k%u %u FIELDS 2 %s %s", k, 1000 + n, f, g); break;
+    case 7: client_ask(c, "HPEXPIRE k%u %u GT FIELDS 2 %s %s", k, 1000 + n, f, g); break;
+    case 8: client_ask(c, "HEXPIREAT k%u 4102444800 NX FIELDS 1 %s", k, f); break;
+    case 9: client_ask(c, "HPERSIST k%u FIELDS 2 %s %s", k, f, g); break;
+    case 10: client_ask(c, "HINCRBY k%u %s %u", k, f, n); break;
+    case 11: client_ask(c, "HINCRBYFLOAT k%u %s 0.25", k, f); break;
+    case 12: client_ask(c, "HSETEX k%u PX %u FIELDS 1 %s %u", k, soon * 1000, f, n); break;
+    case 13: client_ask(c, "HSETEX k%u KEEPTTL FIELDS 1 %s %u", k, f, n); break;
+    case 14: client_ask(c, "HGETEX k%u PX %u FIELDS 2 %s %s", k, soon, f, g); break;
+    case 15: client_ask(c, "HGETDEL k%u FIELDS 2 %s %s", k, f, g); break;
+    case 16: client_ask(c, "COPY k%u k%u REPLACE", k, other); break;
+    case 17: client_ask(c, "RENAME k%u k%u", k, other); break;
+    case 18: client_ask(c, "HDEL k%u %s %s", k, f, g); break;
+    default: client_ask(c, "HPEXPIREAT k%u %d FIELDS 1 %s", k, 1, f); break;
+    }
+}
+
+START_TEST(test_recovered)
+{
+    static char before[20000], after[20000];
+    char digest[64];
+    struct server s;
+    rng_seed_all(unit_seed());
+    server_init(&s, SERVER_KV);
+    for (unsigned round = 0; round < 4; round++) {
+        server_start(&s, "--threads", "3");
+        struct client *c = server_connect(&s);
+        client_ask(c, "DEBUG SET-ACTIVE-EXPIRE %d", round % 2);
+        for (unsigned i = 0; i < 1500; i++) {
+            random_change(c);
+        }
+        wait_ms(30); /* nothing is due from here on for minutes, or is far away */
+        for (unsigned k = 0; k < 8; k++) { /* but for seconds */
+            client_ask(c, "HPERSIST k%u FIELDS 6 a b c d e %s", k, more[1]);
+            client_ask(c, "HPEXPIREAT k%u " FAR " FIELDS 2 a %s", k, more[1]);
+            client_ask(c, "HPEXPIRE k%u 1 FIELDS 1 b", k);
+        }
+        wait_ms(30);
+        snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+        dues_text(c, before);
+        client_close(c);
+        server_kill(&s);
+        server_start(&s, "--threads", "3");
+        c = server_connect(&s);
+        dues_text(c, after);
+        ck_assert_str_eq(after, before);
+        client_expect(c, digest, "DEBUG DIGEST");
+        client_expect(c, "+OK", "DEBUG RELOAD");
+        client_expect(c, digest, "DEBUG DIGEST");
+        client_expect(c, "+OK", "CONFIG SET appendonly no");
+        client_expect(c, "+OK", "CONFIG SET appendonly yes"); /* from an image */
+        client_expect(c, "+OK", "DEBUG RELOAD");
+        client_expect(c, digest, "DEBUG DIGEST");
+        dues_text(c, after);
+        ck_assert_str_eq(after, before);
+        client_close(c);
+        server_stop(&s);
+    }
+}
+END_TEST
+
+START_TEST(test_encoding)
+{
+    struct client *c = server_connect(&kv);
+    client_ask(c, "FLUSHALL");
+    client_ask(c, "HSET h a 1 b 2");
+    client_expect(c, "\"listpack\"", "OBJECT ENCODING h");
+    client_ask(c, "HPEXPIREAT h " FAR " FIELDS 1 b");
+    client_expect(c, "\"listpackex\"", "OBJECT ENCODING h");
+    client_expect(c, "[\"b\", \"a\"]", "HKEYS h"); /* earliest due first */
+    ck_assert_int_eq(info_number(c, "keyspace", "subexpiry="), 1);
+    ck_assert_int_gt(client_int(c, "MEMORY USAGE h"), 0);
+    client_ask(c, "HPERSIST h FIELDS 1 b");
+    client_expect(c, "\"listpackex\"", "OBJECT ENCODING h");
+    ck_assert_int_eq(info_number(c, "keyspace", "subexpiry="), 0);
+    client_ask(c, "HSET h %s 1", more[1]);
+    client_expect(c, "\"hashtable\"", "OBJECT ENCODING h");
+    client_ask(c, "HPEXPIREAT h " FAR " FIELDS 1 b");
+    client_expect(c, "\"hashtable\"", "OBJECT ENCODING h");
+    ck_assert_int_eq(info_number(c, "keyspace", "subexpiry="), 1);
+    ck_assert_int_gt(client_int(c, "MEMORY USAGE h"), 0);
+    client_close(c);
+}
+END_TEST
+
+/* A watched hash of which a field goes has changed. */
+START_TEST(test_watch)
+{
+    struct client *c = server_connect(&kv);
+    client_ask(c, "DEL h");
+    client_ask(c, "HSET h a 1 b 2");
+    client_ask(c, "HPEXPIRE h 20 FIELDS 1 a");
+    client_ask(c, "WATCH h");
+    while (client_int(c, "HEXISTS h a") == 1) {
+        wait_ms(1);
+    }
+    wait_ms(100);
+    client_ask(c, "MULTI");
+    client_ask(c, "PING");
+    client_expect(c, "nil*", "EXEC");
+    client_close(c);
+}
+END_TEST
+
+#ifdef KV_FAULTS
+/* Each allocation of a HEXPIRE of long fields fails in turn: all of them get it, or none. */
+static bool expire_without_memory(struct server *s, struct client *c)
+{
+    static char wide[3000];
+    char digest[64];
+    snprintf(wide, sizeof wide, "%0*d", 2000, 7);
+    client_ask(c, "HSET h %s1 1 %s2 2 b 3", wide, wide); /* perhaps it is this one */
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    const struct resp *r = client_ask(c, "HPEXPIREAT h " FAR " FIELDS 3 b %s1 %s2", wide, wide);
+    bool failed = r->type == RESP_ERROR;
+    if (failed) {
+        ck_assert_ptr_nonnull(strstr(r->text, "OOM"));
+        client_expect(c, digest, "DEBUG DIGEST");
+    } else {
+        snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    }
+    client_close(c);
+    server_kill(s);
+    server_env(s, "KV_FAULTS", "");
+    server_start(s, "--threads", "1");
+    c = server_connect(s);
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_close(c);
+    server_stop(s);
+    return failed;
+}
+#endif
+
+START_TEST(test_out_of_memory)
+{
+#ifdef KV_FAULTS
+    struct server s;
+    unsigned failed = 0, tried = 0;
+    for (unsigned after = 0; tried < 12; after++) {
+        char spec[64];
+        server_init(&s, SERVER_KV);
+        snprintf(spec, sizeof spec, "mem.alloc=nomem:%u", after);
+        server_env(&s, "KV_FAULTS", spec);
+        if (server_try_start(&s, "--threads", "1") == 0) {
+            server_wait_ready(&s);
+            failed += expire_without_memory(&s, server_connect(&s));
+            tried++;
+        }
+    }
+    ck_assert_uint_ge(failed, 3);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
+UNIT_SUITE(hexpire)
+{
+    TCase *tc = unit_case_slow(suite, "hexpire", 300, test_replies, test_errors, test_hidden,
+                               test_frozen, test_events, test_encoding, test_watch, test_many);
+    tcase_add_unchecked_fixture(tc, kv_start, kv_stop);
+    unit_case_slow(suite, "hexpire_log", 300, test_recovered, test_out_of_memory);
+}
