@@ -74,6 +74,9 @@ FAR_SECONDS = ["9999999999", "33177117420", "9223372036854775", "922337203685477
 FAR_MS = ["9999999999000", "33177117420000", "9223372036854775807", "9223372036854775808", "abc", ""]
 NOT_POSITIVE_ONLY = ("0", "-1", "-100", "-9223372036854775808")
 REMOVED_AT_ONCE = {"expire", "pexpire", "expireat", "pexpireat", "getex"}
+IDS = ["0", "0-0", "1", "1-1", "2-1", "2-2", "3", "5-5", "7-1", "9-9", "20-1", "(2-1", "(1", "-", "+", "$", ">", "abc", "1-abc", "-1", "", "18446744073709551615", "(0"]
+ADDED_IDS = ["1", "1-1", "2-1", "2-*", "3-*", "5-5", "7-*", "9-*", "9-9", "11-*", "20-*", "40-*", "0-*", "0-0", "abc", "-", "+", "1-"]
+GROUP_NAMES = ["g", "g", "g", "h", "nogroup"]
 TIMEOUTS = ["0.01", "0.02", "-1", "abc", "1e400", "nan", ""]
 
 
@@ -95,7 +98,8 @@ class Argument:
         self.token = fields["token"] if "token" in fields else None
         flags = {flag.decode() for flag in fields.get("flags", [])}
         self.optional, self.multiple, self.multiple_token = "optional" in flags, "multiple" in flags, "multiple_token" in flags
-        self.inside = [Argument(item) for item in fields.get("arguments", [])]
+        # XADD's `*` is a clock
+        self.inside = [item for item in map(Argument, fields.get("arguments", [])) if item.name not in ("auto_id", "auto-id")]
 
     def tokens(self):
         mine = [self.token.decode()] if self.token is not None else []
@@ -116,14 +120,18 @@ class Command:
         self.weight = WEIGHTS.get(name, 10)
 
 
-def commands_of(connection):
+# Since 7.2 these make their consumer also when they read or claim nothing: from there on the data differ. Valkey is their reference.
+MAKE_CONSUMERS = {"xreadgroup", "xclaim", "xautoclaim"}
+
+
+def commands_of(connection, reference):
     """All commands that the reference documents, subcommands by their full names, without those that are left out."""
     commands = {}
     for name, flat in as_map(to_python(connection.call("COMMAND", "DOCS"))).items():
         fields = as_map(flat)
         rows = as_map(fields["subcommands"]) if "subcommands" in fields else {name: flat}
         for full, row in rows.items():
-            if full not in OUT and name not in OUT:
+            if full not in OUT and name not in OUT and not (reference == "redis" and full in MAKE_CONSUMERS):
                 commands[full] = Command(full, as_map(row))
     return commands
 
@@ -149,6 +157,8 @@ class Generator:
 
     def integer(self, command, name):
         rng = self.rng
+        if command.name in ("xread", "xreadgroup") and name == "milliseconds":
+            return self.pick(["1", "2", "-1", "abc", ""])
         if name == "seconds" or name == "milliseconds" or name in ("ttl", "ms"):
             values = RELATIVE_SECONDS if name == "seconds" else RELATIVE_MS
             if command.name not in REMOVED_AT_ONCE:
@@ -181,7 +191,24 @@ class Generator:
             return self.pick(SMALL + ["abc", "", "1.0", "2147483647"])
         return self.pick(SMALL if rng.random() < 0.6 else INTEGERS)
 
+    def stream_string(self, command, name):
+        if command.name == "xadd" and name == "id":
+            return self.pick(ADDED_IDS)
+        if name in ("id", "start", "end", "last-id", "lastid", "max_deleted_entry_id", "max-deleted-id"):
+            return self.pick(IDS[:12] if self.rng.random() < 0.7 else IDS)
+        if name == "threshold":
+            return self.pick(SMALL + IDS)
+        if name in ("group", "groupname"):
+            return self.pick(GROUP_NAMES)
+        if name in ("consumer", "consumername"):
+            return self.pick(["c", "d", "e"])
+        if name == "min-idle-time":
+            return self.pick(["0", "0", "0", "100000000", "-1", "abc"])
+        return self.pick(STRINGS[:16] if self.rng.random() < 0.9 else STRINGS)
+
     def string(self, command, name):
+        if command.group == "stream":
+            return self.stream_string(command, name)
         if name == "encoding":
             return self.pick(ENCODINGS)
         if name == "operation" and command.name == "bitop":

@@ -107,7 +107,22 @@ def payload(_, kv, ref):
     return same_form(kv, ref) and kv[0] == "$" and kv[1] is not None and kv[1][:1] in b"\0\2\4\5\x0b\x0f\x10\x11\x12\x13\x15"
 
 
+def near_numbers(kv, ref):
+    """Trees that differ in numbers by no more than the clocks of two servers may."""
+    if kv[0] != ref[0]:
+        return False
+    if isinstance(kv[1], list) and isinstance(ref[1], list):
+        return len(kv[1]) == len(ref[1]) and all(near_numbers(a, b) for a, b in zip(kv[1], ref[1]))
+    return kv == ref or kv[0] == ":" and abs(int(kv[1]) - int(ref[1])) <= NEAR * 1000 and min(int(kv[1]), int(ref[1])) >= 0
+
+
+def near_idle(_, kv, ref):
+    """XPENDING, XINFO: the idle time of a pending entry or consumer, the moment of a delivery."""
+    return near_numbers(kv, ref)
+
+
 NORMALISERS = {
+    "xpending": near_idle, "xinfo|consumers": near_idle, "xinfo|stream": near_idle,
     "dump": payload,
     "sort": unsorted_set, "sort_ro": unsorted_set,
     "zscan": scan_pairs, "zrandmember": random_members, "srandmember": random_members,
@@ -161,6 +176,34 @@ def shortest_digits(_, kv, ref):
         return False
 
 
+def reads_streams(words, kv, ref):
+    """XREAD, XREADGROUP: 7.2 names the command and its own sign for new entries; 7.4 knows `+`."""
+    return (ref[0] == "-" and ref[1].startswith(b"ERR Unbalanced ") and kv[0] == "-" and kv[1].startswith(b"ERR Unbalanced ")) or (
+        b"+" in words and ref == ("-", b"ERR Invalid stream ID specified as stream command argument"))
+
+
+def without_fields(tree, names):
+    kind, value = tree
+    if not isinstance(value, list):
+        return tree
+    items = [without_fields(item, names) for item in value]
+    if kind == "%":
+        items = [item for pair in zip(items[::2], items[1::2]) if pair[0][1] not in names for item in pair]
+    else:
+        at = 0
+        while at < len(items):
+            if items[at][0] == "$" and items[at][1] in names and at % 2 == 0:
+                del items[at : at + 2]
+            else:
+                at += 1
+    return (kind, items)
+
+
+def more_of_consumers(_, kv, ref):
+    """XINFO: 7.2 tells when a consumer was active."""
+    return near_numbers(without_fields(kv, (b"inactive", b"active-time")), ref)
+
+
 # ---- not in that list, but valkey 8.0.1 answers as kv does, so Redis or Valkey changed it after 7.0.15 ----
 
 
@@ -187,6 +230,12 @@ def stale_errno(words, kv, ref):
 def waits_for_scores(words, kv, ref):
     """BZPOPMIN and its kin: both."""
     return huge_timeout(words, kv, ref) or shortest_digits(words, kv, ref)
+
+
+def setid_order(_, kv, ref):
+    """XSETID: 7.0.15 looks at the entries before it looks at max_deleted_entry_id."""
+    start = b"ERR The ID specified in XSETID is smaller than "
+    return kv[0] == ref[0] == "-" and kv[1].startswith(start) and ref[1].startswith(start)
 
 
 def least_integer(words, kv, ref):
@@ -225,6 +274,8 @@ SCORES = ("zadd zincrby zscore zmscore zrank zrevrank zrange zrevrange zrangebys
 DIFFERENCES = {
     ("redis", "object|idletime"): shared_idletime, ("valkey", "object|idletime"): shared_idletime,
     ("redis", "object|refcount"): shared_integer, ("valkey", "object|refcount"): shared_integer,
+    ("redis", "xread"): reads_streams, ("redis", "xreadgroup"): reads_streams, ("valkey", "xread"): reads_streams, ("valkey", "xreadgroup"): reads_streams,
+    ("redis", "xinfo|stream"): more_of_consumers, ("redis", "xinfo|consumers"): more_of_consumers, ("redis", "xsetid"): setid_order,
     ("redis", "lpos"): least_integer, ("valkey", "scan"): valkey_scan,
     **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop")},
     **{("redis", name): waits_for_scores for name in ("bzpopmin", "bzpopmax", "bzmpop")},

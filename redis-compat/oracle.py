@@ -333,7 +333,7 @@ class Run:
     def shared_commands(self):
         """What the reference documents and kv has: without arguments kv says unknown command (or subcommand), or anything else."""
         ref, kv = resp.Connection(self.peers.ref.port), resp.Connection(self.peers.kv.port)
-        documented = grammar.commands_of(ref)
+        documented = grammar.commands_of(ref, self.peers.reference)
         ref.close()
         names = list(documented)
         probe = [documented[name].words for name in names if name not in ("multi", "exec", "discard", "watch")]

@@ -7,6 +7,7 @@
  * EFFECT   RESTORE with REPLACE and the moment of expiry. A payload that expired on its way only
  *          deletes what it replaces. */
 #include "commands/set.h"
+#include "commands/stream_ops.h"
 #include "commands/zset_ops.h"
 #include "store/rdb.h"
 #include <errno.h>
@@ -107,6 +108,7 @@ static bool parse_payload(struct call *c, struct rdb_value *v)
         .hash = { (uint64_t)option_int(&o->hash_max_listpack_entries),
                   (uint64_t)option_int(&o->hash_max_listpack_value) },
         .zset = zset_limits(c),
+        .stream = stream_limits(c),
     };
     struct rdb_reader r = rdb_reader_of(body);
     unsigned type;

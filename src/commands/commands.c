@@ -30,6 +30,11 @@ const struct command *const command_families[] = {
     zset_range_commands,
     zset_pop_commands,
     zset_store_commands,
+    stream_commands,
+    stream_read_commands,
+    stream_group_commands,
+    stream_claim_commands,
+    stream_info_commands,
     dump_commands,
     NULL,
 };

@@ -482,6 +482,22 @@ bool stream_pending_find(const struct stream *s, const struct stream_group *g, s
     return true;
 }
 
+bool stream_pending_edge(const struct stream *s, const struct stream_group *g, bool first,
+                         struct stream_pending *out)
+{
+    uint64_t rank, n, owner;
+    struct btree_item item;
+    struct stream_id id;
+    pend_range(s->groups, g->number, STREAM_ID_MIN, STREAM_ID_MAX, &rank, &n);
+    if (n == 0) {
+        return false;
+    }
+    must(btree_at(s->groups->pending, first ? rank : rank + n - 1, &item));
+    pend_key_read(&item, &owner, &id);
+    pending_from(out, id, item.value);
+    return true;
+}
+
 void stream_pend(struct stream *s, const struct stream_group *g, const struct stream_pending *p)
 {
     struct btree *t = s->groups->pending;

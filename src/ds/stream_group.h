@@ -79,6 +79,9 @@ struct stream_pending {
 uint64_t stream_pending_count(const struct stream *s, uint64_t owner); /* a group's or consumer's */
 bool stream_pending_find(const struct stream *s, const struct stream_group *g, struct stream_id id,
                          struct stream_pending *out);
+/* The first or last of the group. */
+bool stream_pending_edge(const struct stream *s, const struct stream_group *g, bool first,
+                         struct stream_pending *out);
 /* Makes it pending, or changes what is: consumer, time, count. The consumer is one of the group. */
 void stream_pend(struct stream *s, const struct stream_group *g, const struct stream_pending *p);
 bool stream_pending_remove(struct stream *s, const struct stream_group *g, struct stream_id id);

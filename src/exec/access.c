@@ -138,6 +138,7 @@ void key_expire_now(struct call *c, const struct key *k, struct entry *e)
     gone(c, k);
     watch_touch_expired(c->x, c->db, k);
     tracking_changed(c, k, true);
+    waits_changed(c->in->t, c->db, k);
     if (by_fields) {
         notify(c, NOTIFY_HASH, "hexpired", k);
         notify(c, NOTIFY_GENERIC, "del", k);
@@ -308,6 +309,9 @@ void key_changed(struct call *c, const struct key *k)
         watch_touch(c->x, c->db, k);
     }
     tracking_changed(c, k, false);
+    if (unlikely(c->x->shards[k->shard].waits != NULL)) {
+        waits_changed(t, c->db, k);
+    }
 }
 
 static void created(struct call *c, const struct key *k)
@@ -484,6 +488,9 @@ size_t call_flush(struct call *c, int db, bool async)
     c->in->t->slot = WAL_SLOT_ALL;
     size_t keys = keyspace_flush(c->ks, db, async);
     counter_add(&c->in->w->changes, keys + 1);
+    if (!(c->flags & CALL_REPLAY)) {
+        waits_ready_db(c->in->t, db);
+    }
     return keys;
 }
 
@@ -499,8 +506,8 @@ void call_swapdb(struct call *c, unsigned a, unsigned b)
     watch_touch_swap(c, a, b);
     tracking_flushed(c); /* COMPAT: Redis tells nobody; the names mean other values now */
     keyspace_swapdb(c->ks, a, b);
-    waits_ready_db(c->in->t, a);
-    waits_ready_db(c->in->t, b);
+    waits_ready_db(c->in->t, (int)a);
+    waits_ready_db(c->in->t, (int)b);
 }
 
 /* ---- Shard locks of handlers that walk the keyspace ---- */

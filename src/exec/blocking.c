@@ -25,58 +25,8 @@
  * LOCKS      Nodes: the shard lock of their key. A claimed or un-claimed waiter stays valid while
  *            the lock of one of its keys is held: to free it its reactor takes all of them. */
 #include "exec/acl.h"
-#include "exec/keymap.h"
+#include "exec/waiter.h"
 #include "exec/tracking.h"
-
-enum wait_state { WAIT_WAITING, WAIT_CLAIMED, WAIT_DONE };
-
-struct wait_node {
-    struct wait_node *prev, *next;
-    struct waiter *owner;
-    struct keynode *at;
-    bool linked;
-};
-struct waiter {
-    /* set when it blocks */
-    struct worker *home;
-    uint64_t handle;         /* of its session */
-    bool tracks;             /* what it reads is to be remembered */
-    struct session *session; /* home reactor only; NULL once it closed */
-    struct queued *args;
-    const struct cmd_ref *ref;
-    unsigned db;
-    int resp;
-    enum block_kind kind;
-    int64_t deadline_ms;
-    void (*timeout_reply)(struct call *c);
-    const struct acl_user
-        *user;        /* NULL: deleted, it is not served; written in exclusive sections */
-    struct key *keys; /* all declared keys of the command, bytes in args */
-    unsigned nkeys, first, n;
-    struct reactor_timer timer;
-    /* home reactor only: in home->durable_waits until `lsn` is durable */
-    uint64_t lsn;
-    struct waiter *next_durable;
-    bool in_durable;
-
-    /* atomic */
-    _Atomic int state; /* enum wait_state */
-    _Atomic bool cancel;
-    _Atomic bool skipped; /* another key was ready while it was claimed: look at all its keys */
-
-    struct wait_node node[]; /* n of them, for keys[first..] ; under each key's shard lock */
-};
-struct served { /* tells the home reactor */
-    struct message m;
-    struct waiter *w;
-    struct out out;
-    uint64_t gate, lsn;
-    bool close_only; /* it was cancelled: nothing to say */
-    const char *error;
-    enum acl_result denied; /* its user may no longer do this */
-    unsigned denied_at;
-    uint64_t ticks;
-};
 
 static bool move_state(struct waiter *w, int from, int to)
 {
@@ -436,22 +386,42 @@ void waits_ready(struct txn *t, unsigned db, const struct key *k)
     t->nready++;
 }
 
+static bool has_group_waiter(const struct keynode *at)
+{
+    const struct wait_node *n = at != NULL ? at->head : NULL;
+    while (n != NULL && n->owner->kind != BLOCK_GROUP) {
+        n = n->next;
+    }
+    return n != NULL;
+}
+
+void waits_changed(struct txn *t, unsigned db, const struct key *k)
+{
+    struct exec *x = t->w->x;
+    if (has_group_waiter(keymap_find(x->shards[k->shard].waits, db, k))) {
+        const struct entry *e = shard_find(keyspace_shard(x->ks, k->shard), db, k);
+        if (e == NULL || entry_type(e) != OBJ_STREAM) {
+            waits_ready(t, db, k);
+        }
+    }
+}
+
 struct ready_db {
     struct txn *t;
-    unsigned db;
+    int db;
 };
 
 static void ready_if_exists(void *arg, struct keynode *n)
 {
     struct ready_db *rd = arg;
-    if (n->db == rd->db &&
-        shard_find(keyspace_shard(rd->t->w->x->ks, n->key.shard), n->db, &n->key) != NULL) {
+    if ((rd->db < 0 || n->db == (unsigned)rd->db) &&
+        (has_group_waiter(n) ||
+         shard_find(keyspace_shard(rd->t->w->x->ks, n->key.shard), n->db, &n->key) != NULL)) {
         waits_ready(rd->t, n->db, &n->key);
     }
 }
 
-/* SWAPDB: whoever waits in `db` may find its key there now. Exclusive section. */
-void waits_ready_db(struct txn *t, unsigned db)
+void waits_ready_db(struct txn *t, int db)
 {
     struct ready_db rd = { t, db };
     for (unsigned i = 0; i < t->w->x->nshards; i++) {
@@ -600,10 +570,14 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     return true;
 }
 
-/* A key that was made ready and then overwritten by another type wakes nobody. */
+/* A key that was made ready and then overwritten by another type or deleted (e NULL) wakes nobody
+ * but those who wait for a group of it: they have an error to tell. */
 static bool is_awaited(const struct entry *e, enum block_kind kind)
 {
-    return kind == BLOCK_STREAM || entry_type(e) == (kind == BLOCK_LIST ? OBJ_LIST : OBJ_ZSET);
+    static const enum obj_type types[] = {
+        [BLOCK_LIST] = OBJ_LIST, [BLOCK_ZSET] = OBJ_ZSET, [BLOCK_STREAM] = OBJ_STREAM
+    };
+    return kind == BLOCK_GROUP || (e != NULL && entry_type(e) == types[kind]);
 }
 
 /* May this one, the first at its key, be served? A claimed one whose server looks at this key again
@@ -650,7 +624,7 @@ static bool is_promised(const struct call *c, const struct key *k)
     const struct entry *e =
         at != NULL ? shard_find(keyspace_shard(c->ks, k->shard), c->db, k) : NULL;
     for (const struct wait_node *n = e != NULL ? at->head : NULL; n != NULL; n = n->next) {
-        if (n->owner->kind != BLOCK_STREAM && is_awaited(e, n->owner->kind) &&
+        if (n->owner->kind < BLOCK_STREAM && is_awaited(e, n->owner->kind) &&
             turn_of(n->owner) != TURN_PASSED) {
             return true;
         }
@@ -676,9 +650,6 @@ static bool serve_key(struct txn *t, const struct ready_key *rk)
     struct wait_node *n = NULL;
     for (;;) {
         const struct entry *e = shard_find(s, rk->db, &rk->key);
-        if (e == NULL) {
-            return true; /* used up */
-        }
         n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), n, e);
         if (n == NULL) {
             return true;
@@ -737,9 +708,7 @@ static enum claim claim_first(struct exec *x, const struct ready_key *rk, struct
     shard_lock(s);
     const struct entry *e = shard_find(s, rk->db, &rk->key);
     struct wait_node *n = NULL;
-    if (e != NULL) {
-        n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), NULL, e);
-    }
+    n = first_waiting(keymap_find(x->shards[rk->key.shard].waits, rk->db, &rk->key), NULL, e);
     (void)fault("exec.before_claim");
     if (n != NULL && (n->owner->ref->row->flags & CMD_SERVE_ONE)) {
         result = CLAIM_ONE_LOCK;

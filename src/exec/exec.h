@@ -241,6 +241,8 @@ struct out_block *reply_array_deferred(struct call *c);
 void reply_array_fill(struct call *c, struct out_block *hole, size_t n);
 void reply_bulk_u64_fill(struct call *c, struct out_block *hole,
                          uint64_t v); /* the hole becomes a number as bulk */
+void reply_bulk_fill(struct call *c, struct out_block *hole,
+                     struct slice s); /* the hole becomes a bulk of up to 48 bytes */
 void reply_map_fill(struct call *c, struct out_block *hole, size_t pairs);
 void reply_set_fill(struct call *c, struct out_block *hole, size_t n);
 void reply_help(
@@ -399,7 +401,8 @@ void notify(struct call *c, enum notify_class cls, const char *event, const stru
  * not: call_may_block() is false and the handler replies what Redis replies on a timeout.
  * deadline_ms: monotonic as from arg_timeout_ms; 0: for ever. */
 bool call_may_block(const struct call *c);
-enum block_kind { BLOCK_LIST, BLOCK_ZSET, BLOCK_STREAM, BLOCK_WAIT };
+/* BLOCK_GROUP also runs again when the key is gone or something else. */
+enum block_kind { BLOCK_LIST, BLOCK_ZSET, BLOCK_STREAM, BLOCK_GROUP, BLOCK_WAIT };
 void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n,
                 int64_t deadline_ms, void (*timeout_reply)(struct call *c));
 /* Parks the client until everything up to lsn is durable (UINT64_MAX: that never comes), the
@@ -473,6 +476,7 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value;
     _Atomic int64_t zset_max_listpack_entries, zset_max_listpack_value;
     _Atomic int64_t hll_sparse_max_bytes;
+    _Atomic int64_t stream_node_max_bytes, stream_node_max_entries;
     _Atomic int64_t proto_max_bulk_len;
     _Atomic int64_t maxmemory, maxmemory_policy, maxmemory_samples, maxmemory_eviction_tenacity;
     _Atomic int64_t lfu_log_factor, lfu_decay_time;

@@ -486,7 +486,11 @@ void pubsub_counts(struct exec *x, struct exec_stats *out);
 void pubsub_free(struct exec *x);
 void waits_ready(struct txn *t, unsigned db,
                  const struct key *k); /* shard lock held: remember it when somebody waits */
-void waits_ready_db(struct txn *t, unsigned db);
+/* k was changed: if it is no stream any more, who waits for a group of it has to know. */
+void waits_changed(struct txn *t, unsigned db, const struct key *k);
+/* SWAPDB, FLUSHALL: whoever waits in `db` (-1: in any) may find its key there now, or learns that
+ * it is gone. Exclusive section. */
+void waits_ready_db(struct txn *t, int db);
 void waits_serve(struct txn *t);                /* after the record, locks of t still held */
 void waits_serve_rest(struct worker *w);        /* after unlocking: those that need more locks */
 uint64_t waiter_handle(const struct waiter *w); /* of its client */

@@ -9,6 +9,7 @@
 #include "ds/fields.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
+#include "ds/stream_group.h"
 #include "ds/zset.h"
 
 #define VALUES_PER_RECORD 128
@@ -179,6 +180,131 @@ static void image_hash(struct image *im, const struct entry *e)
     image_field_dues(im, e, &f);
 }
 
+/* ---- Streams ---- */
+
+struct id_text {
+    char text[STREAM_ID_TEXT_MAX];
+};
+
+static struct slice id_slice(struct id_text *t, struct stream_id id)
+{
+    return slice_of(t->text, stream_id_format(t->text, id));
+}
+
+static void image_stream_entry(struct image *im, struct slice key, struct stream_iter *it,
+                               const struct stream_entry *e)
+{
+    struct slice *argv = mem_alloc((3 + 2 * (size_t)e->pairs) * sizeof *argv);
+    char(*digits)[I64_TEXT_MAX] = mem_alloc(2 * (size_t)e->pairs * sizeof *digits);
+    struct id_text id;
+    struct stream_pair pair;
+    unsigned argc = 3;
+    argv[0] = S("XADD");
+    argv[1] = key;
+    argv[2] = id_slice(&id, e->id);
+    for (unsigned i = 0; stream_next_pair(it, &pair); i++) {
+        struct slice text[] = { pair.field, pair.value };
+        for (unsigned k = 0; k < 2; k++) {
+            if (text[k].p == pair.digits[k]) { /* printed for this step */
+                memcpy(digits[2 * i + k], text[k].p, text[k].n);
+                text[k].p = digits[2 * i + k];
+            }
+            argv[argc++] = text[k];
+        }
+    }
+    append(im, key, argv, argc);
+    mem_free(digits);
+    mem_free(argv);
+}
+
+/* Deliveries that have the same time and count, in one command: the records of a batch. */
+static void image_stream_pending(struct image *im, struct slice key, const struct stream *s,
+                                 const struct stream_group *g, const struct stream_consumer *c)
+{
+    struct stream_pending_iter it;
+    struct stream_pending p, first = { .count = 0 };
+    struct id_text ids[VALUES_PER_RECORD];
+    struct slice argv[VALUES_PER_RECORD + 11] = { S("XCLAIM"), key, g->name, c->name, S("0") };
+    char time[I64_TEXT_MAX], count[I64_TEXT_MAX];
+    unsigned n = 0;
+    stream_pending_iter(&it, s, g, c, STREAM_ID_MIN, STREAM_ID_MAX);
+    for (bool more = true; more;) {
+        more = stream_pending_next(&it, &p);
+        if (n > 0 &&
+            (!more || n == VALUES_PER_RECORD || p.time != first.time || p.count != first.count)) {
+            unsigned argc = 5 + n;
+            argv[argc++] = S("TIME");
+            argv[argc++] = slice_of(time, format_i64(time, first.time));
+            argv[argc++] = S("RETRYCOUNT");
+            argv[argc++] = slice_of(count, format_u64(count, first.count));
+            argv[argc++] = S("FORCE");
+            argv[argc++] = S("JUSTID");
+            append(im, key, argv, argc);
+            n = 0;
+        }
+        if (more) {
+            first = n == 0 ? p : first;
+            argv[5 + n] = id_slice(&ids[n], p.id);
+            n++;
+        }
+    }
+}
+
+static void image_stream_group(struct image *im, struct slice key, const struct stream *s,
+                               const struct stream_group *g)
+{
+    struct id_text last;
+    char read[I64_TEXT_MAX];
+    struct slice create[] = { S("XGROUP"),
+                              S("CREATE"),
+                              key,
+                              g->name,
+                              id_slice(&last, g->last),
+                              S("ENTRIESREAD"),
+                              slice_of(read, format_i64(read, g->read)) };
+    struct stream_consumer c;
+    append(im, key, create, countof(create));
+    for (uint64_t i = 0; stream_consumer_at(s, g, i, &c); i++) {
+        struct slice consumer[] = { S("XGROUP"), S("CREATECONSUMER"), key, g->name, c.name };
+        append(im, key, consumer, countof(consumer));
+        image_stream_pending(im, key, s, g, &c);
+    }
+}
+
+/* Entries, then what is known of the whole, then groups. A stream without entries gets one that is
+ * trimmed at once. */
+static void image_stream(struct image *im, const struct entry *e)
+{
+    const struct stream *s = entry_ptr(e);
+    const struct stream_state *t = stream_state(s);
+    struct slice key = entry_key(e);
+    struct stream_iter it;
+    struct stream_entry entry;
+    struct stream_group g;
+    struct id_text last, deleted;
+    char added[I64_TEXT_MAX];
+    if (t->length == 0) {
+        struct slice empty[] = { S("XADD"), key,      S("MAXLEN"), S("="),
+                                 S("0"),    S("0-1"), S("x"),      S("y") };
+        append(im, key, empty, countof(empty));
+    }
+    stream_iter(&it, s, STREAM_ID_MIN, STREAM_ID_MAX, true);
+    while (stream_next(&it, &entry)) {
+        image_stream_entry(im, key, &it, &entry);
+    }
+    struct slice whole[] = { S("XSETID"),
+                             key,
+                             id_slice(&last, t->last),
+                             S("ENTRIESADDED"),
+                             slice_of(added, format_u64(added, t->added)),
+                             S("MAXDELETEDID"),
+                             id_slice(&deleted, t->max_deleted) };
+    append(im, key, whole, countof(whole));
+    for (uint64_t i = 0; stream_group_at(s, i, &g); i++) {
+        image_stream_group(im, key, s, &g);
+    }
+}
+
 static void image_entry(struct image *im, const struct entry *e)
 {
     switch (entry_type(e)) {
@@ -187,6 +313,7 @@ static void image_entry(struct image *im, const struct entry *e)
     case OBJ_SET: image_set(im, e); break;
     case OBJ_ZSET: image_zset(im, e); break;
     case OBJ_HASH: image_hash(im, e); break;
+    case OBJ_STREAM: image_stream(im, e); break;
     default: must_not_reach();
     }
     if (entry_expire(e) >= 0) {

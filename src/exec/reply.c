@@ -168,9 +168,15 @@ void reply_array_fill(struct call *c, struct out_block *hole, size_t n)
 
 void reply_bulk_u64_fill(struct call *c, struct out_block *hole, uint64_t v)
 {
-    char text[64], digits[I64_TEXT_MAX];
-    size_t n = format_u64(digits, v);
-    int len = snprintf(text, sizeof text, "$%zu\r\n%.*s\r\n", n, (int)n, digits);
+    char digits[I64_TEXT_MAX];
+    reply_bulk_fill(c, hole, slice_of(digits, format_u64(digits, v)));
+}
+
+void reply_bulk_fill(struct call *c, struct out_block *hole, struct slice s)
+{
+    char text[64];
+    must(s.n <= 48);
+    int len = snprintf(text, sizeof text, "$%zu\r\n%.*s\r\n", s.n, (int)s.n, s.p);
     out_fill_hole(c->out, hole, text, (size_t)len);
 }
 

@@ -272,22 +272,6 @@ const struct option stored_option_table[] = {
       .names = sanitize,
       .def = "no" },
 
-    /* Thresholds of data types: act when the types come. */
-    { .name = "stream-node-max-bytes",
-      .kind = OPT_MEMORY,
-      .flags = OPTF_INERT,
-      NEXT,
-      .min = 0,
-      .max = INT64_MAX,
-      .def = "4096" },
-    { .name = "stream-node-max-entries",
-      .kind = OPT_INT,
-      .flags = OPTF_INERT,
-      NEXT,
-      .min = 0,
-      .max = INT64_MAX,
-      .def = "100" },
-
     /* Replication: acts when it comes; replicaof refuses until then. */
     { .name = "masteruser",
       .kind = OPT_STRING,

@@ -17,6 +17,7 @@
 
 #include "ds/fields.h"
 #include "ds/set.h"
+#include "ds/stream.h"
 #include "ds/zset.h"
 #include "store/store.h"
 
@@ -97,6 +98,7 @@ struct rdb_limits { /* of the forms that values get */
     struct set_limits set;
     struct fields_limits hash;
     struct zset_limits zset;
+    struct stream_limits stream;
 };
 struct rdb_value {
     enum obj_type type;

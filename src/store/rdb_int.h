@@ -21,10 +21,13 @@ enum rdb_type { /* never change: they stand in files */
                 RDB_ZSET_ZIPLIST = 12,
                 RDB_HASH_ZIPLIST = 13,
                 RDB_LIST_ZIPLISTS = 14, /* several ziplists */
+                RDB_STREAM = 15,        /* nodes, groups; more of both later */
                 RDB_HASH_LISTPACK = 16,
                 RDB_ZSET_LISTPACK = 17,
                 RDB_LIST_CHUNKS = 18, /* listpacks and single elements, each after an rdb_chunk */
+                RDB_STREAM_2 = 19,
                 RDB_SET_LISTPACK = 20,
+                RDB_STREAM_3 = 21,
                 RDB_HASH_TIMED = 24, /* the earliest due, eight bytes; then a length of what each
                                         due is later, and 1, or 0: none; and the pair */
                 RDB_TYPES = 26
@@ -38,6 +41,15 @@ enum rdb_chunk { RDB_CHUNK_PLAIN = 1, RDB_CHUNK_PACKED = 2 };
 #define RDB_LEN_64   0x81u
 #define RDB_LEN_ELSE 0xC0u /* not a length: the text is an enum rdb_form */
 enum rdb_form { RDB_INT8 = 0, RDB_INT16 = 1, RDB_INT32 = 2, RDB_LZF = 3 };
+
+void rdb_write_bytes(struct rdb_writer *w, const void *p, size_t n);
+
+/* ---- Streams: rdb_stream.c ---- */
+
+void rdb_write_stream(struct rdb_writer *w, const struct entry *e);
+/* NULL: r->error. */
+must_check struct stream *rdb_read_stream(struct rdb_reader *r, unsigned type,
+                                          const struct stream_limits *limits);
 
 /* ---- Packed forms: the elements of a listpack, a ziplist or a zipmap, one after the other ---- */
 

@@ -449,6 +449,32 @@ static bool load_zset_listpack(struct loading *l)
     return load_zset_pack(l, PACK_LISTPACK);
 }
 
+/* ---- Streams ---- */
+
+static bool load_stream_as(struct loading *l, unsigned type)
+{
+    struct stream *s = rdb_read_stream(l->r, type, &l->limits->stream);
+    if (s != NULL) {
+        made(l, OBJ_STREAM, ENC_STREAM, s);
+    }
+    return s != NULL || bad(l);
+}
+
+static bool load_stream(struct loading *l)
+{
+    return load_stream_as(l, RDB_STREAM);
+}
+
+static bool load_stream_2(struct loading *l)
+{
+    return load_stream_as(l, RDB_STREAM_2);
+}
+
+static bool load_stream_3(struct loading *l)
+{
+    return load_stream_as(l, RDB_STREAM_3);
+}
+
 /* ---- All of them ---- */
 
 static bool (*const loaders[RDB_TYPES])(struct loading *l) = {
@@ -469,6 +495,9 @@ static bool (*const loaders[RDB_TYPES])(struct loading *l) = {
     [RDB_ZSET_TEXT] = load_zset_text,
     [RDB_ZSET_ZIPLIST] = load_zset_ziplist,
     [RDB_ZSET_LISTPACK] = load_zset_listpack,
+    [RDB_STREAM] = load_stream,
+    [RDB_STREAM_2] = load_stream_2,
+    [RDB_STREAM_3] = load_stream_3,
 };
 
 bool rdb_read_value(struct rdb_reader *r, unsigned type, const struct rdb_limits *limits,

@@ -47,6 +47,11 @@ static void write_bytes(struct rdb_writer *w, const void *p, size_t n)
     }
 }
 
+void rdb_write_bytes(struct rdb_writer *w, const void *p, size_t n)
+{
+    write_bytes(w, p, n);
+}
+
 void rdb_write_finish(struct rdb_writer *w)
 {
     hand_on_all(w);
@@ -231,6 +236,7 @@ static const struct {
     [OBJ_LIST] = { write_list, RDB_LIST_CHUNKS, RDB_VERSION, RDB_LIST_CHUNKS, ENC_LISTPACK },
     [OBJ_SET] = { write_set, RDB_SET, RDB_VERSION, RDB_SET_INTSET, ENC_INTSET },
     [OBJ_ZSET] = { write_zset, RDB_ZSET, RDB_VERSION, RDB_ZSET_LISTPACK, ENC_LISTPACK },
+    [OBJ_STREAM] = { rdb_write_stream, RDB_STREAM_2, RDB_VERSION, RDB_STREAM_2, ENC_STREAM },
     [OBJ_HASH] = { write_hash, RDB_HASH, RDB_VERSION, RDB_HASH_LISTPACK, ENC_LISTPACK },
 };
 

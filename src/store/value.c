@@ -9,6 +9,7 @@
 #include "ds/fields.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
+#include "ds/stream.h"
 #include "ds/zset.h"
 
 #define TYPES     6
@@ -276,6 +277,31 @@ static size_t zset_effort(const void *value)
 static const struct value_ops zset_ops = { zset_value_free, zset_memory, zset_value_dup,
                                            zset_effort };
 
+/* ---- Streams ---- */
+
+static void stream_value_free(void *value)
+{
+    stream_free(value);
+}
+
+static size_t stream_memory(const void *value, unsigned samples unused_arg)
+{
+    return stream_bytes(value);
+}
+
+static void *stream_value_dup(const void *value)
+{
+    return stream_dup(value);
+}
+
+static size_t stream_value_effort(const void *value)
+{
+    return stream_effort(value);
+}
+
+static const struct value_ops stream_ops = { stream_value_free, stream_memory, stream_value_dup,
+                                             stream_value_effort };
+
 static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_STRING] = { [ENC_RAW] = &blob_ops },
     [OBJ_ZSET] = { [ENC_LISTPACK] = &listpack_ops, [ENC_SKIPLIST] = &zset_ops },
@@ -283,6 +309,7 @@ static const struct value_ops *const ops[TYPES][ENCODINGS] = {
     [OBJ_SET] = { [ENC_INTSET] = &intset_ops,
                   [ENC_LISTPACK] = &listpack_ops,
                   [ENC_HASHTABLE] = &tree_ops },
+    [OBJ_STREAM] = { [ENC_STREAM] = &stream_ops },
     [OBJ_HASH] = { [ENC_LISTPACK] = &listpack_ops,
                    [ENC_HASHTABLE] = &tree_ops,
                    [ENC_LISTPACK_EX] = &timed_listpack_ops,

@@ -519,6 +519,7 @@ static void compare_key(struct run *r, struct slice key)
         { "hash", { "HGETALL", "%" }, &any_pairs },
         { "zset", { "ZRANGE", "%", "0", "-1", "WITHSCORES" }, &exact },
         { "stream", { "XRANGE", "%", "-", "+" }, &exact },
+        { "stream", { "XRANGE", "%", "-", "+" }, &exact },
     };
     for (unsigned i = 0; i < countof(values); i++) {
         if (strcmp(type->text, values[i].type) == 0) {

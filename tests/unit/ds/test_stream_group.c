@@ -101,6 +101,16 @@ static void same_group(const struct stream *s, const struct model_group *m,
     want(!stream_consumer_at(s, g, n, &c));
     want(stream_consumer_count(s, g) == n);
     same_pending(s, m, g, NULL, 0);
+    unsigned lowest = IDS, highest = 0;
+    for (unsigned i = 0; i < IDS; i++) {
+        lowest = m->p[i].there && lowest == IDS ? i : lowest;
+        highest = m->p[i].there ? i : highest;
+    }
+    struct stream_pending p;
+    want(stream_pending_edge(s, g, true, &p) == (lowest < IDS));
+    want(lowest == IDS || stream_id_cmp(p.id, nth_id(lowest)) == 0);
+    want(stream_pending_edge(s, g, false, &p) == (lowest < IDS));
+    want(lowest == IDS || stream_id_cmp(p.id, nth_id(highest)) == 0);
 }
 
 static void same(const struct stream *s, const struct model *m)

@@ -1,0 +1,429 @@
+/* cmd_stream_read.c -- Streams: reading from several, alone or for a group, and waiting for more.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WAITING  XREAD waits with the IDs that `$` and `+` stood for when it came. XREADGROUP runs again
+ *          for new entries, and also when the key or the group is gone, which it answers itself.
+ *          A call that is served may look at the one key that became ready (call_serves()).
+ * EFFECTS  What was delivered as XCLAIM with the time and number of the delivery, how far the group
+ *          has read as XGROUP SETID, a consumer that was made as XGROUP CREATECONSUMER. */
+#include "commands/elements.h"
+#include "commands/stream_ops.h"
+#include "base/mem.h"
+#include <errno.h>
+
+struct source {
+    struct stream_id after;
+    bool fresh;    /* `>`: what the group has not read */
+    bool resolved; /* `$` or `+` */
+};
+
+#define SOURCES_ON_STACK 8
+
+struct xread {
+    bool for_group, noack, blocks;
+    unsigned group, consumer; /* argv */
+    uint64_t count;           /* 0: all */
+    int64_t deadline;
+    unsigned first, n; /* argv of the first key, number of keys */
+    struct source *from, few[SOURCES_ON_STACK];
+    size_t replied;
+    struct out_block *hole;
+};
+
+/* ---- Arguments ---- */
+
+static bool only_for_groups(struct call *c, const struct xread *r, const char *option)
+{
+    if (!r->for_group) {
+        reply_errorf(c,
+                     "ERR The %s option is only supported by XREADGROUP. You called XREAD instead.",
+                     option);
+    }
+    return r->for_group;
+}
+
+static bool count_arg(struct call *c, unsigned i, uint64_t *count)
+{
+    int64_t v;
+    if (!arg_i64(c, i, &v)) {
+        return false;
+    }
+    *count = v < 0 ? 0 : (uint64_t)v;
+    return true;
+}
+
+/* The option at argv[*i], which becomes its last argument. */
+static bool read_option(struct call *c, unsigned *i, struct xread *r)
+{
+    unsigned more = c->argc - 1 - *i;
+    if (more > 0 && arg_is(c, *i, "block")) {
+        r->blocks = true;
+        return arg_timeout_ms(c, ++*i, false, &r->deadline);
+    }
+    if (more > 0 && arg_is(c, *i, "count")) {
+        return count_arg(c, ++*i, &r->count);
+    }
+    if (more > 0 && arg_is(c, *i, "streams")) {
+        r->first = *i + 1;
+        return true;
+    }
+    if (more > 1 && arg_is(c, *i, "group")) {
+        r->group = *i + 1;
+        r->consumer = *i + 2;
+        *i += 2;
+        return only_for_groups(c, r, "GROUP");
+    }
+    if (arg_is(c, *i, "noack")) {
+        r->noack = true;
+        return only_for_groups(c, r, "NOACK");
+    }
+    reply_syntax(c);
+    return false;
+}
+
+static bool read_options(struct call *c, struct xread *r)
+{
+    for (unsigned i = 1; i < c->argc && r->first == 0; i++) {
+        if (!read_option(c, &i, r)) {
+            return false;
+        }
+    }
+    if (r->first != 0 && (c->argc - r->first) % 2 != 0) {
+        reply_errorf(c,
+                     "ERR Unbalanced '%s' list of streams: for each stream key an ID or '%c' must "
+                     "be specified.",
+                     c->cmd->name, r->for_group ? '>' : '$');
+        return false;
+    }
+    if (r->first == 0) {
+        reply_syntax(c);
+        return false;
+    }
+    if (r->for_group && r->group == 0) {
+        reply_error(c, "ERR Missing GROUP option for XREADGROUP");
+        return false;
+    }
+    r->n = (c->argc - r->first) / 2;
+    return true;
+}
+
+static void reply_meaningless(struct call *c, char id)
+{
+    reply_errorf(c,
+                 "ERR The %c ID is meaningless in the context of XREADGROUP: you want to read the "
+                 "history of this consumer by specifying a proper ID, or use the > ID to get new "
+                 "messages. The %c ID would just return an empty result set.",
+                 id, id);
+}
+
+/* `$`: after what is there; `+`: after what is before the last entry. */
+static void resolve(const struct stream *s, bool dollar, struct source *from)
+{
+    from->after = STREAM_ID_MIN;
+    from->resolved = true;
+    if (s == NULL) {
+        return;
+    }
+    if (dollar) {
+        from->after = stream_state(s)->last;
+    } else if (stream_edge(s, false, &from->after)) {
+        (void)!stream_id_prev(&from->after);
+    }
+}
+
+/* Source i: its stream or group must be what they are taken for, its ID well-formed. */
+static bool read_source(struct call *c, struct xread *r, unsigned i)
+{
+    struct source *from = &r->from[i];
+    struct slice id = c->argv[r->first + r->n + i];
+    bool dollar = slice_eq(id, S("$")), plus = slice_eq(id, S("+")), fresh = slice_eq(id, S(">"));
+    struct stream *s;
+    struct stream_group g;
+    *from = (struct source){ .fresh = fresh };
+    if (!call_serves(c, i)) {
+        return true; /* it was looked at before */
+    }
+    if (r->for_group ? !stream_group_arg(c, &c->keys[i], r->group, &s, &g)
+                     : !stream_read(c, &c->keys[i], &s)) {
+        return false;
+    }
+    if ((dollar || plus) && r->for_group) {
+        reply_meaningless(c, id.p[0]);
+        return false;
+    }
+    if (fresh && !r->for_group) {
+        reply_error(c, "ERR The > ID can be specified only when calling XREADGROUP using the GROUP "
+                       "<group> <consumer> option.");
+        return false;
+    }
+    if (dollar || plus) {
+        resolve(s, dollar, from);
+        return true;
+    }
+    return fresh || arg_stream_id(c, r->first + r->n + i, &from->after);
+}
+
+/* ---- Replies ---- */
+
+/* An array of pairs, or a map: before what is read from source i. */
+static void read_head(struct call *c, struct xread *r, unsigned i)
+{
+    if (r->replied++ == 0) {
+        r->hole = reply_array_deferred(c);
+    }
+    if (c->resp == 2) {
+        reply_array(c, 2);
+    }
+    reply_bulk(c, c->keys[i].s);
+}
+
+static void read_plain(struct call *c, struct xread *r, unsigned i, const struct stream *s)
+{
+    struct stream_id after = r->from[i].after, last;
+    if (stream_edge(s, false, &last) && stream_id_cmp(last, after) > 0) {
+        must(stream_id_next(&after));
+        read_head(c, r, i);
+        reply_stream_range(c, s, after, STREAM_ID_MAX, true, r->count);
+    }
+}
+
+/* ---- For a group ---- */
+
+/* New entries. Walking is not disturbed by what becomes pending: that is beside the entries. */
+static void read_fresh(struct call *c, struct xread *r, unsigned i, struct stream *s,
+                       struct stream_group *g, struct stream_consumer *to)
+{
+    const struct key *k = &c->keys[i];
+    struct stream_iter it;
+    struct stream_entry e;
+    struct stream_id from = g->last, last;
+    struct claims claims;
+    size_t n = 0;
+    if (!stream_edge(s, false, &last) || stream_id_cmp(last, from) <= 0) {
+        return;
+    }
+    must(stream_id_next(&from));
+    read_head(c, r, i);
+    claims_begin(&claims, c, k, c->argv[r->group], c->argv[r->consumer]);
+    struct out_block *hole = reply_array_deferred(c);
+    stream_iter(&it, s, from, STREAM_ID_MAX, true);
+    while ((r->count == 0 || n < r->count) && stream_next(&it, &e)) {
+        reply_stream_entry(c, &it, &e);
+        stream_group_advance(s, g, e.id);
+        if (!r->noack) {
+            struct stream_pending p = { e.id, to->number, c->now_ms, 1 };
+            stream_pend(s, g, &p);
+            claims_add(&claims, &p);
+        }
+        n++;
+    }
+    reply_array_fill(c, hole, n);
+    claims_end(&claims);
+    stream_group_set(s, g);
+    effect_group(c, k, g);
+    if (!r->noack) {
+        to->active = c->now_ms;
+        stream_consumer_set(s, to);
+    }
+    key_changed(c, k);
+}
+
+#define HISTORY_STEP 64
+
+/* Up to `room` entries that are pending for the consumer from *from on, which goes behind them. */
+static unsigned some_pending(const struct stream *s, const struct stream_group *g,
+                             const struct stream_consumer *of, struct stream_id *from,
+                             struct stream_pending *p, unsigned room)
+{
+    struct stream_pending_iter it;
+    unsigned n = 0;
+    stream_pending_iter(&it, s, g, of, *from, STREAM_ID_MAX);
+    while (n < room && stream_pending_next(&it, &p[n])) {
+        n++;
+    }
+    if (n > 0) {
+        *from = p[n - 1].id;
+        (void)!stream_id_next(from);
+    }
+    return n;
+}
+
+/* What is pending for the consumer, delivered once more. */
+static void read_history(struct call *c, struct xread *r, unsigned i, struct stream *s,
+                         struct stream_group *g, struct stream_consumer *of)
+{
+    const struct key *k = &c->keys[i];
+    struct stream_pending p[HISTORY_STEP];
+    struct stream_id from = r->from[i].after;
+    struct claims claims;
+    size_t n = 0;
+    bool more = stream_id_next(&from), changed = false;
+    read_head(c, r, i);
+    struct out_block *hole = reply_array_deferred(c);
+    claims_begin(&claims, c, k, c->argv[r->group], c->argv[r->consumer]);
+    while (more && (r->count == 0 || n < r->count)) {
+        unsigned room =
+            r->count == 0 || r->count - n > HISTORY_STEP ? HISTORY_STEP : (unsigned)(r->count - n);
+        unsigned found = some_pending(s, g, of, &from, p, room);
+        for (unsigned j = 0; j < found; j++) {
+            if (reply_stream_one(c, s, p[j].id)) {
+                p[j].time = c->now_ms;
+                p[j].count++;
+                stream_pend(s, g, &p[j]);
+                claims_add(&claims, &p[j]);
+                changed = true;
+            } else {
+                reply_array(c, 2);
+                reply_stream_id(c, p[j].id);
+                reply_null_array(c);
+            }
+        }
+        n += found;
+        more = found == room && stream_id_cmp(p[found - 1].id, from) != 0; /* not the last ID */
+    }
+    reply_array_fill(c, hole, n);
+    claims_end(&claims);
+    if (changed) {
+        key_changed(c, k);
+    }
+}
+
+/* False: replied the error. */
+static bool read_group(struct call *c, struct xread *r, unsigned i)
+{
+    struct stream *s;
+    struct stream_group g;
+    struct stream_consumer consumer;
+    bool made;
+    if (!stream_group_arg(c, &c->keys[i], r->group, &s, &g)) {
+        return false;
+    }
+    g.name = c->argv[r->group]; /* where it stands may change */
+    if (!stream_consumer_now(c, &c->keys[i], s, &g, c->argv[r->consumer], &consumer, &made)) {
+        return false;
+    }
+    if (made) {
+        effect_consumer(c, &c->keys[i], c->argv[r->group], c->argv[r->consumer]);
+    }
+    if (r->from[i].fresh) {
+        read_fresh(c, r, i, s, &g, &consumer);
+    } else {
+        read_history(c, r, i, s, &g, &consumer);
+    }
+    return true;
+}
+
+/* ---- The call ---- */
+
+/* Waits, with the IDs that `$` and `+` stood for. */
+static void read_block(struct call *c, const struct xread *r)
+{
+    const struct slice *argv = c->argv;
+    struct slice *own = mem_alloc(c->argc * sizeof *own);
+    struct id_text *text = mem_alloc(r->n * sizeof *text);
+    memcpy(own, argv, c->argc * sizeof *own);
+    for (unsigned i = 0; i < r->n; i++) {
+        if (r->from[i].resolved) {
+            own[r->first + r->n + i] = id_slice(&text[i], r->from[i].after);
+        }
+    }
+    c->argv = own;
+    call_block(c, r->for_group ? BLOCK_GROUP : BLOCK_STREAM, 0, r->n, r->deadline,
+               null_array_reply);
+    c->argv = argv;
+    mem_free(text);
+    mem_free(own);
+}
+
+static void read_sources(struct call *c, struct xread *r)
+{
+    for (unsigned i = 0; i < r->n; i++) {
+        if (!read_source(c, r, i)) {
+            return;
+        }
+    }
+    for (unsigned i = 0; i < r->n; i++) {
+        struct entry *e = call_serves(c, i) ? key_read(c, &c->keys[i]) : NULL;
+        if (e == NULL) {
+            continue;
+        }
+        if (!r->for_group) {
+            read_plain(c, r, i, entry_ptr(e));
+        } else if (!read_group(c, r, i)) {
+            return;
+        }
+    }
+    if (r->replied > 0) {
+        if (c->resp == 2) {
+            reply_array_fill(c, r->hole, r->replied);
+        } else {
+            reply_map_fill(c, r->hole, r->replied);
+        }
+    } else if (r->blocks && call_may_block(c)) {
+        read_block(c, r);
+    } else {
+        reply_null_array(c);
+    }
+}
+
+static void read_call(struct call *c, bool for_group)
+{
+    struct xread r = { .for_group = for_group };
+    if (!read_options(c, &r)) {
+        return;
+    }
+    r.from = r.n <= SOURCES_ON_STACK ? r.few : mem_try_alloc(r.n * sizeof *r.from);
+    if (r.from == NULL) {
+        reply_oom(c);
+        return;
+    }
+    read_sources(c, &r);
+    if (r.from != r.few) {
+        mem_free(r.from);
+    }
+}
+
+static void cmd_xread(struct call *c)
+{
+    read_call(c, false);
+}
+
+static void cmd_xreadgroup(struct call *c)
+{
+    read_call(c, true);
+}
+
+#define READ_ROW    .acl = ACL_STREAM, .group = "stream", .since = "5.0.0"
+#define READ_SYNTAX "STREAMS streams=<key... id...>"
+const struct command stream_read_commands[] = {
+    { .name = "xread",
+      .proc = cmd_xread,
+      .arity = -4,
+      .flags = CMD_READONLY | CMD_BLOCKING | CMD_SERVE_ONE | CMD_MOVABLEKEYS,
+      READ_ROW,
+      .keys = { KEYS_AFTER("streams", 1, -1, 1, 2, KEY_RO | KEY_ACCESS) },
+      .complexity =
+          "For each stream mentioned: O(N) with N being the number of elements being returned, it "
+          "means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is "
+          "used, XADD will pay O(M) time in order to serve the M clients blocked on the stream "
+          "getting new data.",
+      .summary = "Return never seen elements in multiple streams, with IDs greater than the ones "
+                 "reported by the caller for each stream. Can block.",
+      .syntax = "[COUNT count:int] [BLOCK milliseconds:int] " READ_SYNTAX },
+    { .name = "xreadgroup",
+      .proc = cmd_xreadgroup,
+      .arity = -7,
+      .flags = CMD_WRITE | CMD_BLOCKING | CMD_SERVE_ONE | CMD_MOVABLEKEYS,
+      READ_ROW,
+      .keys = { KEYS_AFTER("streams", 4, -1, 1, 2, KEY_RO | KEY_ACCESS) },
+      .complexity =
+          "For each stream mentioned: O(M) with M being the number of elements returned. If M is "
+          "constant (e.g. always asking for the first 10 elements with COUNT), you can consider it "
+          "O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to "
+          "serve the N clients blocked on the stream getting new data.",
+      .summary = "Return new entries from a stream using a consumer group, or access the history "
+                 "of the pending entries for a given consumer. Can block.",
+      .syntax = "GROUP group_consumer=<group consumer> [COUNT count:int] [BLOCK milliseconds:int] "
+                "[NOACK] " READ_SYNTAX },
+    { .name = NULL },
+};

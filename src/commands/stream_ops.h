@@ -1,0 +1,83 @@
+/* stream_ops.h -- What the files of the stream family share.
+ * SPDX-License-Identifier: BSD-3-Clause
+ * All need the lock of the key they are given, as every handler has it. */
+#ifndef COMMANDS_STREAM_OPS_H
+#define COMMANDS_STREAM_OPS_H
+
+#include "commands/commands.h"
+#include "ds/stream.h"
+#include "ds/stream_group.h"
+
+struct stream_limits stream_limits(struct call *c); /* as configured */
+
+/* The live stream at k, *s NULL if there is none. False: replied that it is something else. */
+must_check bool stream_read(struct call *c, const struct key *k, struct stream **s);
+must_check bool stream_write(struct call *c, const struct key *k, struct stream **s);
+
+/* ---- IDs as arguments ---- */
+
+/* "ms-seq" or "ms". *any_seq: "ms-*"; NULL: no ID. */
+must_check bool stream_id_parse(struct slice text, uint64_t missing_seq, struct stream_id *id,
+                                bool *any_seq);
+/* The same, with seq 0 if there is none; false: replied the error. */
+must_check bool arg_stream_id(struct call *c, unsigned i, struct stream_id *id);
+/* "-", "+", an ID, or "(" and one that does not belong to the range. */
+must_check bool arg_stream_first(struct call *c, unsigned i, struct stream_id *id);
+must_check bool arg_stream_last(struct call *c, unsigned i, struct stream_id *id);
+/* The IDs argv[from..argc) are well-formed; false: replied the error. */
+must_check bool arg_stream_ids(struct call *c, unsigned from);
+
+/* ---- Replies ---- */
+
+void reply_stream_id(struct call *c, struct stream_id id);
+void reply_stream_entry(struct call *c, struct stream_iter *it, const struct stream_entry *e);
+/* The entry with that ID, or nothing; false: it is not there. */
+bool reply_stream_one(struct call *c, const struct stream *s, struct stream_id id);
+/* An array of up to count entries (0: all). */
+void reply_stream_range(struct call *c, const struct stream *s, struct stream_id first,
+                        struct stream_id last, bool forward, uint64_t count);
+
+/* ---- Effects ---- */
+
+struct id_text {
+    char text[STREAM_ID_TEXT_MAX];
+};
+struct slice id_slice(struct id_text *t, struct stream_id id);
+/* XGROUP SETID with what the group has. */
+void effect_group(struct call *c, const struct key *k, const struct stream_group *g);
+void effect_consumer(struct call *c, const struct key *k, struct slice group,
+                     struct slice consumer); /* XGROUP CREATECONSUMER */
+
+/* Deliveries in few commands: XCLAIM with the IDs that have the same time and count. */
+#define CLAIMS_PER_COMMAND 100
+struct claims {
+    struct call *c;
+    const struct key *k;
+    struct slice group, consumer;
+    int64_t time;
+    uint64_t count;
+    unsigned n;
+    struct id_text ids[CLAIMS_PER_COMMAND];
+    struct slice argv[CLAIMS_PER_COMMAND + 11];
+};
+void claims_begin(struct claims *l, struct call *c, const struct key *k, struct slice group,
+                  struct slice consumer);
+void claims_add(struct claims *l, const struct stream_pending *p);
+void claims_end(struct claims *l);
+
+/* ---- Groups ---- */
+
+/* The stream and its group argv[group]. Also those that change the group count as readers of the
+ * key, as in Redis. False: replied WRONGTYPE, or NOGROUP when there is no key or no such group. */
+must_check bool stream_group_arg(struct call *c, const struct key *k, unsigned group,
+                                 struct stream **s, struct stream_group *g);
+/* That argv[2] has no group argv[3]. */
+void reply_no_group(struct call *c);
+/* When a consumer is seen: replay has no time of its own, and takes this moment. */
+int64_t stream_now(const struct call *c);
+/* The group's consumer, made if it is not there (with its event; *made), which asks for something
+ * now. False: replied that there is no memory. */
+must_check bool stream_consumer_now(struct call *c, const struct key *k, struct stream *s,
+                                    const struct stream_group *g, struct slice name,
+                                    struct stream_consumer *out, bool *made);
+#endif

@@ -1,0 +1,58 @@
+/* waiter.h -- A parked client and what tells its reactor of its end. Private to blocking.c.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef EXEC_WAITER_H
+#define EXEC_WAITER_H
+
+#include "exec/acl.h"
+#include "exec/keymap.h"
+
+enum wait_state { WAIT_WAITING, WAIT_CLAIMED, WAIT_DONE };
+
+struct wait_node {
+    struct wait_node *prev, *next;
+    struct waiter *owner;
+    struct keynode *at;
+    bool linked;
+};
+struct waiter {
+    /* set when it blocks */
+    struct worker *home;
+    uint64_t handle;         /* of its session */
+    bool tracks;             /* what it reads is to be remembered */
+    struct session *session; /* home reactor only; NULL once it closed */
+    struct queued *args;
+    const struct cmd_ref *ref;
+    unsigned db;
+    int resp;
+    enum block_kind kind;
+    int64_t deadline_ms;
+    void (*timeout_reply)(struct call *c);
+    const struct acl_user
+        *user;        /* NULL: deleted, it is not served; written in exclusive sections */
+    struct key *keys; /* all declared keys of the command, bytes in args */
+    unsigned nkeys, first, n;
+    struct reactor_timer timer;
+    /* home reactor only: in home->durable_waits until `lsn` is durable */
+    uint64_t lsn;
+    struct waiter *next_durable;
+    bool in_durable;
+
+    /* atomic */
+    _Atomic int state; /* enum wait_state */
+    _Atomic bool cancel;
+    _Atomic bool skipped; /* another key was ready while it was claimed: look at all its keys */
+
+    struct wait_node node[]; /* n of them, for keys[first..] ; under each key's shard lock */
+};
+struct served { /* tells the home reactor */
+    struct message m;
+    struct waiter *w;
+    struct out out;
+    uint64_t gate, lsn;
+    bool close_only; /* it was cancelled: nothing to say */
+    const char *error;
+    enum acl_result denied; /* its user may no longer do this */
+    unsigned denied_at;
+    uint64_t ticks;
+};
+#endif
