@@ -100,7 +100,7 @@ END_TEST
 START_TEST(test_bad_configuration)
 {
     ck_assert_int_eq(sh("printf 'maxclients 5\\n\\nfoo bar\\n' > bad.conf; $KV bad.conf"), 1);
-    has("*** FATAL CONFIG FILE ERROR (Redis 7.2");
+    has("*** FATAL CONFIG FILE ERROR (Redis 7.4");
     has("Reading the configuration file, at line 3");
     has("bad.conf");
     has(">>> 'foo bar'");

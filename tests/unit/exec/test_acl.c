@@ -435,7 +435,11 @@ static void ck_round_trip(struct exec *x, const struct acl_user *u, const struct
     ck_assert_int_eq(acl_user_apply_all(x, copy, word, n, &bad), ACL_E_OK);
     acl_describe(copy, &again);
     ck_assert(slice_eq(buf_slice(&text), buf_slice(&again)));
-    ck_assert(copy->unrestricted == u->unrestricted);
+    /* "+@all -get1 +get1" is described as "+@all": the copy may know that it allows everything
+     * where its original does not. Neither says so wrongly. */
+    for (size_t i = 0; (copy->unrestricted || u->unrestricted) && i < commands_count(x); i++) {
+        ck_assert(m->allowed[i]);
+    }
     ck_same(x, copy, m, "described");
     acl_user_free(copy);
     mem_free(word);
