@@ -130,6 +130,7 @@ static void resize(struct expire_order *o, uint32_t cap)
 
 static void heap_add(struct heap h, struct entry *e, int64_t when)
 {
+    must(h.o != NULL);
     uint32_t n = count_of(h.o);
     if (n == relaxed_get(h.o->cap)) {
         resize(h.o, n == 0 ? FIRST_CAP : n + n / 2);
@@ -140,6 +141,7 @@ static void heap_add(struct heap h, struct entry *e, int64_t when)
 
 static void heap_remove(struct heap h, const struct entry *e)
 {
+    must(h.o != NULL);
     uint32_t place = place_of(h, e), n = count_of(h.o) - 1;
     must(h.o->item[place].e == e);
     count_set(h.o->count, n);
