@@ -38,7 +38,7 @@ LOGS = ROOT / "build/compat"
 # The units of the families that kv has. A unit is added with its family.
 UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/expire unit/keyspace unit/multi unit/pubsub
  unit/scan unit/bitops unit/bitfield unit/protocol unit/other unit/querybuf unit/introspection unit/slowlog unit/latency-monitor unit/sort
- unit/pause unit/limits unit/hyperloglog unit/geo unit/tracking unit/type/stream unit/type/stream-cgroups
+ unit/pause unit/limits unit/hyperloglog unit/geo unit/tracking unit/type/stream unit/type/stream-cgroups unit/dump unit/functions
  spawn:unit/pubsubshard""".split()
 SPAWN = "spawn:"
 CLASSES = ("changed", "internals", "module", "later")

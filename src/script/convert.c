@@ -136,6 +136,11 @@ static void push(lua_State *L, struct reader *r)
     case '=': push_verbatim(L, bulk(r, number(s))); break;
     case '%': push_map(L, r, number(s), false); break;
     case '~': push_map(L, r, number(s), true); break;
+    case '|': /* about the reply that follows: scripts do not see it */
+        push_map(L, r, number(s), false);
+        lua_pop(L, 1);
+        push(L, r);
+        break;
     default: {
         int64_t n = number(s);
         if (n < 0) {

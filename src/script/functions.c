@@ -105,51 +105,63 @@ void libraries_flush(struct scripts *s)
 
 /* ---- Loading ---- */
 
+/* Engine and name from the words of the first line. False: replied. */
+static bool read_metadata(struct call *c, const struct slice *word, unsigned n,
+                          struct slice *engine, struct slice *name)
+{
+    *engine = slice_of(word[0].p + 2, word[0].n - 2);
+    *name = slice_of(NULL, 0);
+    for (unsigned i = 1; i < n; i++) {
+        struct slice w = word[i];
+        if (w.n < 5 || memcmp(w.p, "name=", 5) != 0) {
+            reply_errorf(c, "ERR Invalid metadata value given: %.*s", (int)size_min(w.n, 100), w.p);
+            return false;
+        }
+        if (name->p != NULL) {
+            reply_error(c, "ERR Invalid metadata value, name argument was given multiple times");
+            return false;
+        }
+        *name = slice_of(w.p + 5, w.n - 5);
+    }
+    if (name->p == NULL) {
+        reply_error(c, "ERR Library name was not given");
+        return false;
+    }
+    if (!library_name_ok(name->p, name->n)) {
+        reply_error(c, "ERR Library names can only contain letters, numbers, or underscores(_) and "
+                       "must be at least one character long");
+        return false;
+    }
+    if (!slice_is(*engine, "lua")) {
+        reply_errorf(c, "ERR Engine '%.*s' not found", (int)size_min(engine->n, 100), engine->p);
+        return false;
+    }
+    return true;
+}
+
 /* The library of this text; NULL: the error is replied. */
 static struct library *library_read(struct call *c, struct slice code, struct slice *body)
 {
+    struct slice engine, name, *word = NULL;
+    struct buf store = { 0 };
+    unsigned n = 0;
+    struct library *l = NULL;
     if (code.n < 2 || memcmp(code.p, "#!", 2) != 0) {
         reply_error(c, "ERR Missing library metadata");
         return NULL;
     }
     const char *eol = memchr(code.p, '\n', code.n);
-    if (eol == NULL) {
+    struct slice first = slice_of(code.p, eol != NULL ? (size_t)(eol - code.p) : 0);
+    if (eol == NULL || !split_args(first, &store, &word, &n) || n == 0 || word[0].n < 2) {
         reply_error(c, "ERR Invalid library metadata");
-        return NULL;
+    } else if (read_metadata(c, word, n, &engine, &name)) {
+        l = mem_calloc(sizeof *l);
+        l->name = mem_dup(name.p, name.n);
+        l->code = slice_of(mem_dup(code.p, code.n), code.n);
+        *body = slice_of(eol, (size_t)(code.p + code.n - eol));
     }
-    struct slice rest = slice_of(code.p + 2, (size_t)(eol - code.p) - 2), name = { NULL, 0 };
-    struct slice engine =
-        rest.n > 0 && rest.p[0] == ' ' ? slice_of(rest.p, 0) : shebang_word(&rest);
-    for (struct slice w = shebang_word(&rest); w.n > 0; w = shebang_word(&rest)) {
-        if (w.n < 5 || memcmp(w.p, "name=", 5) != 0) {
-            reply_errorf(c, "ERR Invalid metadata value given: %.*s", (int)size_min(w.n, 100), w.p);
-            return NULL;
-        }
-        if (name.p != NULL) {
-            reply_error(c, "ERR Invalid metadata value, name argument was given multiple times");
-            return NULL;
-        }
-        name = slice_of(w.p + 5, w.n - 5);
-    }
-    if (name.p == NULL) {
-        reply_error(c, "ERR Library name was not given");
-        return NULL;
-    }
-    if (!library_name_ok(name.p, name.n)) {
-        reply_error(c, "ERR Library names can only contain letters, numbers, or underscores(_) and "
-                       "must be at least one character long");
-        return NULL;
-    }
-    if (!slice_is(engine, "lua")) {
-        reply_errorf(c, "ERR Engine '%.*s' not found", (int)size_min(engine.n, 100), engine.p);
-        return NULL;
-    }
-    struct library *l = mem_calloc(sizeof *l);
-    l->name = mem_alloc(name.n + 1);
-    memcpy(l->name, name.p, name.n);
-    l->name[name.n] = '\0';
-    l->code = slice_of(mem_dup(code.p, code.n), code.n);
-    *body = slice_of(eol, (size_t)(code.p + code.n - eol));
+    mem_free(word);
+    buf_free(&store);
     return l;
 }
 

@@ -9,6 +9,7 @@
  * alone, checksums of RDB bytes, of which nothing is read yet) check their arguments and answer OK:
  * suites use them to bring about a state, and kv is always in one of the allowed states. */
 #include "server/server_int.h"
+#include "script/script.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -183,16 +184,36 @@ static void reload(struct call *c, bool loadaof)
     }
 }
 
-/* COMPAT: the log always holds everything and is replayed in order into an empty keyspace, so the
- * options change nothing: NOSAVE has nothing to skip, and what MERGE or NOFLUSH would keep is in
- * the log. */
+static bool has_data(struct call *c)
+{
+    struct script_stats st;
+    size_t keys = 0;
+    script_stats(exec_scripts(c->x), &st);
+    for (unsigned db = 0; db < keyspace_databases(c->ks); db++) {
+        keys += keyspace_count(c->ks, db);
+    }
+    return keys > 0 || st.libraries > 0;
+}
+
+/* COMPAT: the log always holds everything and is replayed in order into an empty keyspace: NOSAVE
+ * has nothing to skip, and what MERGE would keep is in the log. With NOFLUSH alone whatever is
+ * there comes twice, which Redis refuses. */
 static void do_reload(struct call *c)
 {
+    bool flush = true, merge = false;
     for (unsigned i = 2; i < c->argc; i++) {
-        if (!arg_is(c, i, "merge") && !arg_is(c, i, "noflush") && !arg_is(c, i, "nosave")) {
+        if (arg_is(c, i, "merge")) {
+            merge = true;
+        } else if (arg_is(c, i, "noflush")) {
+            flush = false;
+        } else if (!arg_is(c, i, "nosave")) {
             reply_error(c, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
             return;
         }
+    }
+    if (!flush && !merge && has_data(c)) {
+        reply_error(c, "ERR Error trying to load the RDB dump, check server logs.");
+        return;
     }
     reload(c, false);
 }

@@ -253,6 +253,8 @@ START_TEST(test_reload_gives_the_same)
         client_expect(c, "1", "DEL again");
         free(before);
     }
+    client_expect(c, "-ERR Error trying to load the RDB dump, check server logs.",
+                  "DEBUG RELOAD NOFLUSH");
     char *before = ask(c, "DEBUG DIGEST");
     server_kill(&kv);
     client_close(c);

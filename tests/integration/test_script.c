@@ -447,7 +447,10 @@ START_TEST(test_functions)
         "FUNCTION LOAD foo abc", "FUNCTION LOAD \"#!lua name=a\"", "FUNCTION LOAD \"#!lua\\nx\"",
         "FUNCTION LOAD \"#!x name=a\\nx\"", "FUNCTION LOAD \"#!lua name=a name=b\\nx\"",
         "FUNCTION LOAD \"#!lua name=a b=c\\nx\"", "FUNCTION LOAD \"#!lua name=a-b\\nx\"",
-        "FUNCTION LOAD \"#!lua name=a\\nx = \"", "FUNCTION LOAD \"#!lua name=a\\nx = 1\"",
+        "FUNCTION LOAD \"#!lua name=\\\"q\\\"\\nredis.register_function('q', function() end)\"",
+        "FUNCTION DELETE q", "FUNCTION LOAD \"#!lua name=\\\"q\\nx\"", "FUNCTION LOAD \"#!\\nx\"",
+        "FUNCTION LOAD \"#! lua name=a\\nx\"", "FUNCTION LOAD \"#!lua name=a\\nx = \"",
+        "FUNCTION LOAD \"#!lua name=a\\nx = 1\"",
         "FUNCTION LOAD \"#!lua name=a\\nredis.call('ping')\"",
         "FUNCTION LOAD \"#!lua name=a\\nmath.random()\"",
         "FUNCTION LOAD \"#!lua name=a\\nredis.register_function('f1', function() end)\"",
@@ -636,6 +639,20 @@ START_TEST(test_busy)
 END_TEST
 
 /* One that has written cannot be ended; its changes are there when it is over. */
+/* An attribute stands before the reply that it is about. */
+START_TEST(test_attribute)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, NULL);
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "DEBUG SET-DISABLE-DENY-SCRIPTS 1");
+    client_expect(c, "\"Some real reply following the attribute\"",
+                  "EVAL \"redis.setresp(3) return redis.call('DEBUG', 'PROTOCOL', 'attrib')\" 0");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 START_TEST(test_unkillable)
 {
     server_init(&kv, SERVER_KV);
@@ -675,5 +692,6 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_busy);
     tcase_add_test(tc, test_unkillable);
+    tcase_add_test(tc, test_attribute);
     tcase_add_test(tc, test_atomic_on_all_reactors);
 }
