@@ -418,9 +418,26 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
 
 #define PEEK_BYTES 16384
 
+/* What ran before the script in this turn goes to the log, and its replies leave. */
+static void let_leave(struct worker *w)
+{
+    struct wal *wal = w->x->wal;
+    if (w->appended) {
+        w->appended = false;
+        wal_announce(wal, w->id);
+    }
+    uint64_t release = wal != NULL ? wal_release_point(wal) : UINT64_MAX;
+    for (struct session *s = w->sessions; s != NULL; s = s->next) {
+        if (s != w->current) {
+            conn_write_early(s->conn, release);
+        }
+    }
+}
+
 /* The clients of this reactor: what they ask is answered where BUSY is the answer. */
 static void look_at_clients(struct worker *w)
 {
+    let_leave(w);
     char *text = mem_alloc(PEEK_BYTES);
     struct parser *p = parser_new();
     for (struct session *s = w->sessions; s != NULL; s = s->next) {

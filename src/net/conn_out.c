@@ -256,3 +256,8 @@ void conn_flush(struct conn *c, uint64_t release)
         conn_watch(c);
     }
 }
+
+void conn_write_early(struct conn *c, uint64_t release)
+{
+    conn_flush(c, release);
+}

@@ -203,6 +203,9 @@ void conn_peer(const struct conn *c,
                char text[ADDR_TEXT_MAX]); /* "127.0.0.1:5000", "[::1]:5000", "/path:0" */
 void conn_local(const struct conn *c, char text[ADDR_TEXT_MAX]);
 bool conn_peer_is_loopback(const struct conn *c);
+/* In a command that takes long: writes what an earlier one of this turn has answered, as far as
+ * `release` lets it; otherwise it waits for the turn's end. Not the connection of that command. */
+void conn_write_early(struct conn *c, uint64_t release);
 /* Up to n bytes that the kernel has and nobody has read; 0: none, or they are not readable as they
  * are (TLS, part of a request was read already). Never blocks. */
 size_t conn_peek(const struct conn *c, char *buf, size_t n);
