@@ -180,7 +180,8 @@ static bool load_state(struct loading_stream *l)
         (!read_id(l, &first) || !read_id(l, &max_deleted) || !rdb_read_length(l->r, &added))) {
         return false;
     }
-    if (length != t->length || added < length || stream_id_cmp(last, t->last) < 0) {
+    if (length != t->length || added < length || added > INT64_MAX ||
+        stream_id_cmp(last, t->last) < 0 || stream_id_cmp(max_deleted, last) > 0) {
         return refuse(l, -EINVAL);
     }
     stream_set_state(l->s, last, added, max_deleted);
@@ -200,7 +201,7 @@ static bool load_pending(struct loading_stream *l, const struct stream_pending *
     if (!read_raw_id(l, &p->id) || !read_time(l, &p->time) || !rdb_read_length(l->r, &p->count)) {
         return false;
     }
-    if (before != NULL && stream_id_cmp(before->id, p->id) >= 0) {
+    if (p->time < 0 || (before != NULL && stream_id_cmp(before->id, p->id) >= 0)) {
         return refuse(l, -EINVAL);
     }
     return buf_try_reserve(&l->pending, sizeof *p) || refuse(l, -ENOMEM);
@@ -252,6 +253,9 @@ static bool load_consumer(struct loading_stream *l, const struct stream_group *g
     if (l->type >= RDB_STREAM_3 && !read_time(l, &active)) {
         return false;
     }
+    if (seen < 0 || active < STREAM_NEVER) {
+        return refuse(l, -EINVAL);
+    }
     int rc = stream_consumer_add(l->s, g, l->text.s, seen, active);
     if (rc <= 0) {
         return refuse(l, rc == 0 ? -EINVAL : rc);
@@ -283,6 +287,7 @@ static bool load_group(struct loading_stream *l)
     } else if (fine) {
         read = (uint64_t)stream_distance(l->s, last);
     }
+    fine = fine && ((int64_t)read >= STREAM_READ_UNKNOWN || refuse(l, -EINVAL));
     int rc = fine ? stream_group_add(l->s, name.s, last, (int64_t)read) : 0;
     if (rc > 0) {
         must(stream_group_find(l->s, name.s, &g));
