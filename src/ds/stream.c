@@ -498,8 +498,8 @@ void stream_iter(struct stream_iter *it, const struct stream *s, struct stream_i
     it->first = first;
     it->last = last;
     it->forward = forward;
-    it->text = LP_NONE;
-    it->left = 0;
+    it->text = it->at = LP_NONE;
+    it->left = it->fields = 0;
     bool before = !node_index(s, forward ? first : last, &index);
     it->tail_next = forward || (!before && index == in_tree);
     if (before) {

@@ -123,8 +123,8 @@ bool rdb_read_byte(struct rdb_reader *r, unsigned *byte)
 static bool read_head(struct rdb_reader *r, uint64_t *n, int *form)
 {
     unsigned b, low;
-    uint32_t four;
-    uint64_t eight;
+    uint32_t four = 0;
+    uint64_t eight = 0;
     *form = -1;
     if (!rdb_read_byte(r, &b)) {
         return false;
