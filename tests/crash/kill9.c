@@ -221,7 +221,28 @@ START_TEST(test_kill9)
 }
 END_TEST
 
+/* A server that ends before its first write is acknowledged leaves every actor with nothing to look
+ * at; all of them notice the end nevertheless. */
+START_TEST(test_early_end)
+{
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_env(&kv, "KV_FAULTS", "wal.before_write=delay2000:0:0");
+    server_start(&kv, "--threads", "4");
+    struct load *l = load_new(&kv, unit_seed());
+    l->flushes = true;
+    load_start(l);
+    usleep(200000);
+    server_kill(&kv);
+    load_join(l, false);
+    ck_assert_uint_eq(total_acked(l), 0);
+    ck_assert_uint_eq(l->violations, 0);
+    load_free(l);
+}
+END_TEST
+
 UNIT_SUITE(kill9)
 {
+    unit_case_slow(suite, "an early end", 60, test_early_end);
     unit_case_slow(suite, "rounds", unit_torture() ? 3600 : 300, test_kill9);
 }
