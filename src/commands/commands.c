@@ -36,6 +36,7 @@ const struct command *const command_families[] = {
     stream_claim_commands,
     stream_info_commands,
     dump_commands,
+    cluster_commands,
     NULL,
 };
 /* clang-format on */

@@ -71,11 +71,8 @@ static bool parse_type(const char **at, struct command_arg *a)
     static const struct {
         const char *name;
         enum arg_type type;
-    } types[] = { { "int", ARG_INTEGER },
-                  { "double", ARG_DOUBLE },
-                  { "time", ARG_UNIX_TIME },
-                  { "pattern", ARG_PATTERN },
-                  { "key", ARG_KEY } };
+    } types[] = { { "string", ARG_STRING },  { "int", ARG_INTEGER },     { "double", ARG_DOUBLE },
+                  { "time", ARG_UNIX_TIME }, { "pattern", ARG_PATTERN }, { "key", ARG_KEY } };
     struct slice s = read_name(at);
     if (s.n > 0 && is_digit(s.p[s.n - 1])) {
         a->of_spec = true;

@@ -47,6 +47,7 @@ static const struct {
     { "", "" },
     { "key", "key:key#0" },
     { "key value", "key:key#0, value:string" },
+    { "key:string", "key:string" },
     { "source:key destination:key1", "source:key#0, destination:key#1" },
     { "a:int b:double c:time d:pattern", "a:integer, b:double, c:unix-time, d:pattern" },
     { "[BY pattern:pattern1] p:pattern", "pattern:pattern#1=BY o, p:pattern" },
