@@ -24,6 +24,7 @@ enum option_kind {
                 */
     OPT_OCTAL, /* _Atomic int64_t (unixsocketperm) */
     OPT_STRING, /* char *, mem_alloc'ed; "" is the empty value */
+    OPT_BYTES,  /* struct slice, mem_alloc'ed: as OPT_STRING, but with NULs kept (passwords) */
     OPT_CUSTOM  /* several arguments or a form of its own: set/get below do everything */
 };
 struct option_name { /* terminated by name NULL */

@@ -71,17 +71,20 @@ void acl_free(struct exec *x)
     mem_free(a);
 }
 
+void acl_user_requirepass(struct acl_user *u, struct slice password)
+{
+    struct buf op = { 0 };
+    buf_add_str(&op, password.n > 0 ? ">" : "nopass");
+    buf_add_slice(&op, password);
+    must(acl_user_apply(NULL, u, S("resetpass")) == ACL_E_OK);
+    must(acl_user_apply(NULL, u, buf_slice(&op)) == ACL_E_OK);
+    buf_free(&op);
+}
+
 void acl_set_requirepass(struct exec *x)
 {
-    struct acl_user *u = x->acl->def;
-    const char *pass = x->opt.requirepass;
-    must(acl_user_apply(x, u, S("resetpass")) == ACL_E_OK);
-    struct buf op = { 0 };
-    bool any = pass != NULL && pass[0] != '\0';
-    buf_printf(&op, "%s%s", any ? ">" : "nopass", any ? pass : "");
-    must(acl_user_apply(x, u, buf_slice(&op)) == ACL_E_OK);
-    buf_free(&op);
-    acl_changed(x, u, NULL);
+    acl_user_requirepass(x->acl->def, x->opt.requirepass);
+    acl_changed(x, x->acl->def, NULL);
 }
 
 /* ---- Logging in ---- */

@@ -123,6 +123,8 @@ void acl_delete(struct exec *x, struct acl_user *u, struct session *self);
 /* All users at once: those of `now` that exist already keep their clients. Frees now's array. */
 void acl_replace(struct exec *x, struct acl *now, struct session *self);
 void acl_set_requirepass(struct exec *x);
+/* The password, or none where it is empty, as the only one. */
+void acl_user_requirepass(struct acl_user *u, struct slice password);
 
 bool acl_login_needed(const struct acl *a); /* for who comes without a name */
 /* The user, or NULL: no such user, disabled, or not its password. Takes as long either way. */

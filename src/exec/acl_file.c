@@ -227,12 +227,7 @@ void acl_user_lines_get(void *base, struct buf *out)
     }
     struct acl_user *plain = acl_default_user();
     struct buf now = { 0 }, made = { 0 };
-    if (o->requirepass != NULL && o->requirepass[0] != '\0') {
-        struct buf op = { 0 };
-        buf_printf(&op, ">%s", o->requirepass);
-        must(acl_user_apply(NULL, plain, buf_slice(&op)) == ACL_E_OK);
-        buf_free(&op);
-    }
+    acl_user_requirepass(plain, o->requirepass);
     acl_describe(plain, &made);
     acl_describe(a->def, &now);
     bool only_default = a->n == 1 && slice_eq(buf_slice(&now), buf_slice(&made));

@@ -77,7 +77,7 @@ void exec_free(struct exec *x)
     commands_free(x);
     mem_free(x->shards);
     mem_free(x->workers);
-    mem_free(x->opt.requirepass);
+    mem_free((void *)(uintptr_t)x->opt.requirepass.p);
     mem_free(x->opt.aclfile);
     for (unsigned i = 0; i < x->opt.nuser_lines; i++) {
         acl_user_line_free(&x->opt.user_line[i]);

@@ -494,7 +494,7 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t tracking_table_max_keys;
     unsigned latency_percentiles; /* written in an exclusive section */
     double latency_percentile[LATENCY_PERCENTILES_MAX];
-    char *requirepass;
+    struct slice requirepass; /* owned */
     _Atomic int64_t acl_pubsub_default, acllog_max_len;
     char *aclfile;
     struct exec_user_line { /* directive `user`, for exec_load_users() */

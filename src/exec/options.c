@@ -312,7 +312,7 @@ const struct option exec_option_table[] = {
       .def = "yes",
       .doc = "Without a password, accept connections from this machine only." },
     { .name = "requirepass",
-      .kind = OPT_STRING,
+      .kind = OPT_BYTES,
       .flags = OPTF_SENSITIVE,
       AT(requirepass),
       .def = "",

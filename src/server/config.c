@@ -8,6 +8,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What the value of an option of this kind owns. */
+void bound_value_free(enum option_kind kind, void *value)
+{
+    if (kind == OPT_STRING) {
+        mem_free(*(char **)value);
+    } else if (kind == OPT_BYTES) {
+        mem_free((void *)(uintptr_t)((struct slice *)value)->p);
+    }
+}
+
 struct config *config_new(void)
 {
     return mem_calloc(sizeof(struct config));
@@ -17,9 +27,7 @@ void config_free(struct config *c)
 {
     for (unsigned i = 0; i < c->n; i++) {
         const struct bound *b = &c->item[i];
-        if (b->o->kind == OPT_STRING) {
-            mem_free(*(char **)bound_value(b));
-        }
+        bound_value_free(b->o->kind, bound_value(b));
     }
     mem_free(c->item);
     mem_free(c->file);
@@ -202,10 +210,14 @@ bool bound_set_words(struct bound *b, const struct slice *argv, unsigned argc, c
         *error = "wrong number of arguments";
         return false;
     }
-    if (o->kind == OPT_STRING) {
-        char **at = bound_value(b);
-        mem_free(*at);
-        *at = mem_dup(argv[0].p, argv[0].n);
+    if (o->kind == OPT_STRING || o->kind == OPT_BYTES) {
+        char *copy = mem_dup(argv[0].p, argv[0].n);
+        bound_value_free(o->kind, bound_value(b));
+        if (o->kind == OPT_STRING) {
+            *(char **)bound_value(b) = copy;
+        } else {
+            *(struct slice *)bound_value(b) = slice_of(copy, argv[0].n);
+        }
         return true;
     }
     int64_t v;
@@ -245,6 +257,10 @@ void bound_get(const struct bound *b, struct buf *out)
     if (o->kind == OPT_STRING) {
         const char *s = *(char *const *)bound_value(b);
         buf_add_str(out, s != NULL ? s : "");
+        return;
+    }
+    if (o->kind == OPT_BYTES) {
+        buf_add_slice(out, *(const struct slice *)bound_value(b));
         return;
     }
     int64_t v = option_int((const _Atomic int64_t *)bound_value(b));

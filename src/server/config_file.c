@@ -266,6 +266,7 @@ static bool is_default(const struct bound *b)
     union {
         _Atomic int64_t v;
         char *s;
+        struct slice bytes;
     } scratch = { 0 };
     const char *error;
     bool same;
@@ -279,9 +280,7 @@ static bool is_default(const struct bound *b)
         must(o.def == NULL || bound_set_text(&copy, slice_str(o.def), &error));
         bound_get(&copy, &def);
         same = slice_eq(buf_slice(&now), buf_slice(&def));
-        if (o.kind == OPT_STRING) {
-            mem_free(scratch.s);
-        }
+        bound_value_free(o.kind, &scratch);
     }
     buf_free(&now);
     buf_free(&def);
@@ -377,7 +376,8 @@ void config_print_default(struct config *c, struct buf *out)
         add_line(&line, b);
         bool empty = slice_eq(slice_of(line.p + strlen(b->o->name), line.n - strlen(b->o->name)),
                               S(" \"\"\n"));
-        buf_add_str(out, empty && b->o->kind == OPT_STRING ? "# " : "");
+        bool text = b->o->kind == OPT_STRING || b->o->kind == OPT_BYTES;
+        buf_add_str(out, empty && text ? "# " : "");
         buf_add_slice(out, buf_slice(&line));
         buf_add_char(out, '\n');
         buf_free(&line);

@@ -21,6 +21,7 @@ static inline void *bound_value(const struct bound *b)
 {
     return (char *)b->base + b->o->offset;
 }
+void bound_value_free(enum option_kind kind, void *value);
 struct bound *config_find(struct config *c, struct slice name);
 bool bound_set_words(struct bound *b, const struct slice *argv, unsigned argc, const char **error);
 bool bound_set_text(struct bound *b, struct slice text, const char **error);

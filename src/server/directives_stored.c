@@ -279,7 +279,7 @@ const struct option stored_option_table[] = {
       NEXT,
       .def = "" },
     { .name = "masterauth",
-      .kind = OPT_STRING,
+      .kind = OPT_BYTES,
       .flags = OPTF_INERT | OPTF_SENSITIVE,
       NEXT,
       .def = "" },

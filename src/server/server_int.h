@@ -47,6 +47,7 @@ extern const struct option server_option_table[];
 union stored_value {
     _Atomic int64_t number;
     char *text;
+    struct slice bytes;
 };
 #define STORED_SLOTS 128
 struct stored_options { /* bound to stored_option_table; nothing reads it but CONFIG */

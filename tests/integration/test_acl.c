@@ -373,6 +373,11 @@ START_TEST(test_requirepass)
     client_expect(n, "+RESET", "RESET");
     client_expect_error(n, "NOAUTH", "PING");
     client_expect(n, "+OK", "AUTH default secret");
+    client_expect(c, "+OK", "CONFIG SET requirepass \"nul\\x00\\x01\" masterauth \"\\x00a\"");
+    client_expect(c, "[\"masterauth\", \"\\x00a\"]", "CONFIG GET masterauth");
+    client_expect_error(n, "WRONGPASS", "AUTH \"nul\"");
+    client_expect_error(n, "WRONGPASS", "AUTH \"nul\\x00\"");
+    client_expect(n, "+OK", "AUTH \"nul\\x00\\x01\"");
     client_expect(c, "+OK", "CONFIG SET requirepass ''");
     struct client *m = server_connect(&kv);
     client_expect(m, "+PONG", "PING");
@@ -559,7 +564,7 @@ START_TEST(test_configuration)
     char path[400];
     server_init(&s, SERVER_KV);
     snprintf(path, sizeof path, "%s/users.conf", s.dir);
-    write_file(path, "user alice on >p \"~it's\" +@all\nrequirepass top\n");
+    write_file(path, "user alice on >p \"~it's\" +@all\nrequirepass \"t\\x00p\"\n");
     server_start(&s, "--include", path);
     struct client *c = server_connect(&s);
     client_expect_error(c, "NOAUTH", "ACL USERS");
@@ -569,9 +574,11 @@ START_TEST(test_configuration)
     }
     client_expect(c, "nil", "GET \"it's\"");
     client_expect_error(c, "NOPERM", "GET its");
-    client_expect(c, "+OK", "AUTH top");
+    client_expect_error(c, "WRONGPASS", "AUTH t");
+    client_expect(c, "+OK", "AUTH \"t\\x00p\"");
     client_expect(c, "[\"alice\", \"default\"]", "ACL USERS");
     client_expect(c, "[]", "CONFIG GET user"); /* hashes are not shown there */
+    client_expect(c, "[\"requirepass\", \"t\\x00p\"]", "CONFIG GET requirepass");
     client_close(c);
     server_stop(&s);
     static const char *const bad[][2] = { { "user a blah\n", "at line 1" },

@@ -531,12 +531,12 @@ START_TEST(test_passwords)
     ck_assert_int_eq(acl_user_apply(x, u, S("resetpass")), ACL_E_OK);
     ck_assert_ptr_null(acl_login(a, S("u"), S("p1")));
 
-    x->opt.requirepass = mem_strdup("top");
+    x->opt.requirepass = slice_of(mem_strdup("top"), 3);
     acl_set_requirepass(x);
     ck_assert(acl_login_needed(a));
     ck_assert_ptr_null(acl_login(a, S("default"), S("")));
     ck_assert_ptr_eq(acl_login(a, S("default"), S("top")), a->def);
-    x->opt.requirepass[0] = '\0';
+    x->opt.requirepass.n = 0;
     acl_set_requirepass(x);
     ck_assert(!acl_login_needed(a));
     engine_free(x);
