@@ -28,8 +28,13 @@ enum rdb_type { /* never change: they stand in files */
                 RDB_STREAM_2 = 19,
                 RDB_SET_LISTPACK = 20,
                 RDB_STREAM_3 = 21,
+                RDB_HASH_TIMED_RC = 22, /* release candidates of 7.4: as RDB_HASH_TIMED, without the
+                                           earliest due, and with absolute ones */
+                RDB_HASH_LISTPACK_TIMED_RC = 23, /* of triples; without the earliest due */
                 RDB_HASH_TIMED = 24, /* the earliest due, eight bytes; then a length of what each
                                         due is later, and 1, or 0: none; and the pair */
+                RDB_HASH_LISTPACK_TIMED =
+                    25, /* the earliest due; field, value, due (0: none) ... */
                 RDB_TYPES = 26
 };
 enum rdb_chunk { RDB_CHUNK_PLAIN = 1, RDB_CHUNK_PACKED = 2 };

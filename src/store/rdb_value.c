@@ -259,42 +259,93 @@ static bool load_hash(struct loading *l)
     return hash_end(l, &f, done);
 }
 
-#define DUE_MAX (((int64_t)1 << 46) - 1) /* what commands accept */
+#define DUE_MAX (((uint64_t)1 << 46) - 1) /* what commands accept */
 
-/* The due of the next field, as RDB_HASH_TIMED has it. */
-static bool read_due(struct loading *l, int64_t first, int64_t *due)
+/* `at` is a due of the field, 0: it has none. */
+static bool hash_put_due(struct loading *l, struct fields *f, struct slice field,
+                         struct slice value, uint64_t at)
+{
+    if (at > DUE_MAX) {
+        return bad(l);
+    }
+    return added(
+        l, fields_put_due(f, field, value, at == 0 ? BTREE_NO_DUE : (int64_t)at, &l->limits->hash));
+}
+
+static bool read_first_due(struct loading *l, uint64_t *first)
+{
+    if (!rdb_read_bytes(l->r, first, sizeof *first)) {
+        return false;
+    }
+    *first = le64toh(*first);
+    return true;
+}
+
+/* The due of the next field: 0, or first + what is told - 1. */
+static bool read_due(struct loading *l, uint64_t first, uint64_t *at)
 {
     uint64_t later;
     if (!rdb_read_length(l->r, &later)) {
         return false;
     }
-    if (later > (uint64_t)DUE_MAX || first > DUE_MAX - (int64_t)later) {
+    if (later > DUE_MAX || (later > 0 && (first > DUE_MAX || first + later == 1))) {
         return bad(l);
     }
-    *due = later == 0 ? BTREE_NO_DUE : first + (int64_t)later - 1;
-    return *due == BTREE_NO_DUE || *due > 0 || bad(l);
+    *at = later == 0 ? 0 : first + later - 1;
+    return true;
 }
 
-static bool load_hash_timed(struct loading *l)
+static bool load_hash_dues(struct loading *l, uint64_t first)
 {
-    uint64_t n, first;
-    int64_t due = BTREE_NO_DUE;
+    uint64_t n, at = 0;
     struct fields f;
-    if (!rdb_read_bytes(l->r, &first, sizeof first) || !read_count(l, &n)) {
+    if (!read_count(l, &n)) {
         return false;
-    }
-    first = le64toh(first);
-    if (first > (uint64_t)DUE_MAX) {
-        return bad(l);
     }
     fields_new(&f);
     bool done = true;
     while (done && n-- > 0) {
-        done = read_due(l, (int64_t)first, &due) && rdb_read_text(l->r, &l->text[0]) &&
+        done = read_due(l, first, &at) && rdb_read_text(l->r, &l->text[0]) &&
                rdb_read_text(l->r, &l->text[1]) &&
-               added(l, fields_put_due(&f, l->text[0].s, l->text[1].s, due, &l->limits->hash));
+               hash_put_due(l, &f, l->text[0].s, l->text[1].s, at);
     }
     return hash_end(l, &f, done);
+}
+
+static bool load_hash_timed(struct loading *l)
+{
+    uint64_t first;
+    return read_first_due(l, &first) && load_hash_dues(l, first);
+}
+
+static bool load_hash_timed_rc(struct loading *l)
+{
+    return load_hash_dues(l, 1);
+}
+
+static bool load_hash_listpack_timed_rc(struct loading *l)
+{
+    struct pack p;
+    struct lp_value field, value, due;
+    struct fields f;
+    char digits[2][I64_TEXT_MAX];
+    if (!open_pack(l, &p, PACK_LISTPACK)) {
+        return false;
+    }
+    fields_new(&f);
+    bool done = true;
+    while (done && pack_next(&p, &field)) {
+        done = pack_next(&p, &value) && pack_next(&p, &due) && due.p == NULL && due.i >= 0 &&
+               hash_put_due(l, &f, lp_text(&field, digits[0]), lp_text(&value, digits[1]),
+                            (uint64_t)due.i);
+    }
+    return hash_end(l, &f, done);
+}
+
+static bool load_hash_listpack_timed(struct loading *l)
+{
+    uint64_t first; /* the dues tell it, too */
+    return read_first_due(l, &first) && load_hash_listpack_timed_rc(l);
 }
 
 static bool load_hash_pack(struct loading *l, enum pack_form form)
@@ -490,7 +541,10 @@ static bool (*const loaders[RDB_TYPES])(struct loading *l) = {
     [RDB_HASH_ZIPMAP] = load_hash_zipmap,
     [RDB_HASH_ZIPLIST] = load_hash_ziplist,
     [RDB_HASH_LISTPACK] = load_hash_listpack,
+    [RDB_HASH_TIMED_RC] = load_hash_timed_rc,
+    [RDB_HASH_LISTPACK_TIMED_RC] = load_hash_listpack_timed_rc,
     [RDB_HASH_TIMED] = load_hash_timed,
+    [RDB_HASH_LISTPACK_TIMED] = load_hash_listpack_timed,
     [RDB_ZSET] = load_zset,
     [RDB_ZSET_TEXT] = load_zset_text,
     [RDB_ZSET_ZIPLIST] = load_zset_ziplist,

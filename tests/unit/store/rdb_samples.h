@@ -251,6 +251,122 @@ static const struct sample samples[] = {
     { "set listpack", 20, { "\x0c" LP2, 13 }, "a 5 " },
     { "set listpack, twice", 20, { "\x11" LPSAME, 18 }, NULL },
     { "set listpack, empty", 20, { "\x07" LPEMPTY, 8 }, NULL },
+    { "timed hash",
+      24,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x02\x01\x01"
+        "a\xc0\x05\x00\x01"
+        "b\xc0\x06",
+        19 },
+      "a=5@1000 b=6 " },
+    { "timed hash, later",
+      24,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x02@A\x01"
+        "a\xc0\x05\x01\x01"
+        "b\xc0\x06",
+        20 },
+      "b=6@1000 a=5@1064 " },
+    { "timed hash, due 0",
+      24,
+      { "\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01"
+        "a\xc0\x05",
+        14 },
+      NULL },
+    { "timed hash, farthest",
+      24,
+      { "\xff\xff\xff\xff\xff\x3f\x00\x00\x01\x01\x01"
+        "a\xc0\x05",
+        14 },
+      "a=5@70368744177663 " },
+    { "timed hash, too far",
+      24,
+      { "\xff\xff\xff\xff\xff\x3f\x00\x00\x01\x02\x01"
+        "a\xc0\x05",
+        14 },
+      NULL },
+    { "timed hash, first beyond",
+      24,
+      { "\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x01"
+        "a\xc0\x05",
+        14 },
+      NULL },
+    { "timed hash, no dues",
+      24,
+      { "\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x01"
+        "a\xc0\x05",
+        14 },
+      "a=5 " },
+    { "timed hash, twice",
+      24,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x02\x01\x01"
+        "a\xc0\x05\x00\x01"
+        "a\xc0\x05",
+        19 },
+      NULL },
+    { "timed hash of the candidates",
+      22,
+      { "\x02"
+        "C\xe8\x01"
+        "a\xc0\x05\x00\x01"
+        "b\xc0\x06",
+        12 },
+      "a=5@1000 b=6 " },
+    { "timed hash of the candidates, too far",
+      22,
+      { "\x01\x81\x00\x00@\x00\x00\x00\x00\x00\x01"
+        "a\xc0\x05",
+        14 },
+      NULL },
+    { "timed listpack of the candidates",
+      23,
+      { "\x16\x16\x00\x00\x00\x06\x00\x81"
+        "a\x02\x05\x01\xc3\xe8\x02\x81"
+        "b\x02\x06\x01\x00\x01\xff",
+        23 },
+      "a=5@1000 b=6 " },
+    { "timed listpack",
+      25,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x16\x16\x00\x00\x00\x06\x00\x81"
+        "a\x02\x05\x01\xc3\xe8\x02\x81"
+        "b\x02\x06\x01\x00\x01\xff",
+        31 },
+      "a=5@1000 b=6 " },
+    { "timed listpack, half",
+      25,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x14\x14\x00\x00\x00\x05\x00\x81"
+        "a\x02\x05\x01\xc3\xe8\x02\x81"
+        "b\x02\x06\x01\xff",
+        29 },
+      NULL },
+    { "timed listpack, a name",
+      25,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x12\x12\x00\x00\x00\x04\x00\x81"
+        "a\x02\x05\x01\xc3\xe8\x02\x81"
+        "b\x02\xff",
+        27 },
+      NULL },
+    { "timed listpack, empty",
+      25,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x07\x07\x00\x00\x00\x00\x00\xff", 16 },
+      NULL },
+    { "timed listpack, twice",
+      25,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x15\x15\x00\x00\x00\x06\x00\x81"
+        "a\x02\x01\x01\x05\x01\x81"
+        "a\x02\x02\x01\x05\x01\xff",
+        30 },
+      NULL },
+    { "timed listpack, negative",
+      25,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x0f\x0f\x00\x00\x00\x03\x00\x81"
+        "a\x02\x01\x01\xdf\xff\x02\xff",
+        24 },
+      NULL },
+    { "timed listpack, text",
+      25,
+      { "\xe8\x03\x00\x00\x00\x00\x00\x00\x0f\x0f\x00\x00\x00\x03\x00\x81"
+        "a\x02\x01\x01\x81x\x02\xff",
+        24 },
+      NULL },
 };
 
 #endif

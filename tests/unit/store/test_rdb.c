@@ -102,8 +102,10 @@ static void same_hash(const struct entry *a, const struct entry *b)
     want(fields_count(&fa) == fields_count(&fb));
     fields_iter(&it, &fa, 0);
     while (fields_next(&it, &item)) {
+        int64_t due;
         want(fields_get(&fb, item.field, digits, &value));
         want(slice_eq(item.value, value));
+        want(fields_get_due(&fb, item.field, &due) && due == item.due);
     }
 }
 
@@ -167,14 +169,19 @@ static void fill_zset(struct rdb_value *v, unsigned n)
     *v = (struct rdb_value){ .type = OBJ_ZSET, .enc = entry_zset_enc(&z), .container = z.p };
 }
 
-static void fill_hash(struct rdb_value *v, unsigned n)
+static void fill_hash(struct rdb_value *v, unsigned n, unsigned dues_of_ten)
 {
     struct fields f;
     fields_new(&f);
     for (unsigned i = 0; i < n; i++) {
         struct slice text = oracle_value(0, 0);
         char *field = mem_dup(text.p, text.n); /* the next value takes its place */
-        want(fields_put(&f, slice_of(field, text.n), oracle_value(200, 10000), &limits.hash) >= 0);
+        int64_t due = BTREE_NO_DUE;
+        if (rng_below(10) < dues_of_ten) {
+            due = 1 + (int64_t)(rng_u64() >> (19 + rng_below(40)));
+        }
+        want(fields_put_due(&f, slice_of(field, text.n), oracle_value(200, 10000), due,
+                            &limits.hash) >= 0);
         mem_free(field);
     }
     *v = (struct rdb_value){ .type = OBJ_HASH, .enc = entry_fields_enc(&f), .container = f.p };
@@ -195,12 +202,13 @@ static struct entry *random_entry(unsigned number)
     static const unsigned sizes[] = { 1, 2, 20, 127, 128, 129, 512, 513, 3000 };
     unsigned n = sizes[rng_below(countof(sizes))];
     struct rdb_value v = { .type = OBJ_STRING };
-    switch (rng_below(6)) {
+    switch (rng_below(7)) {
     case 0: v.text.s = oracle_value(3, 100000); break;
     case 1: fill_list(&v, n); break;
     case 2: fill_set(&v, n, true); break;
     case 3: fill_set(&v, n, false); break;
-    case 4: fill_hash(&v, n); break;
+    case 4: fill_hash(&v, n, 0); break;
+    case 5: fill_hash(&v, n, 1 + (unsigned)rng_below(10)); break;
     default: fill_zset(&v, n); break;
     }
     return adopt(number, &v);
@@ -416,7 +424,7 @@ static struct entry *try_read(unsigned type, struct slice bytes, int *error)
     return adopt(3, &v);
 }
 
-/* "a b c"; a hash as "f=v", a sorted set as "m=score" */
+/* "a b c"; a hash as "f=v", or "f=v@due", a sorted set as "m=score" */
 static void describe(const struct entry *e, struct buf *b)
 {
     char digits[F64_TEXT_MAX];
@@ -456,6 +464,9 @@ static void describe(const struct entry *e, struct buf *b)
             buf_add_slice(b, pair.field);
             buf_add_char(b, '=');
             buf_add_slice(b, pair.value);
+            if (pair.due != BTREE_NO_DUE) {
+                buf_printf(b, "@%lld", (long long)pair.due);
+            }
             buf_add_char(b, ' ');
         }
         break;
@@ -492,6 +503,32 @@ START_TEST(test_samples)
         }
     }
     buf_free(&text);
+    teardown();
+}
+END_TEST
+
+/* A value that was read in the form that is written, is written as it was read. */
+START_TEST(test_timed_bytes)
+{
+    setup();
+    unsigned n = 0;
+    for (unsigned i = 0; i < countof(samples); i++) {
+        int error;
+        if (samples[i].type != 24 || samples[i].value == NULL || samples[i].bytes.p[9] != 1) {
+            continue;
+        }
+        struct entry *e = try_read(24, samples[i].bytes, &error);
+        ck_assert_ptr_nonnull(e);
+        ck_assert_uint_eq(rdb_type(e), 24);
+        ck_assert_uint_eq(rdb_value_version(e), 12);
+        struct rdb_writer w = { .error = 0 };
+        rdb_write_value(&w, e);
+        ck_assert_msg(slice_eq(buf_slice(&w.b), samples[i].bytes), "%s", samples[i].what);
+        buf_free(&w.b);
+        drop(e);
+        n++;
+    }
+    ck_assert_uint_ge(n, 2);
     teardown();
 }
 END_TEST
@@ -595,7 +632,7 @@ END_TEST
 UNIT_SUITE(rdb)
 {
     unit_case(suite, "round", test_random_values, test_pieces, test_flush_fails, test_lengths,
-              test_texts, test_footer);
+              test_texts, test_footer, test_timed_bytes);
     unit_case_loop(suite, "samples", 60, test_samples, (int)countof(samples));
     unit_case(suite, "lies", test_damage, test_no_memory);
 }
