@@ -125,6 +125,7 @@ class Comparison:
     def __init__(self, peers, coverage):
         self.peers, self.coverage, self.queued, self.known = peers, coverage, [], collections.Counter()
         self.missed = []  # (event, key) of the reference that kv need not send
+        self.parted = False  # an accepted difference has left other data behind: what follows cannot be compared
 
     def count(self, name, words, tree):
         command = self.coverage.commands.get(name)
@@ -143,6 +144,7 @@ class Comparison:
         if verdict:
             self.known[verdict, name] += 1
             self.missed += normalise.unreported(name, words, kv, ref)
+            self.parted = self.parted or normalise.parts(name, words, kv, ref)
             self.count(name, words, ref)
         return bool(verdict)
 
@@ -150,7 +152,12 @@ class Comparison:
         """The array of an EXEC, reply by reply."""
         if kv[0] != ref[0] or not isinstance(kv[1], list) or not isinstance(ref[1], list) or not len(kv[1]) == len(ref[1]) == len(self.queued):
             return kv == ref
-        return all(self.one(name, words, a, b) for (name, words), a, b in zip(self.queued, kv[1], ref[1]))
+        for (name, words), a, b in zip(self.queued, kv[1], ref[1]):
+            if self.parted:
+                break
+            if not self.one(name, words, a, b):
+                return False
+        return True
 
     def reply(self, name, words, kv, ref):
         same = self.executed(kv, ref) if name == "exec" and ref[0] == "*" else self.one(name, words, kv, ref)
@@ -172,7 +179,11 @@ class Comparison:
             elif found is None:
                 found = Difference("reply", name, words, resp.show(kv), resp.show(ref))
                 break
+            if self.parted:
+                break
         kv_events, ref_events = self.peers.read_events()
+        if self.parted:
+            return found, alike
         while self.missed and kv_events != ref_events and self.forgive(kv_events, ref_events):
             pass
         self.missed = []
@@ -275,7 +286,7 @@ def replay(peers, coverage, commands):
     comparison = Comparison(peers, coverage)
     for at in range(0, len(commands), REPLAY_BATCH):
         found, _ = comparison.batch(commands[at : at + REPLAY_BATCH] + closing())
-        if found:
+        if found or comparison.parted:
             return found
     return comparison.state()
 
@@ -375,7 +386,7 @@ class Run:
             found, alike = comparison.batch(batch)
             self.alike += alike
             self.sent += len(batch)
-            if found:
+            if found or comparison.parted:
                 break
         else:
             found = comparison.state()
