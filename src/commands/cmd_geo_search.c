@@ -427,6 +427,7 @@ static void cmd_georadiusbymember(struct call *c)
 
 /* The source, what follows each STORE, and what follows each STOREDIST: the handler takes the last
  * of them. */
+/* Every destination, though only the last one is written: what a command may touch is locked. */
 static int radius_keys(const struct slice *argv, unsigned argc, unsigned options, uint32_t *index,
                        unsigned room)
 {
@@ -440,8 +441,9 @@ static int radius_keys(const struct slice *argv, unsigned argc, unsigned options
             if (!slice_is(argv[i], word[w])) {
                 continue;
             }
+            i++; /* a destination may be named like the option */
             if (n < room) {
-                index[n] = i + 1;
+                index[n] = i;
             }
             n++;
         }

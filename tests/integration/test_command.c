@@ -134,6 +134,8 @@ static const char *const requests[] = {
     "client kill x",
     "info server",
     "command getkeys get k",
+    "georadius g 1 2 3 m store a storedist b",
+    "georadiusbymember g m 3 m store store a",
     "nope k",
     "'' k",
 };

@@ -258,6 +258,40 @@ START_TEST(test_zset_algebra)
 }
 END_TEST
 
+/* A big sorted set keeps the sign of -0, a small one does not; a result is small or big by what it
+ * has in the end. */
+START_TEST(test_zset_negative_zero)
+{
+    char big[80];
+    memset(big, 'z', 65);
+    big[65] = '\0';
+    struct compare_script s = { NULL, 0 };
+    compare_add(&s, "ZADD b -0 1e3 7 %s", big);
+    static const char *const line[] = {
+        "ZDIFFSTORE d 2 b none",
+        "ZSCORE d 1e3",
+        "OBJECT ENCODING d",
+        "ZINTERSTORE i 2 b b",
+        "ZSCORE i 1e3",
+        "ZUNIONSTORE u 1 b WEIGHTS -1",
+        "ZUNIONSTORE u 2 b u",
+        "ZSCORE u 1e3",
+        "ZADD s 0 a",
+        "ZUNION 1 s WEIGHTS -1 WITHSCORES",
+        "ZUNIONSTORE o 1 s WEIGHTS -1",
+        "OBJECT ENCODING o",
+        "ZSCORE o a",
+        "ZRANGESTORE c b 0 0",
+        "ZUNIONSTORE o 1 c AGGREGATE MIN",
+        "ZSCORE o 1e3",
+    };
+    for (unsigned i = 0; i < countof(line); i++) {
+        compare_add(&s, "%s", line[i]);
+    }
+    compare_script(&s);
+}
+END_TEST
+
 START_TEST(test_zset_scan_and_random)
 {
     compare(SMALL_FORM, "ZADD z 1 a 2 b 3 c 4 12", "ZSCAN z 0", "ZSCAN z 0 MATCH [ab]",
@@ -508,10 +542,10 @@ END_TEST
 
 UNIT_SUITE(zset)
 {
-    TCase *tc =
-        unit_case_slow(suite, "zset", 300, test_zset_add, test_zset_rank, test_zset_pop,
-                       test_zset_algebra, test_zset_scan_and_random, test_zset_other_commands,
-                       test_zset_encoding, test_zset_random, test_zset_range_options);
+    TCase *tc = unit_case_slow(suite, "zset", 300, test_zset_add, test_zset_rank, test_zset_pop,
+                               test_zset_algebra, test_zset_negative_zero,
+                               test_zset_scan_and_random, test_zset_other_commands,
+                               test_zset_encoding, test_zset_random, test_zset_range_options);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case_slow(suite, "zset_ranges", 300, test_zset_by_rank, test_zset_by_score,
                         test_zset_by_lex);
