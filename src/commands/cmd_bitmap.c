@@ -288,6 +288,7 @@ static void cmd_bitop(struct call *c)
     if (size == 0) {
         if (key_delete(c, dest)) {
             notify(c, NOTIFY_GENERIC, "del", dest);
+            EFFECT(c, S("DEL"), dest->s);
         }
         reply_int(c, 0);
         goto out;
@@ -300,6 +301,9 @@ static void cmd_bitop(struct call *c)
     combine(result, size, op, src, n);
     if (key_set_string(c, dest, slice_of(result, size), STRING_RAW, false) != NULL) {
         notify(c, NOTIFY_STRING, "set", dest);
+        if (op >= DIFF) { /* not every Redis knows it */
+            EFFECT(c, S("SET"), dest->s, slice_of(result, size));
+        }
         reply_int(c, (int64_t)size);
     }
 out:

@@ -4,13 +4,24 @@
  * WHY      The bytes are those of an RDB file behind the type, and a footer with version and CRC
  *          (store/rdb.h). A payload may come from anywhere: it is read to its end and found sound
  *          before the key is touched.
- * EFFECT   RESTORE with REPLACE and the moment of expiry. A payload that expired on its way only
- *          deletes what it replaces. */
+ * EFFECT   RESTORE with REPLACE and the moment of expiry; the payload of a later version is written
+ *          anew, so that every Redis reads it that knows the value. A payload that expired on its
+ *          way only deletes what it replaces. */
 #include "commands/set.h"
 #include "commands/stream_ops.h"
 #include "commands/zset_ops.h"
 #include "store/rdb.h"
 #include <errno.h>
+
+/* To be looked at for an error, and w.b to be freed. */
+static struct rdb_writer write_payload(const struct entry *e)
+{
+    struct rdb_writer w = { .compress = true };
+    rdb_write_byte(&w, rdb_type(e));
+    rdb_write_value(&w, e);
+    rdb_write_footer(&w, rdb_value_version(e));
+    return w;
+}
 
 static void cmd_dump(struct call *c)
 {
@@ -19,10 +30,7 @@ static void cmd_dump(struct call *c)
         reply_null(c);
         return;
     }
-    struct rdb_writer w = { .compress = true };
-    rdb_write_byte(&w, rdb_type(e));
-    rdb_write_value(&w, e);
-    rdb_write_footer(&w, rdb_value_version(e));
+    struct rdb_writer w = write_payload(e);
     if (w.error != 0) {
         reply_oom(c);
     } else {
@@ -147,6 +155,20 @@ static void set_clock(struct call *c, struct entry *e, const struct restore *r)
     }
 }
 
+static void restore_effect(struct call *c, const struct entry *e, int64_t due)
+{
+    char text[I64_TEXT_MAX];
+    struct slice payload = c->argv[3];
+    struct rdb_writer w = { .error = 0 };
+    if (!(c->flags & CALL_REPLAY) && rdb_footer_version(payload) > RDB_VERSION) {
+        w = write_payload(e);
+        payload = w.error == 0 ? buf_slice(&w.b) : payload; /* for kv itself that will do */
+    }
+    EFFECT(c, S("RESTORE"), c->keys[0].s, slice_of(text, format_i64(text, due >= 0 ? due : 0)),
+           payload, S("REPLACE"), S("ABSTTL"));
+    buf_free(&w.b);
+}
+
 static void store(struct call *c, struct rdb_value *v, const struct restore *r, int64_t due)
 {
     const struct key *k = &c->keys[0];
@@ -158,13 +180,11 @@ static void store(struct call *c, struct rdb_value *v, const struct restore *r, 
     if (replaced) { /* as Redis tells it: the old key goes, a new one comes */
         notify(c, NOTIFY_NEW, "new", k);
     }
-    char text[I64_TEXT_MAX];
     if (due >= 0) {
         e = key_expire_at(c, k, e, due);
     }
     set_clock(c, e, r);
-    EFFECT(c, S("RESTORE"), k->s, slice_of(text, format_i64(text, due >= 0 ? due : 0)), c->argv[3],
-           S("REPLACE"), S("ABSTTL"));
+    restore_effect(c, e, due);
     notify(c, NOTIFY_GENERIC, "restore", k);
     reply_ok(c);
 }

@@ -230,9 +230,9 @@ static void cmd_hincrbyfloat(struct call *c)
     if (put_one(c, e, &f, s, due, "hincrbyfloat")) {
         EFFECT(c, S("HSET"), c->keys[0].s, c->argv[2], s);
         if (timed) { /* HSET has ended it */
-            char at[I64_TEXT_MAX];
-            EFFECT(c, S("HPEXPIREAT"), c->keys[0].s, slice_of(at, format_i64(at, due)), S("FIELDS"),
-                   S("1"), c->argv[2]);
+            struct slice argv[HASH_DUES_HEAD + 1];
+            argv[HASH_DUES_HEAD] = c->argv[2];
+            hash_dues_effect(c, &c->keys[0], argv, 1, due);
         }
         reply_bulk(c, s);
     }

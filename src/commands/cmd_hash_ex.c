@@ -1,8 +1,8 @@
 /* cmd_hash_ex.c -- HGETDEL, HGETEX, HSETEX: hash fields read or written together with their due.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * EFFECTS  HDEL; what hash_set_due() logs; HSETEX with an absolute time. What is due is removed
- *          first, where the command names it (cmd_hash_expire.c). */
+ * EFFECTS  HDEL; what hash_set_due() logs; HSET, and HPEXPIREAT for those that have a due then.
+ * What is due is removed first, where the command names it (cmd_hash_expire.c). */
 #include "commands/hash.h"
 #include "base/mem.h"
 
@@ -24,21 +24,19 @@ static void reply_values(struct call *c, const struct entry *e, const struct fie
     }
 }
 
-/* Head and rest as one effect; `room` is for all of it. */
-static void effect_of(struct call *c, struct slice *room, const struct slice *head, unsigned n,
-                      unsigned rest)
+/* NAME key argument..., from argv[rest] on; `room` is for all of it. */
+static void effect_of(struct call *c, struct slice *room, struct slice name, unsigned rest)
 {
-    memcpy(room, head, n * sizeof *head);
-    memcpy(room + n, c->argv + rest, (c->argc - rest) * sizeof *head);
-    effect(c, room, n + c->argc - rest);
+    room[0] = name;
+    room[1] = c->keys[0].s;
+    memcpy(room + 2, c->argv + rest, (c->argc - rest) * sizeof *room);
+    effect(c, room, 2 + c->argc - rest);
 }
-
-#define HEAD_MAX 4
 
 /* Room for an effect, before the first change. NULL: replied that there is no memory. */
 static struct slice *effect_room(struct call *c)
 {
-    struct slice *room = mem_try_alloc((HEAD_MAX + (size_t)c->argc) * sizeof *room);
+    struct slice *room = mem_try_alloc((2 + (size_t)c->argc) * sizeof *room);
     if (room == NULL) {
         reply_oom(c);
     }
@@ -68,7 +66,7 @@ static void take(struct call *c, struct entry *e, struct fields *f, unsigned fir
     }
     if (removed > 0) {
         hash_shrunk(c, &c->keys[0], e, f);
-        effect_of(c, room, (const struct slice[]){ S("HDEL"), c->keys[0].s }, 2, first);
+        effect_of(c, room, S("HDEL"), first);
     }
     mem_free(room);
 }
@@ -240,6 +238,29 @@ static void hsetex_passed(struct call *c, const struct hsetex *h, struct entry *
     reply_int(c, 1);
 }
 
+/* HSET ends the dues of its fields: what they have now comes behind it. */
+static void hsetex_effects(struct call *c, const struct hsetex *h, const struct fields *f,
+                           struct slice *room)
+{
+    struct slice *name = room + HASH_DUES_HEAD;
+    const struct slice *pair = c->argv + h->fields + 2;
+    effect_of(c, room, S("HSET"), h->fields + 2);
+    for (unsigned i = 0; i < h->n && h->keep; i++) { /* each its own, or none */
+        int64_t due;
+        must(fields_get_due(f, pair[2 * i], &due));
+        if (due != BTREE_NO_DUE) {
+            name[0] = pair[2 * i];
+            hash_dues_effect(c, &c->keys[0], room, 1, due);
+        }
+    }
+    if (h->t.what == TIME_SET) {
+        for (unsigned i = 0; i < h->n; i++) {
+            name[i] = pair[2 * i];
+        }
+        hash_dues_effect(c, &c->keys[0], room, h->n, h->t.when);
+    }
+}
+
 static void hsetex_set(struct call *c, const struct hsetex *h, struct entry *e, struct fields *f)
 {
     const struct key *k = &c->keys[0];
@@ -262,11 +283,10 @@ static void hsetex_set(struct call *c, const struct hsetex *h, struct entry *e, 
         fields_free(f);
     }
     if (rc >= 0 && h->t.what == TIME_SET) {
-        char when[I64_TEXT_MAX];
         notify(c, NOTIFY_HASH, "hexpire", k);
-        const struct slice head[HEAD_MAX] = { S("HSETEX"), k->s, S("PXAT"),
-                                              slice_of(when, format_i64(when, h->t.when)) };
-        effect_of(c, room, head, countof(head), h->fields);
+    }
+    if (rc >= 0) {
+        hsetex_effects(c, h, f, room);
     }
     mem_free(room);
     if (rc >= 0) {

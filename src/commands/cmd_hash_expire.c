@@ -81,28 +81,39 @@ static int due_one(struct fields *f, struct slice name, const struct hash_due *d
     return fields_set_due(f, name, d->when) < 0 ? NO_MEMORY : HASH_DONE;
 }
 
-/* The command that repeats what was done to n fields, which stand from argv[5] on. */
+void hash_dues_effect(struct call *c, const struct key *k, struct slice *argv, unsigned n,
+                      int64_t when)
+{
+    char count[I64_TEXT_MAX], ms[I64_TEXT_MAX];
+    argv[0] = S("HPEXPIREAT");
+    argv[1] = k->s;
+    argv[2] = slice_of(ms, format_i64(ms, when));
+    argv[3] = S("FIELDS");
+    argv[4] = slice_of(count, format_u64(count, n));
+    effect(c, argv, HASH_DUES_HEAD + n);
+}
+
+/* The command that repeats what was done to n fields, which stand behind the head. */
 static void due_effect(struct call *c, const struct key *k, struct slice *argv, unsigned n,
                        const struct hash_due *d, bool passed)
 {
-    char count[I64_TEXT_MAX], when[I64_TEXT_MAX];
-    struct slice head[5] = { S("HPEXPIREAT"), k->s, slice_of(when, format_i64(when, d->when)),
-                             S("FIELDS"), slice_of(count, format_u64(count, n)) };
-    unsigned skip = 0;
+    char count[I64_TEXT_MAX];
     if (passed) {
-        skip = 3;
-        head[3] = S("HDEL");
-        head[4] = k->s;
+        argv[3] = S("HDEL");
+        argv[4] = k->s;
+        effect(c, argv + 3, 2 + n);
     } else if (d->when == BTREE_NO_DUE) {
-        skip = 1;
-        head[1] = S("HPERSIST");
-        head[2] = k->s;
+        argv[1] = S("HPERSIST");
+        argv[2] = k->s;
+        argv[3] = S("FIELDS");
+        argv[4] = slice_of(count, format_u64(count, n));
+        effect(c, argv + 1, 4 + n);
+    } else {
+        hash_dues_effect(c, k, argv, n, d->when);
     }
-    memcpy(argv + skip, head + skip, (countof(head) - skip) * sizeof *head);
-    effect(c, argv + skip, 5 + n - skip);
 }
 
-/* All fields or none. How many changed, from done[5] on; -1: no memory. */
+/* All fields or none. How many changed, behind the head of `done`; -1: no memory. */
 static int64_t due_all(struct fields *f, const struct hash_due *d, bool passed, struct slice *done)
 {
     struct fields before = { .p = NULL };
@@ -115,7 +126,7 @@ static int64_t due_all(struct fields *f, const struct hash_due *d, bool passed, 
         int rc = due_one(f, d->name[i], d, passed);
         failed = rc == NO_MEMORY;
         if (rc == HASH_DONE || rc == HASH_DELETED) {
-            done[5 + n++] = d->name[i];
+            done[HASH_DUES_HEAD + n++] = d->name[i];
         }
         if (d->result != NULL) {
             d->result[i] = (int8_t)rc;
@@ -136,7 +147,7 @@ bool hash_set_due(struct call *c, const struct key *k, struct entry *e, struct f
                   const struct hash_due *d)
 {
     bool passed = d->when != BTREE_NO_DUE && d->when <= c->now_ms && !(c->flags & CALL_REPLAY);
-    struct slice *done = mem_try_alloc((5 + (size_t)d->n) * sizeof *done);
+    struct slice *done = mem_try_alloc((HASH_DUES_HEAD + (size_t)d->n) * sizeof *done);
     if (done == NULL) {
         return false;
     }

@@ -54,4 +54,8 @@ struct hash_due {
 /* False: there is no memory, and nothing changed. */
 must_check bool hash_set_due(struct call *c, const struct key *k, struct entry *e, struct fields *f,
                              const struct hash_due *d);
+/* Logs that n fields have this due: their names stand in argv behind room for so many words. */
+#define HASH_DUES_HEAD 5
+void hash_dues_effect(struct call *c, const struct key *k, struct slice *argv, unsigned n,
+                      int64_t when);
 #endif

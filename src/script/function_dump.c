@@ -190,15 +190,23 @@ void cmd_function_restore(struct call *c)
         reply_error(c, "ERR DUMP payload version or checksum are wrong");
         return;
     }
+    struct rdb_writer w = { .error = 0 }; /* the same as any Redis reads it, for the log */
+    if (!buf_try_reserve(&w.b, c->argv[2].n)) {
+        reply_oom(c);
+        return;
+    }
+    buf_add_slice(&w.b, body);
+    rdb_write_footer(&w, RDB_VERSION);
     if (read_all(c, body, &r) &&
         (policy == POLICY_FLUSH || may_join(c, &r, policy == POLICY_REPLACE))) {
         if (policy == POLICY_FLUSH) {
             libraries_flush(s);
         }
         join(s, &r);
-        EFFECT(c, S("FUNCTION"), S("RESTORE"), c->argv[2],
+        EFFECT(c, S("FUNCTION"), S("RESTORE"), buf_slice(&w.b),
                policy == POLICY_FLUSH ? S("FLUSH") : S("REPLACE"));
         reply_ok(c);
     }
+    buf_free(&w.b);
     forget(&r);
 }

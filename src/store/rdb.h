@@ -59,6 +59,7 @@ void rdb_write_footer(struct rdb_writer *w, unsigned version); /* w has no flush
 /* The bytes before the footer. False: there is none, it is of a later version, or the CRC is
  * another. */
 must_check bool rdb_footer_take(struct slice payload, struct slice *body);
+unsigned rdb_footer_version(struct slice payload); /* which rdb_footer_take() has taken */
 
 /* ================= Reading ================= */
 

@@ -273,6 +273,12 @@ void rdb_write_footer(struct rdb_writer *w, unsigned version)
     write_bytes(w, &crc, sizeof crc);
 }
 
+unsigned rdb_footer_version(struct slice payload)
+{
+    must(payload.n >= RDB_FOOTER);
+    return lp_load16((const uint8_t *)payload.p + payload.n - RDB_FOOTER);
+}
+
 bool rdb_footer_take(struct slice payload, struct slice *body)
 {
     if (payload.n < RDB_FOOTER) {
@@ -281,7 +287,7 @@ bool rdb_footer_take(struct slice payload, struct slice *body)
     const char *footer = payload.p + payload.n - RDB_FOOTER;
     uint64_t crc;
     memcpy(&crc, footer + RDB_FOOTER - FOOTER_CRC, sizeof crc);
-    if (lp_load16((const uint8_t *)footer) > RDB_VERSION_READ ||
+    if (rdb_footer_version(payload) > RDB_VERSION_READ ||
         le64toh(crc) != crc64(0, payload.p, payload.n - FOOTER_CRC)) {
         return false;
     }
