@@ -10,6 +10,7 @@
  * suites use them to bring about a state, and kv is always in one of the allowed states. */
 #include "server/server_int.h"
 #include "script/script.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -425,6 +426,20 @@ static void do_oom(struct call *c)
     reply_ok(c);
 }
 
+#ifdef KV_FAULTS
+/* FAULT <rules>: arms fault points as KV_FAULTS does; "" disarms all (test builds). */
+static void do_fault(struct call *c)
+{
+    char *rules = mem_dup(c->argv[2].p, c->argv[2].n);
+    if (fault_arm(rules) == 0) {
+        reply_ok(c);
+    } else {
+        reply_error(c, "ERR no such fault point, or no such rule");
+    }
+    mem_free(rules);
+}
+#endif
+
 /* ---- The allocator ---- */
 
 static void mallctl_error(struct call *c, int err)
@@ -493,6 +508,9 @@ static const struct debug_word {
     { "digest", do_digest, 0, 0, true },
     { "digest-value", do_digest_value, 0, UINT32_MAX, true },
     { "error", do_error, 1, 1, false },
+#ifdef KV_FAULTS
+    { "fault", do_fault, 1, 1, false },
+#endif
     { "help", do_help, 0, 0, false },
     { "htstats", do_htstats, 1, 1, true },
     { "htstats-key", do_htstats_key, 1, 1, true },
