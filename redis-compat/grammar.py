@@ -78,6 +78,8 @@ REMOVED_AT_ONCE = {"expire", "pexpire", "expireat", "pexpireat", "getex"}
 IDS = ["0", "0-0", "1", "1-1", "2-1", "2-2", "3", "5-5", "7-1", "9-9", "20-1", "(2-1", "(1", "-", "+", "$", ">", "abc", "1-abc", "-1", "", "18446744073709551615", "(0"]
 ADDED_IDS = ["1", "1-1", "2-1", "2-*", "3-*", "5-5", "7-*", "9-*", "9-9", "11-*", "20-*", "40-*", "0-*", "0-0", "abc", "-", "+", "1-"]
 GROUP_NAMES = ["g", "g", "g", "h", "nogroup"]
+LEX = ["-", "+", "[a", "(a", "[b", "(foobar", "[1", "(", "[", "a", ""]
+LEX_COMMANDS = {"zrangebylex", "zrevrangebylex", "zremrangebylex", "zlexcount"}
 TIMEOUTS = ["0.01", "0.02", "-1", "abc", "1e400", "nan", ""]
 
 
@@ -223,6 +225,8 @@ class Generator:
         if command.name in ("client|setname", "client|setinfo") and self.reference == "valkey":
             # valkey 8.0.1 looks at what stands before a NUL byte only; kv refuses the byte, as 7.0.15 does
             return self.pick([value for value in STRINGS if b"\x00" not in value])
+        if command.name in LEX_COMMANDS:
+            return self.pick(LEX)
         if name in ("element", "member", "pivot", "field"):
             return self.pick(STRINGS[:16] if self.rng.random() < 0.8 else STRINGS)
         return self.pick(STRINGS)
@@ -268,10 +272,11 @@ class Generator:
             wanted = self.want is not None and self.want in argument.tokens()
             if not argument.optional or wanted or self.rng.random() < 0.3:
                 parts.append((argument, self.one(command, argument)))
-        # "numkeys" counts the keys that follow.
+        # "numkeys" counts the keys that follow, "numfields" fields; with values when the next argument is a block of both.
         for number, (argument, words) in enumerate(parts[:-1]):
-            if argument.name == "numkeys" and self.rng.random() < 0.95:
-                words[-1] = b"%d" % len(parts[number + 1][1])
+            if argument.name in ("numkeys", "numfields") and self.rng.random() < 0.95:
+                counted, following = parts[number + 1]
+                words[-1] = b"%d" % (len(following) // max(1, len(counted.inside)))
         return [word for _, words in parts for word in words]
 
     def spoil(self, words, fixed, timed):

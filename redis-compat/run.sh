@@ -2,7 +2,7 @@
 # run.sh -- Runs the judges of kv's compatibility: `run.sh [--full] [--has NAME | KV-SERVER]`
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Judges: tools (redis-cli, redis-benchmark), transcript, oracle, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
+# Judges: tools (redis-cli, redis-benchmark), transcript, oracle, families, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
 # KV_TORTURE=1, is the long form: the upstream suite, client software, more commands, coverage, the oracle's self-test. The last line is "compat: N passed, N failed".
 # What they found is in build/compat/: report.md and the logs.
 set -u
@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --full) full=1 ;;
     --has)
-        case "$2" in tools | transcript | oracle | upstream | clients) exit 0 ;; *) exit 1 ;; esac
+        case "$2" in tools | transcript | oracle | families | upstream | clients) exit 0 ;; *) exit 1 ;; esac
         ;;
     *) KV_SERVER=$1 ;;
     esac
@@ -53,6 +53,14 @@ if wanted oracle; then
         # The same commands each time, and a second look at a difference: the short form guards against what a change breaks. The long one
         # sends other commands each time, and one difference there is one to explain.
         judge oracle sh -c 'redis-compat/oracle.py --commands 20000 --seed 7 || redis-compat/oracle.py --commands 20000 --seed 7'
+    fi
+fi
+if wanted families; then
+    if [ -n "$full" ]; then
+        judge families redis-compat/families.py --rounds 50 --reactors 4
+        judge families redis-compat/families.py --rounds 50 --reactors 1
+    else
+        judge families redis-compat/families.py --rounds 3 --seed 7 --units 3000
     fi
 fi
 if [ -n "$full" ] || [ "${ONE-}" = upstream ]; then judge upstream redis-compat/upstream.py; fi
