@@ -7,6 +7,7 @@
  * almost certainly caught. */
 #include "kill9.h"
 #include "unit.h"
+#include "base/clock.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #define SHORT_ROUNDS     12
 #define LONG_ROUNDS      200
 #define ROUNDS_PER_START 25 /* then a new directory */
-#define POINTS_MAX       64
+#define START_MS         60000
 
 /* How a round's server is started and ended. */
 struct plan {
@@ -69,8 +70,10 @@ static void plan_round(struct plan *p, unsigned round, uint64_t *state)
 /* Waits until it serves; false when it ends instead. */
 static bool comes_up(struct server *kv)
 {
+    int64_t deadline = clock_mono_ms() + unit_patient_ms(START_MS);
     bool ready = false;
     while (!ready && server_running(kv)) {
+        ck_assert_msg(clock_mono_ms() < deadline, "it neither serves nor ends");
         const struct resp *r = NULL;
         struct client *c = client_try_connect(kv->port);
         ready = c != NULL && client_try_send(c, "PING") && client_try_read(c, &r) == RESP_OK &&
@@ -157,6 +160,17 @@ static void read_and_flush(struct server *kv, struct dump *d)
     client_close(c);
 }
 
+/* It ends by itself only where a fault point kills it. */
+static void check_end(const struct server *kv, const struct plan *p, bool outside)
+{
+    if (!outside && strstr(p->faults, "=kill") == NULL) {
+        char *log = server_log(kv);
+        size_t n = strlen(log);
+        ck_abort_msg("SEED=%" PRIu64 ": it has ended by itself:\n%s", unit_seed(),
+                     log + (n > 3000 ? n - 3000 : 0));
+    }
+}
+
 /* Of all rounds together. */
 struct figures {
     uint64_t acked, observed;
@@ -176,6 +190,7 @@ static void one_round(struct server *kv, unsigned round, uint64_t *state, struct
     load_start(l);
     bool outside = end_by_kill(kv, p.ms);
     load_join(l, false);
+    check_end(kv, &p, outside);
     restart(kv, &p);
     struct dump d;
     read_and_flush(kv, &d);
@@ -227,8 +242,10 @@ START_TEST(test_early_end)
 {
     struct server kv;
     server_init(&kv, SERVER_KV);
-    server_env(&kv, "KV_FAULTS", "wal.before_write=delay2000:0:0");
     server_start(&kv, "--threads", "4");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "DEBUG FAULT wal.before_write=delay600000:0:0"); /* it never comes */
+    client_close(c);
     struct load *l = load_new(&kv, unit_seed());
     l->flushes = true;
     load_start(l);

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define CLIENTS    8
@@ -27,6 +29,20 @@ struct figures {
     unsigned kills;
 };
 
+/* Nobody but us ends the server: whatever ended it, and what clients were told before, is a flaw.
+ */
+static void check_alive(struct server *kv, struct order_load *l)
+{
+    if (!server_running(kv)) {
+        unsigned flaws = order_load_abandon(l);
+        char *log = server_log(kv);
+        size_t n = strlen(log);
+        ck_abort_msg("SEED=%" PRIu64
+                     ": the server has ended by itself, after %u wrong replies:\n%s",
+                     unit_seed(), flaws, log + (n > 3000 ? n - 3000 : 0));
+    }
+}
+
 /* One history; ends as a failure when the history has a flaw. */
 static void run(unsigned number, int64_t ms, bool kills, struct figures *f)
 {
@@ -42,6 +58,7 @@ static void run(unsigned number, int64_t ms, bool kills, struct figures *f)
         int64_t left = end - clock_mono_ms();
         int64_t next = BETWEEN_MS / 2 + (int64_t)random_below(&state, BETWEEN_MS);
         usleep((useconds_t)(next < left ? next : left > 0 ? left : 0) * 1000);
+        check_alive(&kv, l);
         if (kills) {
             order_load_hold(l);
             server_kill(&kv);

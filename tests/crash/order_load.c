@@ -546,7 +546,7 @@ static unsigned count_unnamed(const struct order_history *h)
     return taken_away > 0 ? (unsigned)taken_away : 0;
 }
 
-bool order_load_stop(struct order_load *l, struct order_history *h)
+static void join_clients(struct order_load *l, struct order_history *h)
 {
     order_init(h);
     h->anonymous = anonymous;
@@ -555,6 +555,21 @@ bool order_load_stop(struct order_load *l, struct order_history *h)
         pthread_join(l->client[i].thread, NULL);
         order_join(h, &l->client[i].h);
     }
+}
+
+unsigned order_load_abandon(struct order_load *l)
+{
+    struct order_history h;
+    join_clients(l, &h);
+    order_free(&h);
+    unsigned flaws = l->flaws;
+    free(l);
+    return flaws;
+}
+
+bool order_load_stop(struct order_load *l, struct order_history *h)
+{
+    join_clients(l, h);
     struct order_client *last = calloc(1, sizeof *last);
     must(last != NULL);
     last->load = l;

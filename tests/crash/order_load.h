@@ -28,4 +28,6 @@ void order_load_go_on(struct order_load *l);
 /* Ends the clients, reads every list once more and frees the load; the whole history is in *h.
  * False, with lines on standard error, when a reply or a queue shows a flaw by itself. */
 bool order_load_stop(struct order_load *l, struct order_history *h);
+/* Ends the clients of a server that is gone and frees the load; how many replies were wrong. */
+unsigned order_load_abandon(struct order_load *l);
 #endif
