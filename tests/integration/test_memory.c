@@ -1,0 +1,214 @@
+/* test_memory.c -- Commands without memory: an error changes nothing, neither the data nor the log.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * WHY  Each allocation of a size that a client can choose may fail. For every command here the
+ *      first one that it meets fails, then the second, and so on until it meets no more. */
+#include "base/base.h"
+#include "base/rng.h"
+#include "server.h"
+#include "unit.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FAR "4102444800000"
+
+/* In what is sent, W is a word of 2,000 bytes, V one of 100,000, X one of 700 (too long for a
+ * listpack, not for a page of a tree), and P the last payload. */
+struct step {
+    const char *setup[6]; /* after FLUSHALL */
+    const char *request;
+    unsigned least; /* failures that it must meet */
+};
+
+static const struct step steps[] = {
+    { { "SET k V" }, "SET k W IFNE a GET", 1 },
+    { { "SET k V" }, "SET k W IFEQ V KEEPTTL", 1 },
+    { { "SET a W EX 1000", "SET b 1" }, "MSETEX 3 a V b W c V PXAT " FAR, 4 },
+    { { "SET a W EX 1000", "SET b 1" }, "MSETEX 3 a V b W a W KEEPTTL", 4 },
+    { { "SET a V", "SET b W", "SET c 1" }, "BITOP ONE c a b", 2 },
+    { { "SET a V", "SET b W", "SET c 1" }, "BITOP DIFF1 a a b", 2 },
+    { { "HSET h a 1 b 2" }, "HSETEX h FIELDS 2 a W Wc V", 3 },
+    { { "HSET h a 1 b 2" }, "HSETEX h PXAT " FAR " FIELDS 3 a W Wc V a 3", 3 },
+    { { "HSET h a X Xb 2", "HPEXPIREAT h " FAR " FIELDS 1 Xb" },
+      "HSETEX h KEEPTTL FIELDS 3 a W Xb V Wc 3",
+      3 },
+    { { NULL }, "HSETEX h PXAT " FAR " FIELDS 2 a W Wb V", 2 },
+    { { "HSET h a W Wb V c 1" }, "HGETDEL h FIELDS 3 a Wb c", 1 },
+    { { "HSET h a W Wb V c 1" }, "HGETEX h PXAT " FAR " FIELDS 3 a Wb c", 2 },
+    { { "HSET h a W Wb V c 1" }, "HGETEX h PXAT 1 FIELDS 3 a Wb c", 1 },
+    { { "HSET h a W Wb V c 1", "HPEXPIREAT h " FAR " FIELDS 2 Wb c" },
+      "HGETEX h PERSIST FIELDS 3 a Wb c",
+      2 },
+    { { "HSET h a W Wb V c 1" }, "HPEXPIREAT h " FAR " FIELDS 3 a Wb c", 3 },
+    { { "HSET h a 1 b 2" }, "HPEXPIREAT h " FAR " FIELDS 2 b a", 1 },
+    { { "HSET h a 1 b V", "HPEXPIREAT h 4102444900000 FIELDS 2 a b" },
+      "HPEXPIREAT h " FAR " LT FIELDS 3 b a c",
+      2 },
+    { { "HSET h a 1 b V", "HPEXPIREAT h " FAR " FIELDS 2 a b" }, "HPERSIST h FIELDS 2 b a", 2 },
+    { { "HSET h a 1 b V", "HPEXPIREAT h " FAR " FIELDS 2 a b" }, "HINCRBYFLOAT h a 0.5", 0 },
+    { { "HSET h a 1 b V", "HPEXPIREAT h " FAR " FIELDS 2 a b", "HSET i c W" },
+      "COPY h i REPLACE",
+      1 },
+    { { "HSET h a 1 b V", "HPEXPIREAT h " FAR " FIELDS 2 a b", "DUMP h", "HSET h a 2" },
+      "RESTORE h 0 P REPLACE",
+      1 },
+    { { "HSET h a X b 5", "HPEXPIREAT h " FAR " FIELDS 1 a", "DUMP h", "HSET h a 2" },
+      "RESTORE h " FAR " P REPLACE ABSTTL",
+      1 },
+    { { "SADD h a X b 5", "DUMP h", "SADD h a 2" }, "RESTORE h 0 P REPLACE", 1 },
+    { { "SET h V", "DUMP h", "SET h 2" }, "RESTORE h 0 P REPLACE", 1 },
+    { { "FUNCTION FLUSH",
+        "FUNCTION LOAD \"#!lua name=l\\nredis.register_function('f', function() return 'X' end)\"",
+        "FUNCTION DUMP", "FUNCTION FLUSH" },
+      "FUNCTION RESTORE P",
+      1 },
+    { { "GEOADD g 1 1 a 2 2 W 3 3 X", "SET d 1" },
+      "GEOSEARCHSTORE d g FROMLONLAT 2 2 BYRADIUS 1000 km ASC",
+      2 },
+    { { "GEOADD g 1 1 a 2 2 W 3 3 X", "SET d 1" }, "GEORADIUS g 2 2 1000 km STOREDIST d", 2 },
+    { { "GEOADD g 1 1 a" }, "GEOADD g CH 2 2 W 1.5 1 a 3 3 V 4 4 b", 2 },
+    { { "PFADD p a b c" }, "PFADD p W d", 0 },
+    { { "PFADD p a b c", "PFADD q W X", "PFADD r e f" }, "PFMERGE p q r", 1 },
+    { { "PFADD p a b c", "PFADD q W X", "PFADD r e f" }, "PFCOUNT p q r", 0 },
+    { { NULL }, "PFADD new a b", 1 },
+    { { "SET k 1" }, "EVAL redis.call('set',KEYS[1],ARGV[1]) 1 k W", 2 },
+    { { "SET k 1" }, "EVAL return{KEYS[1],ARGV[1]..ARGV[2]} 1 W V X", 3 },
+};
+
+static struct server kv;
+static struct client *c;
+static char *payload;
+static size_t payload_n;
+
+static void setup(void)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+}
+
+static void teardown(void)
+{
+    server_stop(&kv);
+}
+
+/* Sends words between spaces. */
+static void send_step(const char *text)
+{
+    static char fill[100000];
+    const char *argv[16] = { NULL };
+    char *own[16];
+    size_t len[16] = { 0 }, argc = 0;
+    memset(fill, 'x', sizeof fill);
+    for (const char *at = text; *at != '\0'; at += *at == ' ') {
+        size_t n = strcspn(at, " ");
+        struct {
+            size_t fill;
+            const char *bytes;
+        } first = { *at == 'W' ? 2000 : *at == 'V' ? sizeof fill : *at == 'X' ? 700 : 0, fill };
+        ck_assert_uint_lt(argc, countof(argv));
+        if (n == 1 && *at == 'P') {
+            first.fill = payload_n;
+            first.bytes = payload;
+        }
+        size_t rest = first.fill > 0 ? n - 1 : n;
+        own[argc] = malloc(first.fill + rest + 1);
+        must(own[argc] != NULL);
+        memcpy(own[argc], first.bytes, first.fill);
+        memcpy(own[argc] + first.fill, at + n - rest, rest);
+        len[argc] = first.fill + rest;
+        argv[argc] = own[argc];
+        argc++;
+        at += n;
+    }
+    client_send_args(c, argc, argv, len);
+    while (argc > 0) {
+        free(own[--argc]);
+    }
+}
+
+static void prepare(const struct step *s)
+{
+    client_ask(c, "FLUSHALL");
+    for (unsigned i = 0; i < countof(s->setup) && s->setup[i] != NULL; i++) {
+        if (strncmp(s->setup[i], "FUNCTION LOAD", 13) == 0) {
+            client_send(c, "%s", s->setup[i]);
+        } else {
+            send_step(s->setup[i]);
+        }
+        const struct resp *r = client_read(c);
+        ck_assert_msg(r->type != RESP_ERROR, "%s: %s", s->setup[i], r->text);
+        if (strstr(s->setup[i], "DUMP") != NULL) {
+            payload = realloc(payload, r->len);
+            must(payload != NULL);
+            memcpy(payload, r->text, r->len);
+            payload_n = r->len;
+        }
+    }
+}
+
+static void state(char *out, size_t size)
+{
+    size_t n = (size_t)snprintf(out, size, "%s ", client_line(c, "DEBUG DIGEST"));
+    snprintf(out + n, size - n, "%s", client_line(c, "FUNCTION LIST"));
+}
+
+/* One request of which an allocation fails. True: it was refused. */
+static bool refused(const struct step *s, unsigned after)
+{
+    char before[500], now[500];
+    prepare(s);
+    state(before, sizeof before);
+    client_expect(c, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1", after);
+    send_step(s->request);
+    const struct resp *r = NULL;
+    bool lost = client_try_read(c, &r) != RESP_OK; /* the request could not be read */
+    bool oom = lost || r->type == RESP_ERROR;
+    ck_assert_msg(!oom || lost || strncmp(r->text, "OOM ", 4) == 0 ||
+                      strstr(r->text, "not enough memory") != NULL,
+                  "%s: %s", s->request, r->text);
+    if (lost) {
+        client_close(c);
+        c = server_connect(&kv);
+    }
+    client_expect(c, "+OK", "DEBUG FAULT ''");
+    client_expect(c, "\"mark\"", "ECHO mark"); /* there was one reply */
+    state(now, sizeof now);
+    if (oom) {
+        ck_assert_msg(strcmp(before, now) == 0, "%s changed something, allocation %u: %s, %s",
+                      s->request, after, before, now);
+    }
+    return oom;
+}
+
+#define ALLOCATIONS 12 /* of the busiest one, and some */
+
+START_TEST(test_commands)
+{
+#ifdef KV_FAULTS
+    const struct step *s = &steps[_i];
+    unsigned met = 0;
+    char before[500], now[500];
+    c = server_connect(&kv);
+    for (unsigned after = 0; after < ALLOCATIONS; after++) {
+        met += refused(s, after);
+    }
+    ck_assert_msg(met >= s->least, "%s met only %u failures", s->request, met);
+    /* what was done after the last failure is what the log says */
+    state(before, sizeof before);
+    client_expect(c, "+OK", "DEBUG RELOAD");
+    state(now, sizeof now);
+    ck_assert_str_eq(before, now);
+    client_close(c);
+    free(payload);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
+UNIT_SUITE(memory)
+{
+    TCase *tc = unit_case_loop(suite, "memory", 60, test_commands, (int)countof(steps));
+    tcase_add_unchecked_fixture(tc, setup, teardown);
+}
