@@ -219,7 +219,7 @@ static bool push_compiled(struct call *c, struct vm *vm, const struct script *sc
         must(shebang_parse(sc->text, &head, &body, error));
     }
     bool bytecode = body.n > 0 && body.p[0] == LUA_SIGNATURE[0];
-    if (bytecode || luaL_loadbuffer(L, body.p, body.n, "@user_script") != 0) {
+    if (bytecode || !vm_compile(vm, body, "@user_script", true)) {
         reply_errorf(c, "ERR Error compiling script (new function): %s",
                      bytecode ? "compiled code is not accepted" : lua_tostring(L, -1));
         lua_settop(L, 0);
@@ -324,15 +324,6 @@ struct eval {
     unsigned nkeys;
 };
 
-void push_arguments(struct call *c, lua_State *L, unsigned from, unsigned n)
-{
-    lua_createtable(L, (int)n, 0);
-    for (unsigned i = 0; i < n; i++) {
-        lua_pushlstring(L, c->argv[from + i].p, c->argv[from + i].n);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
-}
-
 static bool eval_body(struct call *c, void *arg)
 {
     struct eval *e = arg;
@@ -342,10 +333,12 @@ static bool eval_body(struct call *c, void *arg)
     if (!push_cached(c, e->vm, e->script)) {
         return true;
     }
-    push_arguments(c, L, 3, e->nkeys);
-    sandbox_set_global(L, "KEYS");
-    push_arguments(c, L, 3 + e->nkeys, c->argc - 3 - e->nkeys);
+    if (!vm_push_arguments(e->vm, c, e->nkeys)) {
+        lua_settop(L, 0);
+        return true;
+    }
     sandbox_set_global(L, "ARGV");
+    sandbox_set_global(L, "KEYS");
     vm_call(e->vm, &e->run, 0);
     return !e->run.again;
 }

@@ -173,7 +173,7 @@ static bool run_text(struct vm *vm, struct slice body, struct load *load, const 
         lua_pushliteral(vm->L, "compiled code is not accepted");
         return false;
     }
-    if (luaL_loadbuffer(vm->L, body.p, body.n, "@user_function") != 0) {
+    if (!vm_compile(vm, body, "@user_function", load->lib != NULL)) {
         return false;
     }
     *what = "Error registering functions: ";
@@ -335,8 +335,10 @@ static bool fcall_body(struct call *c, void *arg)
     lua_rawget(L, -2);
     lua_remove(L, -2);
     must(lua_isfunction(L, -1));
-    push_arguments(c, L, 3, f->nkeys);
-    push_arguments(c, L, 3 + f->nkeys, c->argc - 3 - f->nkeys);
+    if (!vm_push_arguments(f->vm, c, f->nkeys)) {
+        lua_settop(L, 0);
+        return true;
+    }
     vm_call(f->vm, &f->run, 2);
     return !f->run.again;
 }

@@ -88,7 +88,7 @@ struct vm {
     struct load *load; /* FUNCTION LOAD: where redis.register_function() goes */
     uint64_t cache_generation, library_generation;
     size_t bytes;
-    bool unlimited; /* replies are being built: memory errors have no handler there */
+    bool limited; /* protected code runs: it may meet an error of memory */
     struct drand48_data random;
 };
 
@@ -109,6 +109,11 @@ static inline struct vm *vm_of(lua_State *L)
 struct vm *vm_new(struct scripts *s);
 void vm_free(struct vm *vm);
 struct vm *vm_of_call(struct call *c);
+/* Pushes the function that the text is; false: the error. limited: it may fail for memory. */
+must_check bool vm_compile(struct vm *vm, struct slice text, const char *name, bool limited);
+/* Pushes the keys of EVAL or FCALL, and the other arguments, as a table each. False: replied that
+ * there is no memory. */
+must_check bool vm_push_arguments(struct vm *vm, struct call *c, unsigned nkeys);
 /* The function on top of the stack with the n arguments above it is called for the run; its reply
  * is written, or its error. The stack is emptied. */
 void vm_call(struct vm *vm, struct run *run, int nargs);
@@ -149,7 +154,6 @@ must_check bool shebang_parse(struct slice text, struct shebang *out, struct sli
 bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules);
 
 struct slice shebang_word(struct slice *rest);
-void push_arguments(struct call *c, lua_State *L, unsigned from, unsigned n); /* as a table */
 
 /* register.c */
 int api_register_function(lua_State *L);

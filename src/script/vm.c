@@ -4,6 +4,9 @@
  * ENDING    A run that must end (it needs the whole keyspace, it was killed) raises an error that
  *           nothing catches for long: the hook raises it again at every instruction that follows,
  *           outside of whatever pcall took it, until the run is over.
+ * MEMORY    An error of memory that Lua does not catch ends the process. So only code that runs
+ *           protected can meet one: elsewhere memory has no limit, and what is asked for there is
+ *           small. Lua 5.1 collects at its own pace, not when memory is short.
  * THREADS   A state belongs to its worker. */
 #include "script/script_int.h"
 #include "base/clock.h"
@@ -12,8 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MEMORY_MAX ((size_t)1 << 30) /* of one state: then "not enough memory" */
-#define HOOK_EVERY 10000             /* instructions between two looks at the time */
+#define MEMORY_MAX   ((size_t)1 << 30) /* of one state: then "not enough memory" */
+#define MEMORY_CLEAN (MEMORY_MAX / 4)  /* above, the next call does not wait for the collector */
+#define HOOK_EVERY   10000             /* instructions between two looks at the time */
 
 static void *allocate(void *user, void *p, size_t old, size_t n)
 {
@@ -24,10 +28,10 @@ static void *allocate(void *user, void *p, size_t old, size_t n)
         vm->bytes -= old;
         return NULL;
     }
-    if (n > old && vm->bytes + (n - old) > MEMORY_MAX && !vm->unlimited) {
+    if (vm->limited && n > old && vm->bytes + (n - old) > MEMORY_MAX) {
         return NULL;
     }
-    void *to = mem_try_realloc(p, n);
+    void *to = vm->limited ? mem_try_realloc(p, n) : mem_realloc(p, n);
     if (to != NULL) {
         vm->bytes += n - old;
     }
@@ -119,6 +123,14 @@ static void on_hook(lua_State *L, lua_Debug *ar unused_arg)
     }
 }
 
+bool vm_compile(struct vm *vm, struct slice text, const char *name, bool limited)
+{
+    vm->limited = limited;
+    int status = luaL_loadbuffer(vm->L, text.p, text.n, name);
+    vm->limited = false;
+    return status == 0;
+}
+
 /* ---- Running ---- */
 
 /* Where the error came from; what is no table becomes one. */
@@ -173,6 +185,71 @@ static void reply_failure(struct call *c, lua_State *L, const char *name)
     buf_free(&text);
 }
 
+/* ---- Arguments ---- */
+
+struct pushing {
+    const struct call *c;
+    unsigned nkeys;
+};
+
+static void push_table(lua_State *L, const struct slice *text, unsigned n)
+{
+    lua_createtable(L, (int)n, 0);
+    for (unsigned i = 0; i < n; i++) {
+        lua_pushlstring(L, text[i].p, text[i].n);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+/* A protected call has no results: they go to the registry. */
+static int make_arguments(lua_State *L)
+{
+    const struct pushing *p = lua_touserdata(L, 1);
+    const struct slice *first = p->c->argv + 3;
+    push_table(L, first, p->nkeys);
+    lua_setfield(L, LUA_REGISTRYINDEX, "KEYS");
+    push_table(L, first + p->nkeys, p->c->argc - 3 - p->nkeys);
+    lua_setfield(L, LUA_REGISTRYINDEX, "ARGV");
+    return 0;
+}
+
+static void take_from_registry(lua_State *L, const char *name)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, name);
+    lua_pushnil(L);
+    lua_setfield(L, LUA_REGISTRYINDEX, name);
+}
+
+/* Forgets the arguments of the last call and whatever else nobody needs. */
+static void clean(struct vm *vm)
+{
+    static const char *const names[] = { "KEYS", "ARGV" };
+    for (unsigned i = 0; i < countof(names); i++) {
+        take_from_registry(vm->L, names[i]);
+        lua_pop(vm->L, 1);
+        lua_pushnil(vm->L);
+        sandbox_set_global(vm->L, names[i]);
+    }
+    lua_gc(vm->L, LUA_GCCOLLECT, 0);
+}
+
+bool vm_push_arguments(struct vm *vm, struct call *c, unsigned nkeys)
+{
+    struct pushing p = { c, nkeys };
+    vm->limited = true;
+    int status = lua_cpcall(vm->L, make_arguments, &p);
+    vm->limited = false;
+    if (status != 0) {
+        lua_pop(vm->L, 1);
+        clean(vm);
+        reply_oom(c);
+        return false;
+    }
+    take_from_registry(vm->L, "KEYS");
+    take_from_registry(vm->L, "ARGV");
+    return true;
+}
+
 void vm_call(struct vm *vm, struct run *run, int nargs)
 {
     lua_State *L = vm->L;
@@ -181,19 +258,22 @@ void vm_call(struct vm *vm, struct run *run, int nargs)
     lua_pushcfunction(L, on_error);
     lua_insert(L, base);
     lua_sethook(L, on_hook, LUA_MASKCOUNT, HOOK_EVERY);
+    vm->limited = true;
     int status = lua_pcall(L, nargs, 1, base);
+    vm->limited = false;
     lua_sethook(L, NULL, 0, 0);
     vm->run = NULL;
     if (run->again) {
         /* nothing to say: it runs once more */
     } else if (status == 0) {
-        vm->unlimited = true;
         convert_reply(run->c, L, run->resp);
-        vm->unlimited = false;
     } else {
         reply_failure(run->c, L, run->name);
     }
     lua_settop(L, 0);
+    if (vm->bytes > MEMORY_CLEAN) {
+        clean(vm);
+    }
     atomic_store_explicit(&vm->s->memory, vm->bytes, memory_order_relaxed);
 }
 
@@ -206,7 +286,9 @@ bool vm_load(struct vm *vm, struct load *load)
     lua_insert(L, -2);
     vm->load = load;
     lua_sethook(L, on_hook, LUA_MASKCOUNT, HOOK_EVERY);
+    vm->limited = load->lib != NULL; /* else it was read before, and must be again */
     int status = lua_pcall(L, 0, 0, -2);
+    vm->limited = false;
     lua_sethook(L, NULL, 0, 0);
     vm->load = NULL;
     sandbox_library_env(L, false);
