@@ -160,9 +160,6 @@ static void cmd_copy(struct call *c)
         reply_int(c, 0);
         return;
     }
-    c->db = db;
-    (void)key_delete(c, to);
-    c->db = here;
     if (!key_copy(c, from, db, to)) {
         return;
     }

@@ -331,8 +331,8 @@ void key_changed(struct call *c, const struct key *k);
  * it itself). Served after the command. */
 void key_ready(struct call *c, const struct key *k);
 /* Whole entries between keys (both declared, or the same key in two databases: set c->db around
- * key_* calls to work in another database). The destination must be free (key_delete it first).
- * Events are the handler's, except "new". */
+ * key_* calls to work in another database). The destination must be free (key_delete it first), but
+ * of key_copy(), which replaces it. Events are the handler's, except "new". */
 void key_rename(struct call *c, const struct key *from,
                 const struct key *to); /* keeps the expiry */
 void key_move_db(struct call *c, const struct key *k, unsigned to_db);

@@ -434,6 +434,10 @@ struct entry *shard_copy_as(struct shard *s, unsigned db, const struct key *k,
 {
     shard_assert_held(s);
     struct entry *copy = copy_of(k, e, expire_ms);
+    struct entry *old = copy != NULL ? shard_find(s, db, k) : NULL;
+    if (old != NULL) {
+        shard_delete(s, db, old);
+    }
     if (copy != NULL) {
         add(s, db, k->hash, copy);
     }

@@ -215,7 +215,8 @@ void shard_delete(struct shard *s, unsigned db, struct entry *e);
 struct entry *shard_take(struct shard *s, unsigned db, struct entry *e) must_check;
 struct entry *shard_insert_as(struct shard *s, unsigned db, const struct key *k,
                               struct entry *taken, int64_t expire_ms);
-/* Deep copy of e's value under a free key (COPY). NULL: no memory. */
+/* Deep copy of e's value under another key (COPY), in place of what is there. NULL: no memory, and
+ * that is there still. */
 struct entry *shard_copy_as(struct shard *s, unsigned db, const struct key *k,
                             const struct entry *e, int64_t expire_ms) must_check;
 /* The same outside of any table, with e's expiry, then for shard_insert_as() or entry_discard().

@@ -260,6 +260,11 @@ START_TEST(test_copy_shares_until_changed)
     ck_assert_uint_lt(mem_used() - before, 20000);
     ck_assert_int_eq(entry_expire(copy), 123);
     ck_assert_int_eq(entry_expire(e), -1);
+    copy = shard_copy_as(s, 1, k2, e, 124); /* in place of the first one */
+    ck_assert_ptr_nonnull(copy);
+    ck_assert_ptr_eq(shard_find(s, 1, k2), copy);
+    ck_assert_uint_eq(shard_count(s, 1), 1);
+    ck_assert_int_eq(entry_expire(copy), 124);
     char *bytes;
     copy = shard_string_writable(s, 1, copy, 0, &bytes);
     bytes[0] = 'Z';
