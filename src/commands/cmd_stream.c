@@ -417,7 +417,7 @@ static void cmd_xsetid(struct call *c)
     bool deleted = stream_id_cmp(a.max_deleted, STREAM_ID_MIN) != 0;
     stream_set_state(s, a.last, a.added >= 0 ? (uint64_t)a.added : t->added,
                      deleted ? a.max_deleted : t->max_deleted);
-    key_changed(c, k);
+    key_changed_quietly(c, k);
     notify(c, NOTIFY_STREAM, "xsetid", k);
     reply_ok(c);
 }

@@ -4,7 +4,8 @@
  * EFFECTS  XCLAIM with the IDs that changed hands, with the time and number of their deliveries;
  *          XACK of those whose entries are gone; XGROUP CREATECONSUMER and SETID. On replay an
  *          XCLAIM with FORCE is about a delivery that happened, whether its entry is still there or
- *          not. */
+ *          not. When a consumer was seen follows from when the command was logged; a call that got
+ *          nothing is not logged. */
 #include "commands/stream_ops.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -199,17 +200,16 @@ struct taking {
 
 static bool taking_begin(struct call *c, struct taking *t)
 {
-    bool made;
     t->c = c;
     t->k = &c->keys[0];
     t->any = false;
     t->g.name = c->argv[2]; /* where it stands may change */
-    if (!stream_consumer_now(c, t->k, t->s, &t->g, c->argv[3], &t->to, &made)) {
+    int rc = stream_consumer_add(t->s, &t->g, c->argv[3], call_logged_ms(c), STREAM_NEVER);
+    if (rc < 0) {
+        reply_oom(c);
         return false;
     }
-    if (made) {
-        effect_consumer(c, t->k, c->argv[2], c->argv[3]);
-    }
+    stream_consumer_met(c, t->k, t->s, &t->g, c->argv[3], &t->to, rc > 0);
     claims_begin(&t->effects, c, t->k, c->argv[2], c->argv[3]);
     return true;
 }
@@ -230,7 +230,7 @@ static void drop_pending(struct taking *t, struct stream_id id)
     claims_end(&t->effects);
     must(stream_pending_remove(t->s, &t->g, id));
     EFFECT(t->c, S("XACK"), t->k->s, t->c->argv[2], id_slice(&text, id));
-    key_changed(t->c, t->k);
+    key_changed_quietly(t->c, t->k);
 }
 
 static void take(struct taking *t, struct stream_pending *p)
@@ -239,7 +239,7 @@ static void take(struct taking *t, struct stream_pending *p)
     stream_pend(t->s, &t->g, p);
     claims_add(&t->effects, p);
     if (!t->any) {
-        key_changed(t->c, t->k);
+        key_changed_quietly(t->c, t->k);
     }
     t->any = true;
 }
@@ -283,7 +283,7 @@ static void claim_last(struct taking *t, struct stream_id last)
     if (stream_id_cmp(last, t->g.last) > 0) {
         t->g.last = last;
         stream_group_set(t->s, &t->g);
-        key_changed(t->c, t->k);
+        key_changed_quietly(t->c, t->k);
         effect_group(t->c, t->k, &t->g);
     }
 }
@@ -297,9 +297,6 @@ static void cmd_xclaim(struct call *c)
     if (!stream_group_arg(c, &c->keys[0], 2, &t.s, &t.g) || !claim_args(c, &a) ||
         !taking_begin(c, &t)) {
         return;
-    }
-    if (c->flags & CALL_REPLAY) {
-        t.to.seen = a.time;
     }
     claim_last(&t, a.last);
     struct out_block *hole = reply_array_deferred(c);
@@ -391,7 +388,8 @@ static void cmd_xautoclaim(struct call *c)
     struct auto_args a;
     struct stream_pending p;
     struct id_list gone = { { 0 }, 0 };
-    if (!auto_args(c, &a) || !stream_group_arg(c, &c->keys[0], 2, &t.s, &t.g) ||
+    const struct entry *e = key_read(c, &c->keys[0]); /* a miss has its event whatever follows */
+    if (!auto_args(c, &a) || !stream_group_in(c, &c->keys[0], e, 2, &t.s, &t.g) ||
         !taking_begin(c, &t)) {
         return;
     }

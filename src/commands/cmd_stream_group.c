@@ -57,6 +57,18 @@ static bool group_options(struct call *c, bool *make, int64_t *read)
     return true;
 }
 
+/* An option twice is one too many, though each is well-formed. */
+#define CREATE_ARGS_MAX 8
+#define SETID_ARGS_MAX  7
+
+static bool group_fits(struct call *c, unsigned most)
+{
+    if (c->argc > most) {
+        reply_wrong_sub(c);
+    }
+    return c->argc <= most;
+}
+
 /* argv[4]: an ID or `$`, the last one. s NULL: a stream that will be empty. */
 static bool group_id(struct call *c, const struct stream *s, struct stream_id *id)
 {
@@ -75,7 +87,7 @@ static void cmd_xgroup_create(struct call *c)
     bool make = false;
     int64_t read = STREAM_READ_UNKNOWN;
     if (!group_options(c, &make, &read) || !(make ? stream_write(c, k, &s) : group_stream(c, &s)) ||
-        !group_id(c, s, &id)) {
+        !group_fits(c, CREATE_ARGS_MAX) || !group_id(c, s, &id)) {
         return;
     }
     bool is_new = s == NULL;
@@ -97,7 +109,7 @@ static void cmd_xgroup_create(struct call *c)
     if (is_new) {
         (void)key_add(c, k, OBJ_STREAM, ENC_STREAM, s);
     } else {
-        key_changed(c, k);
+        key_changed_quietly(c, k);
     }
     notify(c, NOTIFY_STREAM, "xgroup-create", k);
     reply_ok(c);
@@ -109,7 +121,8 @@ static void cmd_xgroup_setid(struct call *c)
     struct stream_group g;
     struct stream_id id;
     int64_t read = STREAM_READ_UNKNOWN;
-    if (!group_options(c, NULL, &read) || !group_there(c, &s, &g)) {
+    if (!group_options(c, NULL, &read) || !group_there(c, &s, &g) ||
+        !group_fits(c, SETID_ARGS_MAX)) {
         return;
     }
     bool edge = slice_eq(c->argv[4], S("-")) || slice_eq(c->argv[4], S("+")); /* CREATE has none */
@@ -119,7 +132,7 @@ static void cmd_xgroup_setid(struct call *c)
     g.last = id;
     g.read = read;
     stream_group_set(s, &g);
-    key_changed(c, &c->keys[0]);
+    key_changed_quietly(c, &c->keys[0]);
     notify(c, NOTIFY_STREAM, "xgroup-setid", &c->keys[0]);
     reply_ok(c);
 }
@@ -136,7 +149,7 @@ static void cmd_xgroup_destroy(struct call *c)
     bool there = stream_group_find(s, c->argv[3], &g);
     if (there) {
         stream_group_remove(s, &g);
-        key_changed(c, k);
+        key_changed_quietly(c, k);
         notify(c, NOTIFY_STREAM, "xgroup-destroy", k);
         key_ready(c, k);
     }
@@ -151,13 +164,13 @@ static void cmd_xgroup_createconsumer(struct call *c)
     if (!group_there(c, &s, &g)) {
         return;
     }
-    int rc = stream_consumer_add(s, &g, c->argv[4], stream_now(c), STREAM_NEVER);
+    int rc = stream_consumer_add(s, &g, c->argv[4], call_logged_ms(c), STREAM_NEVER);
     if (rc < 0) {
         reply_oom(c);
         return;
     }
     if (rc > 0) {
-        key_changed(c, k);
+        key_changed_quietly(c, k);
         notify(c, NOTIFY_STREAM, "xgroup-createconsumer", k);
     }
     reply_int(c, rc);
@@ -176,7 +189,7 @@ static void cmd_xgroup_delconsumer(struct call *c)
     if (stream_consumer_find(s, &g, c->argv[4], &consumer)) {
         pending = stream_pending_count(s, consumer.number);
         stream_consumer_remove(s, &consumer);
-        key_changed(c, k);
+        key_changed_quietly(c, k);
         notify(c, NOTIFY_STREAM, "xgroup-delconsumer", k);
     }
     reply_int(c, (int64_t)pending);
@@ -228,7 +241,7 @@ static void cmd_xack(struct call *c)
         acked += stream_pending_remove(s, &g, id);
     }
     if (acked > 0) {
-        key_changed(c, k);
+        key_changed_quietly(c, k);
     }
     reply_int(c, acked);
 }

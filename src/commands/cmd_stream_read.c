@@ -3,7 +3,7 @@
  *
  * WAITING  XREAD waits with the IDs that `$` and `+` stood for when it came. XREADGROUP runs again
  *          for new entries, and also when the key or the group is gone, which it answers itself.
- *          A call that is served may look at the one key that became ready (call_serves()).
+ *          A call that is served may look at some of its keys only (call_serves()).
  * EFFECTS  What was delivered as XCLAIM with the time and number of the delivery, how far the group
  *          has read as XGROUP SETID, a consumer that was made as XGROUP CREATECONSUMER. */
 #include "commands/elements.h"
@@ -15,6 +15,7 @@ struct source {
     struct stream_id after;
     bool fresh;    /* `>`: what the group has not read */
     bool resolved; /* `$` or `+` */
+    bool made;     /* the consumer, for this call */
 };
 
 #define SOURCES_ON_STACK 8
@@ -225,7 +226,7 @@ static void read_fresh(struct call *c, struct xread *r, unsigned i, struct strea
         to->active = c->now_ms;
         stream_consumer_set(s, to);
     }
-    key_changed(c, k);
+    key_changed_quietly(c, k);
 }
 
 #define HISTORY_STEP 64
@@ -284,33 +285,60 @@ static void read_history(struct call *c, struct xread *r, unsigned i, struct str
     reply_array_fill(c, hole, n);
     claims_end(&claims);
     if (changed) {
-        key_changed(c, k);
+        key_changed_quietly(c, k);
     }
 }
 
-/* False: replied the error. */
-static bool read_group(struct call *c, struct xread *r, unsigned i)
+/* The group at source i, which read_source() has found. */
+static struct stream *read_from(struct call *c, const struct xread *r, unsigned i,
+                                struct stream_group *g)
 {
-    struct stream *s;
+    struct stream *s = entry_ptr(key_peek(c, &c->keys[i]));
+    must(stream_group_find(s, c->argv[r->group], g));
+    g->name = c->argv[r->group]; /* where it stands may change */
+    return s;
+}
+
+/* Makes the consumer in all groups before anything is read: once a reply has begun there is no way
+ * back. False: replied that there is no memory, and it is in no group where it was not. */
+static bool read_consumers(struct call *c, struct xread *r)
+{
+    struct stream_group g;
+    struct stream_consumer made;
+    for (unsigned i = 0; i < r->n; i++) {
+        if (!call_serves(c, i)) {
+            continue;
+        }
+        struct stream *s = read_from(c, r, i, &g);
+        int rc = stream_consumer_add(s, &g, c->argv[r->consumer], call_logged_ms(c), STREAM_NEVER);
+        r->from[i].made = rc > 0;
+        if (rc >= 0) {
+            continue;
+        }
+        for (; i > 0; i--) {
+            if (r->from[i - 1].made) {
+                s = read_from(c, r, i - 1, &g);
+                must(stream_consumer_find(s, &g, c->argv[r->consumer], &made));
+                stream_consumer_remove(s, &made);
+            }
+        }
+        reply_oom(c);
+        return false;
+    }
+    return true;
+}
+
+static void read_group(struct call *c, struct xread *r, unsigned i)
+{
     struct stream_group g;
     struct stream_consumer consumer;
-    bool made;
-    if (!stream_group_arg(c, &c->keys[i], r->group, &s, &g)) {
-        return false;
-    }
-    g.name = c->argv[r->group]; /* where it stands may change */
-    if (!stream_consumer_now(c, &c->keys[i], s, &g, c->argv[r->consumer], &consumer, &made)) {
-        return false;
-    }
-    if (made) {
-        effect_consumer(c, &c->keys[i], c->argv[r->group], c->argv[r->consumer]);
-    }
+    struct stream *s = read_from(c, r, i, &g);
+    stream_consumer_met(c, &c->keys[i], s, &g, c->argv[r->consumer], &consumer, r->from[i].made);
     if (r->from[i].fresh) {
         read_fresh(c, r, i, s, &g, &consumer);
     } else {
         read_history(c, r, i, s, &g, &consumer);
     }
-    return true;
 }
 
 /* ---- The call ---- */
@@ -342,15 +370,15 @@ static void read_sources(struct call *c, struct xread *r)
             return;
         }
     }
+    if (r->for_group && !read_consumers(c, r)) {
+        return;
+    }
     for (unsigned i = 0; i < r->n; i++) {
         struct entry *e = call_serves(c, i) ? key_read(c, &c->keys[i]) : NULL;
-        if (e == NULL) {
-            continue;
-        }
-        if (!r->for_group) {
+        if (e != NULL && r->for_group) {
+            read_group(c, r, i);
+        } else if (e != NULL) {
             read_plain(c, r, i, entry_ptr(e));
-        } else if (!read_group(c, r, i)) {
-            return;
         }
     }
     if (r->replied > 0) {

@@ -1,7 +1,6 @@
 /* stream_ops.c -- Streams: IDs as arguments, entries as replies, deliveries as effects.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "commands/stream_ops.h"
-#include "base/clock.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -204,11 +203,6 @@ void effect_group(struct call *c, const struct key *k, const struct stream_group
            slice_of(read, format_i64(read, g->read)));
 }
 
-void effect_consumer(struct call *c, const struct key *k, struct slice group, struct slice consumer)
-{
-    EFFECT(c, S("XGROUP"), S("CREATECONSUMER"), k->s, group, consumer);
-}
-
 void claims_begin(struct claims *l, struct call *c, const struct key *k, struct slice group,
                   struct slice consumer)
 {
@@ -254,11 +248,11 @@ void claims_add(struct claims *l, const struct stream_pending *p)
 
 /* ---- Groups ---- */
 
-bool stream_group_arg(struct call *c, const struct key *k, unsigned group, struct stream **s,
-                      struct stream_group *g)
+bool stream_group_in(struct call *c, const struct key *k, const struct entry *e, unsigned group,
+                     struct stream **s, struct stream_group *g)
 {
     struct slice name = c->argv[group];
-    if (!stream_read(c, k, s)) {
+    if (!stream_from(c, e, s)) {
         return false;
     }
     if (*s != NULL && stream_group_find(*s, name, g)) {
@@ -270,34 +264,29 @@ bool stream_group_arg(struct call *c, const struct key *k, unsigned group, struc
     return false;
 }
 
+bool stream_group_arg(struct call *c, const struct key *k, unsigned group, struct stream **s,
+                      struct stream_group *g)
+{
+    return stream_group_in(c, k, key_read(c, k), group, s, g);
+}
+
 void reply_no_group(struct call *c)
 {
     reply_errorf(c, "NOGROUP No such consumer group '%.*s' for key name '%.*s'", (int)c->argv[3].n,
                  c->argv[3].p, (int)c->argv[2].n, c->argv[2].p);
 }
 
-int64_t stream_now(const struct call *c)
-{
-    return c->flags & CALL_REPLAY ? clock_wall_ms() : c->now_ms;
-}
-
-bool stream_consumer_now(struct call *c, const struct key *k, struct stream *s,
+void stream_consumer_met(struct call *c, const struct key *k, struct stream *s,
                          const struct stream_group *g, struct slice name,
-                         struct stream_consumer *out, bool *made)
+                         struct stream_consumer *out, bool made)
 {
-    int rc = stream_consumer_add(s, g, name, stream_now(c), STREAM_NEVER);
-    if (rc < 0) {
-        reply_oom(c);
-        return false;
-    }
     must(stream_consumer_find(s, g, name, out));
-    *made = rc > 0;
-    if (*made) {
-        key_changed(c, k);
+    if (made) {
+        key_changed_quietly(c, k);
+        EFFECT(c, S("XGROUP"), S("CREATECONSUMER"), k->s, g->name, name);
         notify(c, NOTIFY_STREAM, "xgroup-createconsumer", k);
     } else {
-        out->seen = stream_now(c);
+        out->seen = call_logged_ms(c);
         stream_consumer_set(s, out);
     }
-    return true;
 }

@@ -45,8 +45,6 @@ struct id_text {
 struct slice id_slice(struct id_text *t, struct stream_id id);
 /* XGROUP SETID with what the group has. */
 void effect_group(struct call *c, const struct key *k, const struct stream_group *g);
-void effect_consumer(struct call *c, const struct key *k, struct slice group,
-                     struct slice consumer); /* XGROUP CREATECONSUMER */
 
 /* Deliveries in few commands: XCLAIM with the IDs that have the same time and count. */
 #define CLAIMS_PER_COMMAND 100
@@ -71,13 +69,14 @@ void claims_end(struct claims *l);
  * key, as in Redis. False: replied WRONGTYPE, or NOGROUP when there is no key or no such group. */
 must_check bool stream_group_arg(struct call *c, const struct key *k, unsigned group,
                                  struct stream **s, struct stream_group *g);
+/* The same for an entry (or NULL) that was looked up already. */
+must_check bool stream_group_in(struct call *c, const struct key *k, const struct entry *e,
+                                unsigned group, struct stream **s, struct stream_group *g);
 /* That argv[2] has no group argv[3]. */
 void reply_no_group(struct call *c);
-/* When a consumer is seen: replay has no time of its own, and takes this moment. */
-int64_t stream_now(const struct call *c);
-/* The group's consumer, made if it is not there (with its event; *made), which asks for something
- * now. False: replied that there is no memory. */
-must_check bool stream_consumer_now(struct call *c, const struct key *k, struct stream *s,
-                                    const struct stream_group *g, struct slice name,
-                                    struct stream_consumer *out, bool *made);
+/* The group's consumer asks for something now. made: stream_consumer_add() has made it for this
+ * call, which tells of that; g->name must not point into the stream. */
+void stream_consumer_met(struct call *c, const struct key *k, struct stream *s,
+                         const struct stream_group *g, struct slice name,
+                         struct stream_consumer *out, bool made);
 #endif

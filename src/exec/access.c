@@ -293,24 +293,32 @@ bool key_is(struct call *c, const struct entry *e, enum obj_type t)
 
 /* ---- Changes ---- */
 
-void key_changed(struct call *c, const struct key *k)
+void key_changed_quietly(struct call *c, const struct key *k)
 {
+    struct txn *t = c->in->t;
     c->in->changed = true;
     if (unlikely(c->flags & CALL_REPLAY)) {
         return;
     }
-    struct txn *t = c->in->t;
     counter_add(&t->w->changes, 1);
     if (t->w->x->wal != NULL) {
         fx_slot(t, k);
         txn_touch(t, k, true);
+    }
+}
+
+void key_changed(struct call *c, const struct key *k)
+{
+    key_changed_quietly(c, k);
+    if (unlikely(c->flags & CALL_REPLAY)) {
+        return;
     }
     if (!seeded_bug("exec.bug_watch_missed")) {
         watch_touch(c->x, c->db, k);
     }
     tracking_changed(c, k, false);
     if (unlikely(c->x->shards[k->shard].waits != NULL)) {
-        waits_changed(t, c->db, k);
+        waits_changed(c->in->t, c->db, k);
     }
 }
 

@@ -327,6 +327,9 @@ void key_drop_due(struct call *c, const struct key *k, struct entry *e, struct f
 /* The value of k changed in place, k was created, deleted or overwritten: WATCH, client tracking,
  * the log. */
 void key_changed(struct call *c, const struct key *k);
+/* Something beside the value changed, the groups of a stream: for the log alone. COMPAT: WATCH and
+ * client tracking do not count it. */
+void key_changed_quietly(struct call *c, const struct key *k);
 /* Elements were added to k, for which clients may be blocked (push to an existing key; key_add does
  * it itself). Served after the command. */
 void key_ready(struct call *c, const struct key *k);
@@ -364,6 +367,9 @@ void effect(struct call *c, const struct slice *argv, unsigned argc);
     effect((c), (const struct slice[]){ __VA_ARGS__ }, \
            (unsigned)(sizeof((const struct slice[]){ __VA_ARGS__ }) / sizeof(struct slice)))
 void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v); /* NAME key v */
+/* Unix ms: c->now_ms, and on replay, which has no time of its own, when the command was logged. For
+ * what is told to users and decides nothing. */
+int64_t call_logged_ms(const struct call *c);
 /* False while the disk is full: a read that would log something of its own accord does not. */
 bool call_may_log(const struct call *c);
 void effect_none(struct call *c); /* the change needs no log entry of its own (already written by
@@ -411,9 +417,9 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
 void call_block_until(struct call *c, uint64_t lsn, int64_t deadline_ms,
                       void (*reply)(struct call *c));
 uint64_t session_last_write(const struct session *s); /* LSN of its last write; 0: none */
-/* Blocking commands ask before they take from keys[i]. False: it counts as empty. Either a blocked
- * client is being served, and another key is the ready one (CMD_SERVE_ONE rows); or what is there
- * is for those who wait for it already. */
+/* Blocking commands ask before they look at keys[i]. False: it counts as empty. Either a blocked
+ * client is being served, another key is the ready one and the lock of this one is not held
+ * (CMD_SERVE_ONE rows); or what is there is for those who wait for it already. */
 bool call_serves(const struct call *c, unsigned i);
 
 /* The reply of this call comes later, by exec_deferred_reply(): the handler writes none. The client

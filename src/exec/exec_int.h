@@ -144,6 +144,7 @@ struct worker {
     unsigned keys_cap;
     struct buf scratch;
     int64_t wall_ms;     /* the time commands of this batch see */
+    int64_t logged_ms;   /* replay: when the record was logged */
     uint64_t wall_ticks; /* when it was read */
     uint64_t wall_keeps; /* ticks for which it is good: half a millisecond */
     uint64_t ticks;      /* end of the previous command */

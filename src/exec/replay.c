@@ -119,6 +119,11 @@ static void fail(struct replay *all, const struct wal_record *rec, const char *w
     fail_as(all, -EBADMSG, rec, why, what);
 }
 
+int64_t call_logged_ms(const struct call *c)
+{
+    return c->flags & CALL_REPLAY ? c->in->w->logged_ms : c->now_ms;
+}
+
 static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigned *db,
                       unsigned argc, struct out *out)
 {
@@ -176,6 +181,7 @@ static bool apply_record(struct replayer *rp, const struct wal_record *rec, stru
 {
     const char *p = rec->payload.p, *end = p + rec->payload.n;
     unsigned db = 0;
+    rp->w.logged_ms = rec->wall_ms;
     while (p < end) {
         unsigned argc;
         if (!read_command(rp, &p, end, &argc)) {

@@ -94,7 +94,7 @@ static int hand_out(void *arg, struct wal_batch *window, const struct wal_batch_
 {
     struct replay *p = arg;
     const uint8_t *body = (const uint8_t *)(b + 1);
-    struct wal_record rec = { .lsn = b->first_lsn };
+    struct wal_record rec = { .lsn = b->first_lsn, .wall_ms = b->wall_ms };
     unsigned n = 0;
     for (uint64_t at = 0; wal_next_record(body, b->body_bytes, &at, &rec);) {
         p->rec[n++] = rec;

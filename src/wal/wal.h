@@ -93,6 +93,7 @@ struct wal_record {
     uint16_t slot;
     uint16_t db;
     uint8_t flags;
+    int64_t wall_ms; /* unix time when its group was built; never steps back */
 };
 struct wal_batch; /* opaque buffer of one group; reference-counted */
 struct wal_replay {

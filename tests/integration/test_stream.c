@@ -1,4 +1,4 @@
-/* test_stream.c -- The stream family beside redis-server, waiting, what 7.2 changed, the log.
+/* test_stream.c -- The stream family beside redis-server, waiting, what 7.2 changed.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
 #include "base/rng.h"
@@ -219,18 +219,25 @@ START_TEST(test_stream_groups)
         "XGROUP SETID s g $ ENTRIESREAD 3", "XGROUP CREATE s low -", "XGROUP CREATE s high +",
         "XGROUP CREATE s high 5", "XGROUP SETID s high -", "XGROUP SETID s high +",
         "XINFO GROUPS s", "XGROUP SETID s nope 0", "XGROUP SETID s g x", "XGROUP SETID s nope x",
-        "XGROUP SETID nokey g 0", "XGROUP SETID s g 0 MKSTREAM", "XGROUP SETID s g 1 ENTRIESREAD 1",
-        "XINFO GROUPS s", "XGROUP CREATECONSUMER s g alice", "XGROUP CREATECONSUMER s g alice",
-        "XGROUP CREATECONSUMER s nope alice", "XGROUP CREATECONSUMER nokey g alice",
-        "XGROUP DELCONSUMER s g bob", "XGROUP DELCONSUMER s g alice",
-        "XGROUP DELCONSUMER s nope alice", "XGROUP DESTROY s nope", "XGROUP DESTROY s i",
-        "XGROUP DESTROY nokey i", "XGROUP FOO s", "XGROUP CREATE s a 0 b c", "SET str v",
-        "XGROUP CREATE str g 0", "XGROUP DESTROY str g", "XGROUP SETID str g 0", "XINFO GROUPS s",
-        "XINFO GROUPS nokey", "XINFO GROUPS str", "XINFO CONSUMERS s nope",
+        "XGROUP SETID nokey g 0", "XGROUP CREATE s t (1 MKSTREAM MKSTREAM ENTRIESREAD 8",
+        "XGROUP CREATE s t 1 ENTRIESREAD 8 ENTRIESREAD 8",
+        "XGROUP CREATE nokey t 1 ENTRIESREAD 8 ENTRIESREAD 8",
+        "XGROUP SETID s g 1 ENTRIESREAD 8 ENTRIESREAD 8",
+        "XGROUP SETID s nope (1 ENTRIESREAD 8 ENTRIESREAD 8", "XGROUP SETID s g 0 MKSTREAM",
+        "XGROUP SETID s g 1 ENTRIESREAD 1", "XINFO GROUPS s", "XGROUP CREATECONSUMER s g alice",
+        "XGROUP CREATECONSUMER s g alice", "XGROUP CREATECONSUMER s nope alice",
+        "XGROUP CREATECONSUMER nokey g alice", "XGROUP DELCONSUMER s g bob",
+        "XGROUP DELCONSUMER s g alice", "XGROUP DELCONSUMER s nope alice", "XGROUP DESTROY s nope",
+        "XGROUP DESTROY s i", "XGROUP DESTROY nokey i", "XGROUP FOO s", "XGROUP CREATE s a 0 b c",
+        "SET str v", "XGROUP CREATE str g 0", "XGROUP DESTROY str g", "XGROUP SETID str g 0",
+        "XINFO GROUPS s", "XINFO GROUPS nokey", "XINFO GROUPS str", "XINFO CONSUMERS s nope",
         "XINFO CONSUMERS nokey g", "XINFO STREAM nokey", "XINFO STREAM str", "XINFO STREAM s FOO",
         "XINFO STREAM s FULL COUNT", "XINFO STREAM s FULL COUNT x", "XINFO STREAM s FULL COUNT 1",
-        "XINFO STREAM s FULL COUNT 0", "XINFO STREAM s FULL COUNT -1", "XINFO STREAM s FULL x 1",
-        "XINFO STREAM s FULL COUNT 1 2", "XINFO STREAM s FULL", "XINFO FOO", "XINFO STREAM");
+        "XINFO STREAM s FULL COUNT 0", "XAUTOCLAIM nokey g c 0 0 COUNT 0",
+        "XAUTOCLAIM nokey g c x 0", "XAUTOCLAIM nokey g c 0 x", "XAUTOCLAIM nokey g c 0 0",
+        "XAUTOCLAIM str g c 0 0 COUNT 0", "XAUTOCLAIM str g c 0 0", "XINFO STREAM s FULL COUNT -1",
+        "XINFO STREAM s FULL x 1", "XINFO STREAM s FULL COUNT 1 2", "XINFO STREAM s FULL",
+        "XINFO FOO", "XINFO STREAM");
 }
 END_TEST
 
@@ -299,6 +306,50 @@ START_TEST(test_stream_claim)
 END_TEST
 
 /* Many nodes, entries with the same and with other fields, whatever is deleted in between. */
+/* What is beside the entries can change without a watching client being told. */
+START_TEST(test_stream_watch)
+{
+    struct compare_script s = { NULL, 0 };
+    static const char *const commands[] = {
+        "XGROUP CREATE s h 0",
+        "XGROUP CREATE n h 0 MKSTREAM",
+        "XGROUP SETID s g 0",
+        "XGROUP DESTROY s g",
+        "XGROUP CREATECONSUMER s g",
+        "XGROUP CREATECONSUMER s g d",
+        "XGROUP DELCONSUMER s g c",
+        "XACK s g 1-1",
+        "XACK s g 9-9",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "XCLAIM s g d 0 1-1",
+        "XREADGROUP GROUP g c STREAMS s 0",
+        "XCLAIM s g c 0 2-1 FORCE",
+        "XREADGROUP GROUP g d NOACK STREAMS s >",
+        "XAUTOCLAIM s g d 0 0",
+        "XCLAIM s g c 0 1-1 LASTID 7-7",
+        "XDEL s 1-1",
+        "XDEL s 9-9",
+        "XTRIM s MAXLEN 1",
+        "XTRIM s MAXLEN 10",
+        "XSETID s 9-9",
+        "XADD s 3-1 f v",
+    };
+    for (unsigned i = 0; i < countof(commands); i++) {
+        compare_add(&s, "DEL s n");
+        compare_add(&s, "XADD s 1-1 f v");
+        compare_add(&s, "XADD s 2-1 f v");
+        compare_add(&s, "XGROUP CREATE s g 0");
+        compare_add(&s, "XREADGROUP GROUP g c COUNT 1 STREAMS s >");
+        compare_add(&s, "@w WATCH s n");
+        compare_add(&s, "%s", commands[i]);
+        compare_add(&s, "@w MULTI");
+        compare_add(&s, "@w PING");
+        compare_add(&s, "@w EXEC");
+    }
+    compare_script(&s);
+}
+END_TEST
+
 START_TEST(test_stream_random)
 {
     struct compare_script s = { NULL, 0 };
@@ -452,231 +503,14 @@ START_TEST(test_stream_later)
 }
 END_TEST
 
-/* ---- The log ---- */
-
-START_TEST(test_stream_recovered)
-{
-    compare_recovered(
-        "CONFIG SET stream-node-max-entries 10", "XADD s 1-1 a 1 b 2", "XADD s 1-* a 1",
-        "XADD s 3 a 1 c 3", "XADD s MAXLEN 2 4 a 4", "XADD s MAXLEN ~ 1 5 a 5",
-        "XADD s NOMKSTREAM 6 x y", "XADD s MINID 4 7 x y", "XDEL s 5", "XADD t 0-* f v",
-        "XADD t 0-* f v", "XTRIM t MAXLEN 1", "XADD e 1-1 a 1", "XDEL e 1-1",
-        "XGROUP CREATE k g $ MKSTREAM", "XSETID t 9-9 ENTRIESADDED 17", "XGROUP CREATE s g 0",
-        "XREADGROUP GROUP g alice COUNT 1 STREAMS s >", "MULTI", "XADD m 1-1 a 1", "XADD m 2-1 a 1",
-        "XTRIM m MAXLEN 1", "EXEC", "SELECT 3", "XADD s 1-1 in 3", "SELECT 0", "COPY s c",
-        "RENAME c d", "XADD d 99 a 1", "@b &XREAD BLOCK 0 STREAMS w 0", "XADD w 1-1 a 1", "@b <");
-}
-END_TEST
-
-/* Deliveries, times and all, come back; so does a log that begins with what is there. Two streams
- * have many nodes, one of them with groups. */
-static void fill(struct client *c)
-{
-    client_expect(c, "+OK", "CONFIG SET stream-node-max-entries 10");
-    for (unsigned i = 1; i <= 3000; i++) {
-        client_send(c, "XADD big %u-%u field %u word \"a b\\x00%u\"", i, i % 3, i, i);
-        client_send(c, "XADD small%u 5-5 n %u", i % 20, i);
-        if (i % 20 == 0) {
-            client_send(c, "XADD big * odd %u x y 12 -5", i);
-            client_read(c);
-            client_send(c, "DEL big");
-            client_read(c);
-        }
-        client_read(c);
-        client_read(c);
-    }
-    for (unsigned i = 1; i <= 300; i++) {
-        client_expect(c, "1",
-                      "EVAL 'redis.call(\"XADD\", \"g\", ARGV[1], \"f\", ARGV[1], \"%s\", "
-                      "1) return 1' 1 g %u",
-                      i % 7 == 0 ? "x" : "y", i);
-    }
-    client_line(c, "XGROUP CREATE g one 0");
-    client_line(c, "XGROUP CREATE g two 100 ENTRIESREAD 100");
-    client_line(c, "XGROUP CREATE g 'none \\x00' $");
-    client_line(c, "XREADGROUP GROUP one alice COUNT 150 STREAMS g >");
-    client_line(c, "XREADGROUP GROUP one bob COUNT 50 STREAMS g >");
-    client_line(c, "XREADGROUP GROUP two bob COUNT 20 STREAMS g >");
-    client_line(c, "XREADGROUP GROUP two carol NOACK COUNT 20 STREAMS g >");
-    client_line(c, "XREADGROUP GROUP one alice COUNT 70 STREAMS g 20");
-    client_line(c, "XREADGROUP GROUP one idle STREAMS g >");
-    client_line(c, "XREADGROUP GROUP one idle2 STREAMS g 0");
-    client_line(c, "XACK g one 3 4 5 6");
-    client_line(c, "XDEL g 10 11 12 200 300");
-    client_line(c, "XCLAIM g one dora 0 10 13 14 TIME 1234 RETRYCOUNT 9");
-    client_line(c, "XCLAIM g one dora 0 250 FORCE JUSTID LASTID 299");
-    client_line(c, "XAUTOCLAIM g one eve 0 100 COUNT 30");
-    client_line(c, "XGROUP DELCONSUMER g two bob");
-    client_line(c, "XTRIM g MAXLEN 150");
-    client_line(c, "XADD empty 7-7 a b");
-    client_line(c, "XGROUP CREATE empty e 0");
-    client_line(c, "XREADGROUP GROUP e x STREAMS empty >");
-    client_line(c, "XDEL empty 7-7");
-    client_line(c, "XGROUP CREATE never n 0 MKSTREAM");
-}
-
-static void same_value(struct client *c, const char *a, const char *b)
-{
-    char digest[100];
-    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST-VALUE %s", a));
-    client_expect(c, digest, "DEBUG DIGEST-VALUE %s", b);
-}
-
-START_TEST(test_stream_image)
-{
-    struct server s;
-    char digest[200];
-    server_init(&s, SERVER_KV);
-    server_start(&s, "--appendonly", _i == 0 ? "no" : "yes", "--threads", "2");
-    struct client *c = server_connect(&s);
-    fill(c);
-    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
-    char *groups = strdup(client_line(c, "XINFO GROUPS g"));
-    char *pending = strdup(client_line(c, "XPENDING g one"));
-    if (_i == 0) {
-        client_expect(c, "+OK", "CONFIG SET appendonly yes");
-        client_expect(c, digest, "DEBUG DIGEST");
-    }
-    client_close(c);
-    server_kill(&s);
-    server_start(&s, "--threads", "2");
-    c = server_connect(&s);
-    client_expect(c, groups, "XINFO GROUPS g");
-    client_expect(c, pending, "XPENDING g one");
-    client_expect(c, digest, "DEBUG DIGEST");
-    client_expect(c, "+OK", "DEBUG RELOAD");
-    client_expect(c, digest, "DEBUG DIGEST");
-    client_expect_error(c, "BUSYGROUP", "XGROUP CREATE g one 0");
-    client_expect(
-        c, "1",
-        "EVAL 'redis.call(\"RESTORE\", \"r\", 0, redis.call(\"DUMP\", \"g\")) "
-        "redis.call(\"RESTORE\", \"e\", 0, redis.call(\"DUMP\", \"empty\")) return 1' 4 g r "
-        "empty e");
-    same_value(c, "g", "r");
-    same_value(c, "empty", "e");
-    client_expect(c, "2", "DEL r e");
-    client_expect(c, "1", "COPY g g2");
-    client_expect(c, "1", "XGROUP DESTROY g2 one");
-    client_expect(c, "0", "XGROUP DESTROY g2 one");
-    client_expect(c, "1", "DEL g2");
-    client_expect(c, digest, "DEBUG DIGEST");
-    free(groups);
-    free(pending);
-    client_close(c);
-    server_stop(&s);
-}
-END_TEST
-
-/* Each part of what a stream is changes its digest. */
-START_TEST(test_stream_digest)
-{
-    static const char *const steps[] = { "XADD s 1-1 a 1",
-                                         "XADD s 2-1 a 1",
-                                         "XGROUP CREATE s g 0",
-                                         "XGROUP SETID s g 1-1",
-                                         "XGROUP SETID s g 1-1 ENTRIESREAD 1",
-                                         "XGROUP CREATECONSUMER s g c",
-                                         "XREADGROUP GROUP g c STREAMS s >",
-                                         "XCLAIM s g c 0 2-1 RETRYCOUNT 5 JUSTID TIME 5",
-                                         "XCLAIM s g c 0 2-1 RETRYCOUNT 5 JUSTID TIME 6",
-                                         "XCLAIM s g c 0 2-1 RETRYCOUNT 6 JUSTID TIME 6",
-                                         "XCLAIM s g d 0 2-1 RETRYCOUNT 6 JUSTID TIME 6",
-                                         "XSETID s 5-5",
-                                         "XSETID s 5-5 ENTRIESADDED 9",
-                                         "XSETID s 5-5 ENTRIESADDED 9 MAXDELETEDID 1-1",
-                                         "XACK s g 2-1" };
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "1");
-    struct client *c = server_connect(&kv);
-    char before[200] = "";
-    for (unsigned i = 0; i < countof(steps); i++) {
-        client_line(c, "%s", steps[i]);
-        const char *now = client_line(c, "DEBUG DIGEST-VALUE s");
-        ck_assert_msg(strcmp(before, now) != 0, "%s", steps[i]);
-        snprintf(before, sizeof before, "%s", now);
-    }
-    client_close(c);
-    server_stop(&kv);
-}
-END_TEST
-
-/* ---- No memory ---- */
-
-#ifdef KV_FAULTS
-/* Commands that need memory of a size which the client chose. */
-static void need_memory(struct client *c, const char *big, unsigned *refused)
-{
-    static const char *const commands[] = {
-        "XADD s 1-1 f",          "XADD s 2-1 f",      "XADD s 3-1 f",
-        "XGROUP CREATE s g 0 x", "XGROUP CREATE new", "XGROUP CREATECONSUMER s g",
-        "XADD new 1-1 f",
-    };
-    client_line(c, "XGROUP CREATE s g 0 MKSTREAM");
-    for (unsigned i = 0; i < countof(commands); i++) {
-        char before[64];
-        snprintf(before, sizeof before, "%s", client_line(c, "DEBUG DIGEST"));
-        const struct resp *r = i == 4   ? client_ask(c, "XGROUP CREATE new %s 0 MKSTREAM", big)
-                               : i == 3 ? client_ask(c, "XGROUP CREATE s %s 0", big)
-                                        : client_ask(c, "%s %s", commands[i], big);
-        if (r->type == RESP_ERROR) {
-            ck_assert_msg(strstr(r->text, "OOM") != NULL, "%s: %s", commands[i], r->text);
-            client_expect(c, before, "DEBUG DIGEST");
-            ++*refused;
-        }
-    }
-    client_line(c, "COPY s t");
-    client_line(c, "XDEL s 1-1 2-1");
-    client_line(c, "XTRIM t MAXLEN 1");
-    client_line(c, "XREADGROUP GROUP g %s COUNT 1 STREAMS t >", big);
-}
-
-/* One allocation after the other fails: what is refused changes nothing, and all else is logged as
- * it was done. */
-START_TEST(test_stream_nomem)
-{
-    static char big[1501];
-    unsigned refused = 0, tried = 0;
-    memset(big, 'b', sizeof big - 1);
-    for (unsigned after = 0; tried < 24; after++) {
-        struct server s;
-        char spec[64], digest[64];
-        server_init(&s, SERVER_KV);
-        snprintf(spec, sizeof spec, "mem.alloc=nomem:%u", after);
-        server_env(&s, "KV_FAULTS", spec);
-        if (server_try_start(&s, "--threads", "1", "--stream-node-max-entries", "1") != 0) {
-            continue;
-        }
-        tried++;
-        server_wait_ready(&s);
-        struct client *c = server_connect(&s);
-        need_memory(c, big, &refused);
-        snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
-        client_close(c);
-        server_kill(&s);
-        server_env(&s, "KV_FAULTS", "");
-        server_start(&s, "--threads", "1");
-        c = server_connect(&s);
-        client_expect(c, digest, "DEBUG DIGEST");
-        client_close(c);
-        server_stop(&s);
-    }
-    ck_assert_uint_ge(refused, 4);
-}
-END_TEST
-#endif
-
 UNIT_SUITE(integration_stream)
 {
-    TCase *tc = unit_case_slow(suite, "beside redis", 300, test_stream_add, test_stream_trim,
-                               test_stream_range, test_stream_delete, test_stream_setid,
-                               test_stream_read, test_stream_groups, test_stream_pending,
-                               test_stream_claim, test_stream_random, test_stream_block);
+    TCase *tc =
+        unit_case_slow(suite, "beside redis", 300, test_stream_add, test_stream_trim,
+                       test_stream_range, test_stream_delete, test_stream_setid, test_stream_read,
+                       test_stream_groups, test_stream_pending, test_stream_claim,
+                       test_stream_watch, test_stream_random, test_stream_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "later versions", test_stream_later);
     unit_case(suite, "gone", test_stream_gone);
-    unit_case_slow(suite, "recovered", 120, test_stream_recovered, test_stream_digest);
-    unit_case_loop(suite, "image", 120, test_stream_image, 2);
-#ifdef KV_FAULTS
-    unit_case_slow(suite, "memory", 120, test_stream_nomem);
-#endif
 }

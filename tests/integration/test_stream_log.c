@@ -1,0 +1,315 @@
+/* test_stream_log.c -- Streams after a restart: what was logged is what was, whatever failed.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "base/base.h"
+#include "base/rng.h"
+#include "compare.h"
+#include "unit.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static struct server kv;
+
+START_TEST(test_stream_recovered)
+{
+    compare_recovered(
+        "CONFIG SET stream-node-max-entries 10", "XADD s 1-1 a 1 b 2", "XADD s 1-* a 1",
+        "XADD s 3 a 1 c 3", "XADD s MAXLEN 2 4 a 4", "XADD s MAXLEN ~ 1 5 a 5",
+        "XADD s NOMKSTREAM 6 x y", "XADD s MINID 4 7 x y", "XDEL s 5", "XADD t 0-* f v",
+        "XADD t 0-* f v", "XTRIM t MAXLEN 1", "XADD e 1-1 a 1", "XDEL e 1-1",
+        "XGROUP CREATE k g $ MKSTREAM", "XSETID t 9-9 ENTRIESADDED 17", "XGROUP CREATE s g 0",
+        "XREADGROUP GROUP g alice COUNT 1 STREAMS s >", "MULTI", "XADD m 1-1 a 1", "XADD m 2-1 a 1",
+        "XTRIM m MAXLEN 1", "EXEC", "SELECT 3", "XADD s 1-1 in 3", "SELECT 0", "COPY s c",
+        "RENAME c d", "XADD d 99 a 1", "@b &XREAD BLOCK 0 STREAMS w 0", "XADD w 1-1 a 1", "@b <");
+}
+END_TEST
+
+/* Deliveries, times and all, come back; so does a log that begins with what is there. Two streams
+ * have many nodes, one of them with groups. */
+static void fill(struct client *c)
+{
+    client_expect(c, "+OK", "CONFIG SET stream-node-max-entries 10");
+    for (unsigned i = 1; i <= 3000; i++) {
+        client_send(c, "XADD big %u-%u field %u word \"a b\\x00%u\"", i, i % 3, i, i);
+        client_send(c, "XADD small%u 5-5 n %u", i % 20, i);
+        if (i % 20 == 0) {
+            client_send(c, "XADD big * odd %u x y 12 -5", i);
+            client_read(c);
+            client_send(c, "DEL big");
+            client_read(c);
+        }
+        client_read(c);
+        client_read(c);
+    }
+    for (unsigned i = 1; i <= 300; i++) {
+        client_expect(c, "1",
+                      "EVAL 'redis.call(\"XADD\", \"g\", ARGV[1], \"f\", ARGV[1], \"%s\", "
+                      "1) return 1' 1 g %u",
+                      i % 7 == 0 ? "x" : "y", i);
+    }
+    client_line(c, "XGROUP CREATE g one 0");
+    client_line(c, "XGROUP CREATE g two 100 ENTRIESREAD 100");
+    client_line(c, "XGROUP CREATE g 'none \\x00' $");
+    client_line(c, "XREADGROUP GROUP one alice COUNT 150 STREAMS g >");
+    client_line(c, "XREADGROUP GROUP one bob COUNT 50 STREAMS g >");
+    client_line(c, "XREADGROUP GROUP two bob COUNT 20 STREAMS g >");
+    client_line(c, "XREADGROUP GROUP two carol NOACK COUNT 20 STREAMS g >");
+    client_line(c, "XREADGROUP GROUP one alice COUNT 70 STREAMS g 20");
+    client_line(c, "XREADGROUP GROUP one idle STREAMS g >");
+    client_line(c, "XREADGROUP GROUP one idle2 STREAMS g 0");
+    client_line(c, "XACK g one 3 4 5 6");
+    client_line(c, "XDEL g 10 11 12 200 300");
+    client_line(c, "XCLAIM g one dora 0 10 13 14 TIME 1234 RETRYCOUNT 9");
+    client_line(c, "XCLAIM g one dora 0 250 FORCE JUSTID LASTID 299");
+    client_line(c, "XAUTOCLAIM g one eve 0 100 COUNT 30");
+    client_line(c, "XGROUP DELCONSUMER g two bob");
+    client_line(c, "XTRIM g MAXLEN 150");
+    client_line(c, "XADD empty 7-7 a b");
+    client_line(c, "XGROUP CREATE empty e 0");
+    client_line(c, "XREADGROUP GROUP e x STREAMS empty >");
+    client_line(c, "XDEL empty 7-7");
+    client_line(c, "XGROUP CREATE never n 0 MKSTREAM");
+}
+
+static void same_value(struct client *c, const char *a, const char *b)
+{
+    char digest[100];
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST-VALUE %s", a));
+    client_expect(c, digest, "DEBUG DIGEST-VALUE %s", b);
+}
+
+START_TEST(test_stream_image)
+{
+    struct server s;
+    char digest[200];
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--appendonly", _i == 0 ? "no" : "yes", "--threads", "2");
+    struct client *c = server_connect(&s);
+    fill(c);
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    char *groups = strdup(client_line(c, "XINFO GROUPS g"));
+    char *pending = strdup(client_line(c, "XPENDING g one"));
+    if (_i == 0) {
+        client_expect(c, "+OK", "CONFIG SET appendonly yes");
+        client_expect(c, digest, "DEBUG DIGEST");
+    }
+    client_close(c);
+    server_kill(&s);
+    server_start(&s, "--threads", "2");
+    c = server_connect(&s);
+    client_expect(c, groups, "XINFO GROUPS g");
+    client_expect(c, pending, "XPENDING g one");
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_expect(c, "+OK", "DEBUG RELOAD");
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_expect_error(c, "BUSYGROUP", "XGROUP CREATE g one 0");
+    client_expect(
+        c, "1",
+        "EVAL 'redis.call(\"RESTORE\", \"r\", 0, redis.call(\"DUMP\", \"g\")) "
+        "redis.call(\"RESTORE\", \"e\", 0, redis.call(\"DUMP\", \"empty\")) return 1' 4 g r "
+        "empty e");
+    same_value(c, "g", "r");
+    same_value(c, "empty", "e");
+    client_expect(c, "2", "DEL r e");
+    client_expect(c, "1", "COPY g g2");
+    client_expect(c, "1", "XGROUP DESTROY g2 one");
+    client_expect(c, "0", "XGROUP DESTROY g2 one");
+    client_expect(c, "1", "DEL g2");
+    client_expect(c, digest, "DEBUG DIGEST");
+    free(groups);
+    free(pending);
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
+static int64_t wall_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static const struct resp *field_of(const struct resp *map, const char *field)
+{
+    for (size_t i = 0; i + 1 < map->count; i += 2) {
+        if (strcmp(map->at[i]->text, field) == 0) {
+            return map->at[i + 1];
+        }
+    }
+    ck_abort_msg("no field %s", field);
+    return NULL;
+}
+
+/* The field of consumer `name` of the first group. */
+static int64_t consumer_field(struct client *c, const char *name, const char *field)
+{
+    const struct resp *full = client_ask(c, "XINFO STREAM s FULL");
+    const struct resp *all = field_of(field_of(full, "groups")->at[0], "consumers");
+    for (size_t i = 0; i < all->count; i++) {
+        if (strcmp(field_of(all->at[i], "name")->text, name) == 0) {
+            return field_of(all->at[i], field)->integer;
+        }
+    }
+    ck_abort_msg("no consumer %s", name);
+    return 0;
+}
+
+/* When consumers were seen and got something is known after a kill; whatever time a client claims
+ * for a delivery. */
+START_TEST(test_stream_consumers_seen)
+{
+    static const struct {
+        const char *name, *command;
+        bool active;
+    } steps[] = {
+        { "made", "XGROUP CREATECONSUMER s g made", false },
+        { "read", "XREADGROUP GROUP g read COUNT 2 STREAMS s >", true },
+        { "noack", "XREADGROUP GROUP g noack NOACK COUNT 1 STREAMS s >", false },
+        { "nothing", "XREADGROUP GROUP g nothing STREAMS s 0", false },
+        { "claims", "XCLAIM s g claims 0 1-1 TIME 1000", true },
+        { "autoclaims", "XAUTOCLAIM s g autoclaims 0 2-1 COUNT 1", true },
+    };
+    int64_t from[countof(steps)], to[countof(steps)];
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    for (unsigned id = 1; id <= 4; id++) {
+        client_line(c, "XADD s %u-1 f v", id);
+    }
+    client_expect(c, "+OK", "XGROUP CREATE s g 0");
+    for (unsigned i = 0; i < countof(steps); i++) {
+        from[i] = wall_ms();
+        ck_assert_int_ne(client_ask(c, "%s", steps[i].command)->type, RESP_ERROR);
+        to[i] = wall_ms();
+    }
+    client_close(c);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        server_kill(&kv);
+        server_start(&kv, "--threads", "1");
+        c = server_connect(&kv);
+        for (unsigned i = 0; i < countof(steps); i++) {
+            int64_t seen = consumer_field(c, steps[i].name, "seen-time"),
+                    active = consumer_field(c, steps[i].name, "active-time");
+            ck_assert_msg(seen >= from[i] && seen <= to[i], "%s: seen", steps[i].name);
+            ck_assert_msg(active == (steps[i].active ? seen : -1), "%s: active", steps[i].name);
+        }
+        client_close(c);
+    }
+    server_stop(&kv);
+}
+END_TEST
+
+/* Each part of what a stream is changes its digest. */
+START_TEST(test_stream_digest)
+{
+    static const char *const steps[] = { "XADD s 1-1 a 1",
+                                         "XADD s 2-1 a 1",
+                                         "XGROUP CREATE s g 0",
+                                         "XGROUP SETID s g 1-1",
+                                         "XGROUP SETID s g 1-1 ENTRIESREAD 1",
+                                         "XGROUP CREATECONSUMER s g c",
+                                         "XREADGROUP GROUP g c STREAMS s >",
+                                         "XCLAIM s g c 0 2-1 RETRYCOUNT 5 JUSTID TIME 5",
+                                         "XCLAIM s g c 0 2-1 RETRYCOUNT 5 JUSTID TIME 6",
+                                         "XCLAIM s g c 0 2-1 RETRYCOUNT 6 JUSTID TIME 6",
+                                         "XCLAIM s g d 0 2-1 RETRYCOUNT 6 JUSTID TIME 6",
+                                         "XSETID s 5-5",
+                                         "XSETID s 5-5 ENTRIESADDED 9",
+                                         "XSETID s 5-5 ENTRIESADDED 9 MAXDELETEDID 1-1",
+                                         "XACK s g 2-1" };
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    char before[200] = "";
+    for (unsigned i = 0; i < countof(steps); i++) {
+        client_line(c, "%s", steps[i]);
+        const char *now = client_line(c, "DEBUG DIGEST-VALUE s");
+        ck_assert_msg(strcmp(before, now) != 0, "%s", steps[i]);
+        snprintf(before, sizeof before, "%s", now);
+    }
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
+/* ---- No memory ---- */
+
+#ifdef KV_FAULTS
+/* Commands that need memory of a size which the client chose. */
+static void need_memory(struct client *c, const char *big, unsigned *refused)
+{
+    static const char *const commands[] = {
+        "XADD s 1-1 f",      "XADD s 2-1 f",
+        "XADD s 3-1 f",      "XGROUP CREATE s g 0 x",
+        "XGROUP CREATE new", "XGROUP CREATECONSUMER s g",
+        "XADD new 1-1 f",    NULL,
+    };
+    client_line(c, "XGROUP CREATE s g 0 MKSTREAM");
+    client_line(c, "XGROUP CREATE u g 0 MKSTREAM");
+    client_line(c, "XADD u 1-1 f v");
+    for (unsigned i = 0; i < countof(commands); i++) {
+        char before[64];
+        snprintf(before, sizeof before, "%s", client_line(c, "DEBUG DIGEST"));
+        const struct resp *r = i == 4   ? client_ask(c, "XGROUP CREATE new %s 0 MKSTREAM", big)
+                               : i == 3 ? client_ask(c, "XGROUP CREATE s %s 0", big)
+                               : i == 7
+                                   ? client_ask(c, "XREADGROUP GROUP g %s STREAMS u s > >", big)
+                                   : client_ask(c, "%s %s", commands[i], big);
+        if (r->type == RESP_ERROR) {
+            ck_assert_msg(strstr(r->text, "OOM") != NULL, "%s: %s", commands[i], r->text);
+            client_expect(c, before, "DEBUG DIGEST");
+            ++*refused;
+        }
+    }
+    client_line(c, "COPY s t");
+    client_line(c, "XDEL s 1-1 2-1");
+    client_line(c, "XTRIM t MAXLEN 1");
+    client_line(c, "XREADGROUP GROUP g %s COUNT 1 STREAMS t >", big);
+}
+
+/* One allocation after the other fails: what is refused changes nothing, and all else is logged as
+ * it was done. */
+START_TEST(test_stream_nomem)
+{
+    static char big[1501];
+    unsigned refused = 0, tried = 0;
+    memset(big, 'b', sizeof big - 1);
+    for (unsigned after = 0; tried < 24; after++) {
+        struct server s;
+        char spec[64], digest[64];
+        server_init(&s, SERVER_KV);
+        snprintf(spec, sizeof spec, "mem.alloc=nomem:%u", after);
+        server_env(&s, "KV_FAULTS", spec);
+        if (server_try_start(&s, "--threads", "1", "--stream-node-max-entries", "1") != 0) {
+            continue;
+        }
+        tried++;
+        server_wait_ready(&s);
+        struct client *c = server_connect(&s);
+        need_memory(c, big, &refused);
+        snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+        client_close(c);
+        server_kill(&s);
+        server_env(&s, "KV_FAULTS", "");
+        server_start(&s, "--threads", "1");
+        c = server_connect(&s);
+        client_expect(c, digest, "DEBUG DIGEST");
+        client_close(c);
+        server_stop(&s);
+    }
+    ck_assert_uint_ge(refused, 4);
+}
+END_TEST
+#endif
+
+UNIT_SUITE(integration_stream_log)
+{
+    unit_case_slow(suite, "recovered", 120, test_stream_recovered, test_stream_digest,
+                   test_stream_consumers_seen);
+    unit_case_loop(suite, "image", 120, test_stream_image, 2);
+#ifdef KV_FAULTS
+    unit_case_slow(suite, "memory", 120, test_stream_nomem);
+#endif
+}
