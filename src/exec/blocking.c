@@ -16,8 +16,11 @@
  *            `skipped`; whoever un-claims looks at both after (all sequentially consistent: one
  *            of the two sees the other).
  * SERVING    Under the locks of the command that made the key ready, after its record: first
- *            blocked, first served. The waiter's handler runs again as CALL_SERVING; its effects
- *            are a record of their own. When it needs locks that are not held (a destination
+ *            blocked, first served. The waiter's handler runs again as CALL_SERVING, on the ready
+ *            key and on those of its keys whose locks are held too: what one transaction did to
+ *            several is seen as a whole, as in Redis 7.2. COMPAT: its other keys count as empty;
+ *            nothing that could have served it came to them. Its effects are a record of their own.
+ *            When it needs locks that are not held (a destination
  *            key), it is left for waits_serve_rest(), which takes the whole set in order and
  *            looks again; nobody behind it is served before, and a blocking command that comes in
  *            between finds the key promised (call_serves()) and queues up. What cannot wait, such
@@ -347,6 +350,12 @@ static void on_served(struct reactor *r, struct message *m)
     struct served *d = container_of(m, struct served, m);
     struct waiter *w = d->w;
     struct session *s = w->session;
+    if (s != NULL && unlikely(d->ticks > s->w->slow_ticks)) {
+        struct call c;
+        struct call_int in;
+        waiter_call(w, &c, &in);
+        slowlog_note(&c, d->ticks);
+    }
     waiter_free(w);
     if (s == NULL) {
         out_clear(&d->out);
@@ -501,6 +510,16 @@ static bool serve_refused(struct waiter *w)
     return true;
 }
 
+static unsigned serving_key(const struct waiter *w, const struct ready_key *rk)
+{
+    unsigned i = 0;
+    while (i + 1 < w->nkeys &&
+           !(w->keys[i].hash == rk->key.hash && slice_eq(w->keys[i].s, rk->key.s))) {
+        i++;
+    }
+    return i;
+}
+
 /* The claimed waiter's command, under t's locks. True: served, its message is on the way. */
 static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *rk)
 {
@@ -533,14 +552,11 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
                       .ks = me->x->ks,
                       .out = &d->out,
                       .in = &in };
+    in.serving_key = serving_key(w, rk);
     for (unsigned i = 0; i < w->nkeys; i++) {
-        if (w->keys[i].hash == rk->key.hash && slice_eq(w->keys[i].s, rk->key.s)) {
-            in.serving_key = i;
-            break;
+        if (call_serves(&c, i)) {
+            txn_gates(own, &w->keys[i], 1);
         }
-    }
-    if (!(w->ref->row->flags & CMD_SERVE_ONE)) {
-        txn_gates(own, w->keys, w->nkeys);
     }
     if (own->exclusive && log_begins(me->x)) {
         log_begin_keys(me, w->keys, w->nkeys);
@@ -551,8 +567,11 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     if (!in.blocked) {
         call_invoke(&c);
     }
-    if (w->tracks && !in.blocked && (c.cmd->flags & CMD_READONLY)) {
-        tracking_remember(me->x, &w->keys[in.serving_key], 1, w->handle); /* its lock is held */
+    bool reads = w->tracks && !in.blocked && (c.cmd->flags & CMD_READONLY);
+    for (unsigned i = 0; i < w->nkeys && reads; i++) {
+        if (call_serves(&c, i)) {
+            tracking_remember(me->x, &w->keys[i], 1, w->handle); /* its lock is held */
+        }
     }
     txn_commit(own); /* also when nothing was served: the key may have expired, and has its DEL */
     if (in.blocked) {
@@ -560,7 +579,9 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
         mem_free(d);
         return false;
     }
-    stat_count(me, w->ref->id, clock_ticks() - start, in.error);
+    d->ticks = clock_ticks() - start;
+    stat_count(me, w->ref->id, d->ticks, in.error);
+    counter_add(&me->commands, 1);
     d->gate = seeded_bug("exec.bug_ungated_handover") ? 0 : own->gate;
     d->lsn = own->lsn;
     d->m.run = on_served;
@@ -635,7 +656,7 @@ static bool is_promised(const struct call *c, const struct key *k)
 bool call_serves(const struct call *c, unsigned i)
 {
     if (c->flags & CALL_SERVING) {
-        return i == c->in->serving_key;
+        return i == c->in->serving_key || shard_is_locked(c->in->t, c->keys[i].shard);
     }
     return likely(c->x->shards[c->keys[i].shard].waits == NULL) ||
            !(c->cmd->flags & CMD_BLOCKING) || !call_may_block(c) || !is_promised(c, &c->keys[i]);

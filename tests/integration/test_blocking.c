@@ -5,6 +5,7 @@
  *      the claim and its end is forced here with fault points: exec.claimed and
  *      exec.claimed_unlocked are inside of that window (the latter before a second lock is taken),
  *      exec.serve_nothing lets the claimed command find nothing. */
+#include "base/base.h"
 #include "lib/compare.h"
 #include "lib/unit.h"
 #include <stdio.h>
@@ -219,20 +220,150 @@ END_TEST
 
 START_TEST(test_order_in_transactions)
 {
-    compare("@a &BLPOP k1 0", "@b &BLPOP k2 0", "@c &BLPOP k1 k2 0", "MULTI", "RPUSH k2 1 2",
-            "RPUSH k1 3 4", "EXEC", "@a <", "@b <", "@c <", "LRANGE k1 0 -1", "LRANGE k2 0 -1",
-            "DEL k1 k2",
-            /* both are ready when it ends: the order of the pushes, not of the arguments */
-            "@a &BLPOP k1 k2 0", "MULTI", "RPUSH k2 2", "RPUSH k1 1", "EXEC", "@a <",
-            "LRANGE k1 0 -1", "LRANGE k2 0 -1", "DEL k1 k2", "@a &BLPOP k1 k2 0", "MULTI",
-            "RPUSH k2 2", "DEL k2", "RPUSH k1 1", "EXEC", "@a <", "EXISTS k1 k2",
-            "@a &BLPOP k1 k2 0", "MULTI", "RPUSH k1 1", "DEL k1", "RPUSH k2 2", "EXEC", "@a <",
-            "EXISTS k1 k2", "@a &BLPOP k 0", "@b &BRPOP k 0", "MULTI", "RPUSH k 1 2 3", "LPOP k",
-            "RPUSH k 4", "EXEC", "@a <", "@b <", "LRANGE k 0 -1", "DEL k", "@a &BLPOP k 0", "MULTI",
-            "SET k string", "DEL k", "RPUSH k x", "EXEC", "@a <", "@a &BLPOP k1 k2 0", "MULTI",
-            "RPUSH k1 x", "SET k1 string", "EXEC", "@a !quiet", "RPUSH k2 y", "@a <", "GET k1",
-            "DEL k1", "@a &BLPOP k1 k2 0", "SET s string", "RENAME s k1", "@a !quiet", "RPUSH k2 z",
-            "@a <", "GET k1");
+    compare("@a &BLPOP k1 k2 0", "MULTI", "RPUSH k2 2", "DEL k2", "RPUSH k1 1", "EXEC", "@a <",
+            "EXISTS k1 k2", "@a &BLPOP k1 k2 0", "MULTI", "RPUSH k1 1", "DEL k1", "RPUSH k2 2",
+            "EXEC", "@a <", "EXISTS k1 k2", "@a &BLPOP k 0", "@b &BRPOP k 0", "MULTI",
+            "RPUSH k 1 2 3", "LPOP k", "RPUSH k 4", "EXEC", "@a <", "@b <", "LRANGE k 0 -1",
+            "DEL k", "@a &BLPOP k 0", "MULTI", "SET k string", "DEL k", "RPUSH k x", "EXEC", "@a <",
+            "@a &BLPOP k1 k2 0", "MULTI", "RPUSH k1 x", "SET k1 string", "EXEC", "@a !quiet",
+            "RPUSH k2 y", "@a <", "GET k1", "DEL k1", "@a &BLPOP k1 k2 0", "SET s string",
+            "RENAME s k1", "@a !quiet", "RPUSH k2 z", "@a <", "GET k1");
+}
+END_TEST
+
+/* What one transaction or script did to several keys is seen as a whole, as in Redis 7.2: the order
+ * of the arguments counts, not that of the pushes. */
+static const struct {
+    const char *blocks, *first, *second, *gets;
+} several[] = {
+    { "BLPOP k1 k2 0", "RPUSH k2 2", "RPUSH k1 1", "[\"k1\", \"1\"]" },
+    { "BLMPOP 0 2 k1 k2 LEFT", "RPUSH k2 2", "RPUSH k1 1", "[\"k1\", [\"1\"]]" },
+    { "BZPOPMIN k1 k2 0", "ZADD k2 2 b", "ZADD k1 1 a", "[\"k1\", \"a\", \"1\"]" },
+    { "BLPOP k1 k2 0", "SET k1 string", "RPUSH k2 2",
+      "-WRONGTYPE Operation against a key holding the wrong kind of value" },
+    { "XREAD BLOCK 0 STREAMS k1 k2 $ $", "XADD k2 2-1 f v", "XADD k1 1-1 f v",
+      "[[\"k1\", [[\"1-1\", [\"f\", \"v\"]]]], [\"k2\", [[\"2-1\", [\"f\", \"v\"]]]]]" },
+    { "XREAD BLOCK 0 STREAMS k1 k2 $ $", "XADD k2 2-1 f v", "SET k1 string",
+      "-WRONGTYPE Operation against a key holding the wrong kind of value" },
+    { "XREADGROUP GROUP g c BLOCK 0 STREAMS x1 x2 > >", "XADD x2 2-1 f v", "XADD x1 1-1 f v",
+      "[[\"x1\", [[\"1-1\", [\"f\", \"v\"]]]], [\"x2\", [[\"2-1\", [\"f\", \"v\"]]]]]" },
+    { "XREADGROUP GROUP g c BLOCK 0 STREAMS x1 x2 > >", "XADD x2 2-1 f v", "XGROUP DESTROY x1 g",
+      "-NOGROUP No such key 'x1' or consumer group 'g' in XREADGROUP with GROUP option" },
+};
+
+static void as_transaction(struct client *c, const char *first, const char *second)
+{
+    client_expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "%s", first);
+    client_expect(c, "+QUEUED", "%s", second);
+    ck_assert_int_eq(client_ask(c, "EXEC")->type, RESP_ARRAY);
+}
+
+/* Its keys are not declared. */
+static void as_script(struct client *c, const char *first, const char *second)
+{
+    client_line(c,
+                "EVAL \"for _, l in ipairs(ARGV) do local a = {} for w in l:gmatch('%%S+') do "
+                "a[#a + 1] = w end redis.call(unpack(a)) end\" 0 '%s' '%s'",
+                first, second);
+}
+
+static void serve_several(bool script)
+{
+    server_start(&kv, "--threads", "4");
+    struct client *c = server_connect(&kv), *w = server_connect(&kv);
+    for (unsigned i = 0; i < countof(several); i++) {
+        client_expect(c, "+OK", "XGROUP CREATE x1 g $ MKSTREAM");
+        client_expect(c, "+OK", "XGROUP CREATE x2 g $ MKSTREAM");
+        client_send(w, "%s", several[i].blocks);
+        wait_blocked(c, 1);
+        (script ? as_script : as_transaction)(c, several[i].first, several[i].second);
+        client_expect_next(w, several[i].gets);
+        wait_blocked(c, 0);
+        client_expect(c, "+OK", "FLUSHALL");
+    }
+    client_close(c);
+    client_close(w);
+}
+
+START_TEST(test_several_keys)
+{
+    serve_several(_i == 1);
+}
+END_TEST
+
+/* Who waits longest for one key is not served first from another key of one that is. */
+START_TEST(test_several_keys_turns)
+{
+    struct four f;
+    four_open(&f, "");
+    client_send(f.w1, "BLPOP k1 0");
+    wait_blocked(f.b, 1);
+    client_send(f.w2, "BLPOP k1 k2 0");
+    wait_blocked(f.b, 2);
+    as_transaction(f.a, "RPUSH k2 2", "RPUSH k1 1 3");
+    client_expect_next(f.w2, "[\"k1\", \"1\"]");
+    client_expect_next(f.w1, "[\"k1\", \"3\"]");
+    client_expect(f.b, "[\"2\"]", "LRANGE k2 0 -1");
+    client_expect(f.b, "0", "EXISTS k1");
+    four_close(&f);
+}
+END_TEST
+
+static int64_t durable_lsn(struct client *c)
+{
+    const char *at = strstr(client_ask(c, "INFO durability")->text, "wal_durable_lsn:");
+    ck_assert_ptr_nonnull(at);
+    return strtoll(at + strlen("wal_durable_lsn:"), NULL, 10);
+}
+
+/* A waiter that needs more locks than the transaction holds keeps those who wait for other keys of
+ * it back; what they then read is not told before it is durable. */
+START_TEST(test_served_later_waits_for_log)
+{
+    struct four f;
+    four_open(&f, "");
+    client_send(f.w1, "BLMOVE l away LEFT LEFT 0");
+    wait_blocked(f.b, 1);
+    client_send(f.w2, "XREAD BLOCK 0 STREAMS s $");
+    wait_blocked(f.b, 2);
+    char delay[64];
+    snprintf(delay, sizeof delay, "DEBUG AOF-FLUSH-SLEEP %d", unit_patient_ms(500) * 1000);
+    client_expect(f.b, "+OK", "%s", delay);
+    int64_t before = durable_lsn(f.b);
+    client_send(f.a, "MULTI");
+    client_send(f.a, "RPUSH l x");
+    client_send(f.a, "XADD s 1-1 f v");
+    client_send(f.a, "EXEC");
+    client_expect_next(f.w2, "[[\"s\", [[\"1-1\", [\"f\", \"v\"]]]]]");
+    ck_assert_int_gt(durable_lsn(f.b), before);
+    client_expect_next(f.w1, "\"x\"");
+    four_close(&f);
+}
+END_TEST
+
+/* SLOWLOG has the command of a client that waited, behind those of the transaction that served it;
+ * it counts as one that was processed, by the client who sent it. */
+START_TEST(test_served_in_slowlog)
+{
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv), *w = server_connect(&kv);
+    client_expect(c, "+OK", "CONFIG SET slowlog-log-slower-than 0");
+    client_expect(w, "+OK", "CLIENT SETNAME waiter");
+    client_send(w, "BLPOP l 0");
+    wait_blocked(c, 1);
+    client_expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "RPUSH l x");
+    client_expect(c, "+QUEUED", "SLOWLOG RESET");
+    ck_assert_int_eq(client_ask(c, "EXEC")->type, RESP_ARRAY);
+    client_expect_next(w, "[\"l\", \"x\"]");
+    const struct resp *r = client_ask(c, "SLOWLOG GET 1");
+    char *line = resp_line(r->at[0]);
+    ck_assert_msg(strstr(line, "[\"BLPOP\", \"l\", \"0\"]") != NULL, "%s", line);
+    ck_assert_msg(strstr(line, "\"waiter\"") != NULL, "%s", line);
+    free(line);
+    client_close(c);
+    client_close(w);
 }
 END_TEST
 
@@ -268,6 +399,11 @@ UNIT_SUITE(blocking)
     tc = unit_case_loop(suite, "claim_ends", 120, test_claimed_then_ends, 4);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "newcomer", 120, test_claimed_and_newcomer, 3);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "several", 120, test_several_keys, 2);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_slow(suite, "served", 120, test_several_keys_turns,
+                        test_served_later_waits_for_log, test_served_in_slowlog);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "turns", 300, test_order_of_many, test_order_in_transactions,
                         test_order_of_chains);
