@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -232,6 +233,20 @@ void *mem_aligned(size_t align, size_t n)
         out_of_memory(n);
     }
     return note_new(p);
+}
+
+void *mem_map(size_t n)
+{
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        out_of_memory(n);
+    }
+    return p;
+}
+
+void mem_unmap(void *p, size_t n)
+{
+    must(p == NULL || munmap(p, n) == 0);
 }
 
 void mem_free(void *p)

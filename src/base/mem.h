@@ -26,6 +26,10 @@ void *mem_try_calloc(size_t n) __attribute__((malloc, alloc_size(1))) must_check
 void *mem_try_realloc(void *p, size_t n) __attribute__((alloc_size(2))) must_check;
 /* align: a power of two, at least sizeof(void *); free with mem_free(). */
 void *mem_aligned(size_t align, size_t n) __attribute__((malloc, returns_nonnull));
+/* A mapping of n bytes, zeroed, aligned to a page, for a buffer that is there from start to end and
+ * mostly idle: only what was touched is resident, and mem_used() does not count it. */
+void *mem_map(size_t n) __attribute__((returns_nonnull));
+void mem_unmap(void *p, size_t n);      /* NULL is fine */
 void mem_free(void *p);                 /* NULL is fine */
 char *mem_dup(const void *p, size_t n); /* copy of n bytes and a NUL (not counted in n) */
 char *mem_strdup(const char *s);

@@ -64,7 +64,7 @@ static void hrandfield_draws(struct call *c, const struct fields *f, uint64_t n,
         return;
     }
     reply_heading(c, n, values);
-    for (uint64_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < n && !call_reply_lost(c); i++) {
         at_random(f, &item);
         reply_field(c, &item, values);
     }

@@ -134,7 +134,7 @@ static void srandmember_draws(struct call *c, const struct set *s, uint64_t n)
         return;
     }
     reply_array(c, n);
-    for (uint64_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < n && !call_reply_lost(c); i++) {
         set_at(s, rng_below(set_count(s)), &m);
         set_reply_member(c, &m);
     }

@@ -357,7 +357,7 @@ static void random_members(struct call *c, const struct entry *e, int64_t count,
         reply_error(c, "ERR value is out of range");
     } else if (count < 0) {
         zset_reply_head(c, (uint64_t)-count, with_scores);
-        for (int64_t i = 0; i > count; i--) {
+        for (int64_t i = 0; i > count && !call_reply_lost(c); i--) {
             reply_at(c, z, rng_below(all), with_scores);
         }
     } else {

@@ -46,7 +46,7 @@ static uint64_t clients_sum(struct exec *x)
 
 static void count(struct session *s)
 {
-    size_t now = s->evicted ? 0 : session_memory(s);
+    size_t now = s->doomed ? 0 : session_memory(s);
     counter_add(&s->w->clients_mem, now - s->counted_mem);
     s->counted_mem = now;
 }
@@ -59,6 +59,9 @@ static void suspect(struct worker *w)
 
 void clients_account(struct session *s)
 {
+    if (likely(option_int(&s->w->x->opt.maxmemory_clients) == 0)) {
+        return;
+    }
     count(s);
     suspect(s->w);
 }
@@ -89,21 +92,22 @@ static void evict(struct session *s)
     conn_peer(s->conn, addr);
     log_notice("Evicting client id=%llu addr=%s tot-mem=%zu: maxmemory-clients",
                (unsigned long long)s->id, addr, s->counted_mem);
-    s->evicted = true;
-    count(s);
     session_kill(s);
+    count(s);
     atomic_fetch_add_explicit(&s->w->x->evicted_clients, 1, memory_order_relaxed);
 }
 
-static void evict_exact(void *arg)
+void clients_evict_now(struct exec *x)
 {
-    struct exec *x = arg;
+    if (option_int(&x->opt.maxmemory_clients) == 0) {
+        return;
+    }
     unsigned n = 0, room = registry_count(x);
     struct session **all = mem_alloc((room + 1) * sizeof(struct session *));
     for (unsigned i = 0; i < x->reactors; i++) {
         for (struct session *s = x->workers[i].sessions; s != NULL; s = s->next) {
             count(s);
-            if (!s->no_evict && !s->evicted && !conn_closing(s->conn) && n < room) {
+            if (!s->no_evict && !s->doomed && !conn_closing(s->conn) && n < room) {
                 all[n++] = s;
             }
         }
@@ -114,6 +118,11 @@ static void evict_exact(void *arg)
         evict(all[i]);
     }
     mem_free(all);
+}
+
+static void evict_exact(void *x)
+{
+    clients_evict_now(x);
 }
 
 void clients_evict(struct worker *w)

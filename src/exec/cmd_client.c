@@ -135,6 +135,7 @@ void client_describe(const struct call *c, struct session *s, struct buf *b)
     conn_local(s->conn, local);
     int64_t now = clock_mono_ms();
     size_t in = conn_in_bytes(s->conn), cap = conn_in_cap(s->conn), out = conn_out_bytes(s->conn);
+    size_t more = out > OUT_BLOCK_BYTES ? out : 0; /* Redis counts these as a list */
     buf_printf(b,
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u sub=%u "
                "psub=%u ssub=%u multi=%d",
@@ -145,14 +146,14 @@ void client_describe(const struct call *c, struct session *s, struct buf *b)
                session_subs(s, 0), session_subs(s, 1), session_subs(s, 2),
                s->multi != NULL ? (int)multi_count(s) : -1);
     buf_printf(b,
-               " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=0 "
-               "omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=%lld "
+               " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=%zu "
+               "omem=%zu tot-mem=%zu events=r cmd=%s user=%s redir=%lld "
                "resp=%d lib-name=%s lib-ver=%s",
                in, cap > in ? cap - in : 0, argv_mem, s->multi_mem, (unsigned)OUT_BLOCK_BYTES, 0u,
-               out, session_memory(s), s->last_cmd != NULL ? s->last_cmd->full : "NULL",
-               session_user_name(s), s->tracking != NULL ? (long long)s->tracking->redirect : -1LL,
-               s->resp, s->lib_name != NULL ? s->lib_name : "",
-               s->lib_ver != NULL ? s->lib_ver : "");
+               out - more, (more + OUT_BLOCK_BYTES - 1) / OUT_BLOCK_BYTES, more, session_memory(s),
+               s->last_cmd != NULL ? s->last_cmd->full : "NULL", session_user_name(s),
+               s->tracking != NULL ? (long long)s->tracking->redirect : -1LL, s->resp,
+               s->lib_name != NULL ? s->lib_name : "", s->lib_ver != NULL ? s->lib_ver : "");
 }
 
 static void cmd_client_info(struct call *c)
@@ -184,7 +185,7 @@ static enum client_type type_of(const struct session *s)
 static bool list_wanted(const struct call *c, const struct session *s, enum client_type type,
                         unsigned ids_at)
 {
-    if (type != TYPE_ANY && type_of(s) != type) {
+    if (s->doomed || (type != TYPE_ANY && type_of(s) != type)) {
         return false;
     }
     for (unsigned i = ids_at; ids_at > 0 && i < c->argc; i++) {
@@ -219,6 +220,7 @@ static void cmd_client_list(struct call *c)
         reply_syntax(c);
         return;
     }
+    clients_evict_now(c->x); /* nobody is shown that maxmemory-clients has no room for */
     struct buf text = { 0 };
     for (unsigned r = 0; r < c->x->reactors; r++) {
         for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
@@ -251,6 +253,10 @@ static void on_kill(struct reactor *r, struct message *m)
 
 void session_kill(struct session *s)
 {
+    if (s->doomed) {
+        return;
+    }
+    s->doomed = true; /* nobody sees it any more, and it runs nothing */
     struct kill_order *k = mem_alloc(sizeof *k);
     k->handle = s->handle;
     k->m.run = on_kill;
@@ -277,6 +283,9 @@ struct kill_filter {
 static bool kill_wanted(const struct call *c, struct session *s, const struct kill_filter *f)
 {
     char text[ADDR_TEXT_MAX];
+    if (s->doomed) {
+        return false;
+    }
     if (f->addr != NULL) {
         conn_peer(s->conn, text);
         if (!slice_eq(*f->addr, slice_str(text))) {

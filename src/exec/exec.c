@@ -182,6 +182,12 @@ static size_t up_input(void *user, struct conn *conn, struct slice in)
     return session_input(user, in);
 }
 
+static void up_partial(void *user, struct conn *conn)
+{
+    (void)conn;
+    clients_account(user);
+}
+
 static void up_closed(void *user, struct conn *conn)
 {
     (void)conn;
@@ -303,6 +309,7 @@ void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
         .conn_input = up_input,
         .conn_closed = up_closed,
         .conn_limit = up_limit,
+        .conn_partial = up_partial,
         .turn_end = up_turn_end,
         .before_sleep = up_before_sleep,
         .sleep_begin = up_sleep_begin,

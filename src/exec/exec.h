@@ -472,6 +472,12 @@ void exec_set_scripts(struct exec *x, struct scripts *s,
 struct scripts *exec_scripts(const struct exec *x);
 /* Makes room as for a CMD_DENYOOM command. False: above maxmemory. Before call_script(). */
 bool call_make_room(struct call *c);
+/* Why no command could write now; NULL: it could. */
+const char *call_write_refusal(const struct call *c);
+
+/* The reply is above the client's hard output limit already, and the client is going to be closed:
+ * a handler that would write on for long may stop where it is. */
+bool call_reply_lost(const struct call *c);
 
 /* ================= Options and state commands may read ================= */
 

@@ -216,7 +216,7 @@ struct session {
     bool logged_in;        /* its user's name and password were right, or none were needed then */
     struct acl_user *user; /* NULL: deleted, the session is being closed */
     bool paused;           /* CLIENT PAUSE holds it */
-    bool evicted;          /* being closed for maxmemory-clients */
+    bool doomed;           /* session_kill(): its reactor is about to close it */
     size_t counted_mem;    /* its part of w->clients_mem */
     bool monitor;
     bool no_touch, no_evict;
@@ -421,7 +421,7 @@ void session_unblock_closed(struct session *s); /* its connection is gone: out o
 void session_unsubscribe_all(struct session *s);
 void session_unmonitor(struct session *s);
 struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
-bool session_runs(const struct session *s); /* not blocked, paused, deferred, closing */
+bool session_runs(const struct session *s); /* not blocked, paused, deferred, doomed, closing */
 
 /* section.c */
 void section_enter(
@@ -571,9 +571,10 @@ static inline void stat_count(struct worker *w, unsigned id, uint64_t ticks, boo
 
 /* client_memory.c */
 size_t session_memory(const struct session *s); /* its reactor, or an exclusive section */
-void clients_account(struct session *s);        /* after input, while maxmemory-clients is set */
+void clients_account(struct session *s);        /* after input, after a push; its reactor */
 void clients_recount(struct worker *w);
-void clients_evict(struct worker *w); /* before sleeping, when w->check_clients */
+void clients_evict(struct worker *w);   /* before sleeping, when w->check_clients */
+void clients_evict_now(struct exec *x); /* inside the exclusive section */
 
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];
 extern const struct command latency_commands[], acl_commands[];

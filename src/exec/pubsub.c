@@ -116,6 +116,7 @@ static void deliver_to(struct session *s, struct payload *p, uint64_t gate)
         out_add_ext(o, p->bytes, p->n, payload_release, p);
     }
     conn_gate(s->conn, gate);
+    clients_account(s);
 }
 
 static void on_delivery(struct reactor *r, struct message *m)

@@ -630,6 +630,18 @@ bool call_make_room(struct call *c)
     return memory_make_room(w);
 }
 
+bool call_reply_lost(const struct call *c)
+{
+    return c->session != NULL && c->out == conn_out(c->session->conn) &&
+           conn_over_limit(c->session->conn);
+}
+
+const char *call_write_refusal(const struct call *c)
+{
+    static const struct command any_write = { .flags = CMD_WRITE };
+    return write_refusal(c->x, &any_write);
+}
+
 bool call_may_command(struct call *c, const struct slice *argv, unsigned argc)
 {
     const struct cmd_ref *ref = command_lookup(c->x, argv, argc);

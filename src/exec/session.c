@@ -42,7 +42,7 @@ void session_hold(struct session *s, struct pending *p)
 
 bool session_runs(const struct session *s)
 {
-    return s->waiter == NULL && !s->paused && !s->deferred && !conn_closing(s->conn);
+    return s->waiter == NULL && !s->paused && !s->deferred && !s->doomed && !conn_closing(s->conn);
 }
 
 /* ---- Batches ---- */
@@ -215,9 +215,7 @@ size_t session_input(struct session *s, struct slice in)
         }
     }
     s->in_input = false;
-    if (unlikely(option_int(&s->w->x->opt.maxmemory_clients) != 0)) {
-        clients_account(s);
-    }
+    clients_account(s);
     return consumed;
 }
 

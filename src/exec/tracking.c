@@ -147,6 +147,7 @@ static void push(struct session *s, struct notice *n, bool redirected)
         out_add_ext(o, n->bytes, n->n, notice_release, notice_share(n));
     }
     conn_gate(s->conn, n->gate);
+    clients_account(s);
 }
 
 static struct session *session_at(struct reactor *r, uint64_t handle)

@@ -253,6 +253,10 @@ void conn_ready(struct conn *c)
         read_kept(c);
     }
     check_limit(c);
+    const struct net_upcalls *up = &c->reactor->net->up;
+    if (parser_big_missing(&c->parser) > 0 && up->conn_partial != NULL && !conn_closing(c)) {
+        up->conn_partial(c->user, c);
+    }
     if (unlikely(c->tls != NULL) && !conn_closing(c) && tls_has_input(c)) {
         c->revents |= EV_READ; /* epoll does not know of these bytes: next turn */
         list_push(c->reactor, LIST_READY, c);

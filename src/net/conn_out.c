@@ -50,6 +50,11 @@ size_t conn_out_bytes(const struct conn *c)
     return c->out.mem;
 }
 
+bool conn_over_limit(const struct conn *c)
+{
+    return c->hard != 0 && c->out.mem > c->hard;
+}
+
 size_t conn_parked_bytes(const struct conn *c)
 {
     return (size_t)(end_of(c) - c->released);
@@ -94,7 +99,7 @@ static void soft_fired(struct reactor *r unused_arg, struct reactor_timer *t)
 static void check_limits(struct conn *c)
 {
     size_t bytes = conn_out_bytes(c);
-    if (c->hard != 0 && bytes > c->hard) {
+    if (conn_over_limit(c)) {
         limit_close(c, "hard output buffer limit");
         return;
     }

@@ -162,10 +162,12 @@ struct out *conn_out(struct conn *c);
  * for the writev of this turn. Cheap: once per reply is fine. Output limits are checked here. */
 void conn_gate(struct conn *c, uint64_t gate);
 uint64_t conn_lowest_gate(const struct conn *c); /* UINT64_MAX when nothing waits */
+bool conn_over_limit(const struct conn *c);      /* the hard one: conn_gate() will close it */
 size_t conn_out_bytes(const struct conn *c);     /* unsent, gated or not, with block overhead */
 size_t conn_parked_bytes(const struct conn *c);  /* unsent because of a gate */
-/* Buffered input that no upcall consumed, big arguments included; and the memory behind it. While
- * the input upcall runs: all that it was given. */
+/* Buffered input that no upcall consumed; of a request that stops in a big argument, this
+ * argument's bytes, as Redis's query buffer has them. While the input upcall runs: all that it was
+ * given. */
 size_t conn_in_bytes(const struct conn *c);
 size_t conn_in_cap(const struct conn *c);
 size_t conn_memory(const struct conn *c);
@@ -275,6 +277,8 @@ struct net_upcalls {
      * conn_resume; never while a stop reason is set or the connection is closing. If requests were
      * parsed and not executed, parser_unread() tells the parser. */
     size_t (*conn_input)(void *user, struct conn *c, struct slice in);
+    /* NULL, or: bytes of a big argument came, and it is not complete. */
+    void (*conn_partial)(void *user, struct conn *c);
     void (*conn_closed)(void *user, struct conn *c); /* last call for it; free the session here */
     /* Output memory or query limit exceeded, about to be closed; for the log and counters. what:
      * "hard output buffer limit", "soft output buffer limit", "query buffer limit" or an "out of

@@ -59,11 +59,12 @@ void parser_done(struct parser *p); /* frees what it holds */
  * a buffer of their own and only the first *kept bytes of rest are still input. */
 must_check bool parser_big_begin(struct parser *p, struct slice rest, size_t *kept);
 size_t parser_big_missing(const struct parser *p); /* bytes of it still to come; 0: none begun */
+size_t parser_big_current(const struct parser *p); /* bytes of it so far */
 size_t parser_big_have(const struct parser *p);    /* bytes in all of them */
 /* Room for the next bytes of it, *n > 0; NULL: out of memory. Then parser_big_filled(). */
 char *parser_big_room(struct parser *p, size_t *n);
 void parser_big_filled(struct parser *p, size_t n);
-size_t parser_memory(const struct parser *p);
+size_t parser_memory(const struct parser *p); /* big arguments as long as they will be */
 /* Where the next request's bytes must begin for the progress made so far to hold; NULL: anywhere.
  */
 const char *parser_base(const struct parser *p);

@@ -188,6 +188,12 @@ size_t parser_big_missing(const struct parser *p)
     return b != NULL ? b->len - b->have : 0;
 }
 
+size_t parser_big_current(const struct parser *p)
+{
+    const struct big_arg *b = big_current(p);
+    return b != NULL ? b->have : 0;
+}
+
 char *parser_big_room(struct parser *p, size_t *n)
 {
     struct big_arg *b = big_current(p);
@@ -349,7 +355,7 @@ size_t parser_memory(const struct parser *p)
 {
     size_t n = p->own_argv ? p->argv_cap * sizeof(struct slice) : 0;
     for (const struct big_arg *b = p->bigs; b != NULL; b = b->next) {
-        n += sizeof *b + b->cap;
+        n += sizeof *b + size_max(b->cap, b->len); /* what it is going to be */
     }
     return n;
 }

@@ -305,6 +305,14 @@ bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules
         reply_error(c, "ERR Can not execute a script with write flag using *_ro command.");
         return false;
     }
+    const char *why = NULL;
+    if (!(flags & (SCRIPT_FLAG_COMPAT | SCRIPT_FLAG_NO_WRITES))) { /* it says that it may write */
+        why = call_write_refusal(c);
+    }
+    if (why != NULL) {
+        reply_error(c, why);
+        return false;
+    }
     if ((flags & SCRIPT_FLAG_ALLOW_OOM) || (*rules & SCRIPT_READONLY) || call_make_room(c)) {
         return true;
     }
@@ -565,7 +573,8 @@ void script_stats(struct scripts *s, struct script_stats *out)
     *out = (struct script_stats){ .cached = s->cached,
                                   .libraries = s->nlibraries,
                                   .functions = s->nfunctions,
-                                  .cache_bytes = s->cache_bytes };
+                                  .script_bytes = s->cache_bytes,
+                                  .library_bytes = s->library_bytes };
     lock_release(&s->lock);
     out->memory_bytes = atomic_load_explicit(&s->memory, memory_order_relaxed);
 }

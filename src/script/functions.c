@@ -52,7 +52,7 @@ void functions_free(struct scripts *s)
     tdestroy(s->functions, keep);
     tdestroy(s->libraries, library_destroy);
     s->functions = s->libraries = NULL;
-    s->nlibraries = s->nfunctions = 0;
+    s->nlibraries = s->nfunctions = s->library_bytes = 0;
 }
 
 struct library *library_find(struct scripts *s, const char *name)
@@ -78,6 +78,7 @@ void library_add(struct scripts *s, struct library *l)
     }
     s->nlibraries++;
     s->nfunctions += l->n;
+    s->library_bytes += sizeof *l + l->code.n;
     lock_release(&s->lock);
     atomic_fetch_add(&s->library_generation, 1);
 }
@@ -91,6 +92,7 @@ void library_take(struct scripts *s, struct library *l)
     }
     s->nlibraries--;
     s->nfunctions -= l->n;
+    s->library_bytes -= sizeof *l + l->code.n;
     lock_release(&s->lock);
     atomic_fetch_add(&s->library_generation, 1);
 }

@@ -18,8 +18,8 @@ void script_free(struct scripts *s);
 
 struct script_stats {
     uint64_t cached, libraries, functions;
-    uint64_t cache_bytes;  /* texts of scripts and libraries */
-    uint64_t memory_bytes; /* of all Lua states */
+    uint64_t script_bytes, library_bytes; /* their texts */
+    uint64_t memory_bytes;                /* of all Lua states */
 };
 void script_stats(struct scripts *s, struct script_stats *out); /* any thread */
 

@@ -52,7 +52,7 @@ struct scripts {
     void *cache; /* tree of struct script by sha (search.h) */
     uint64_t cached, cache_bytes;
     void *libraries, *functions; /* trees of struct library and function by name */
-    uint64_t nlibraries, nfunctions;
+    uint64_t nlibraries, nfunctions, library_bytes;
     /* atomic */
     _Atomic uint64_t cache_generation; /* SCRIPT FLUSH: states forget what they compiled */
     _Atomic uint64_t library_generation;

@@ -3,6 +3,7 @@
  * THREADS  Any; STATS and DOCTOR read relaxed counters, as INFO does. */
 #include "server/server_int.h"
 #include "base/mem.h"
+#include "script/script.h"
 
 /* ---- USAGE ---- */
 
@@ -148,8 +149,10 @@ static void cmd_memory_stats(struct call *c)
     put(c, "clients.normal", (int64_t)st.clients_mem);
     put(c, "cluster.links", 0);
     put(c, "aof.buffer", (int64_t)w.queued_bytes);
-    put(c, "lua.caches", 0);
-    put(c, "functions.caches", 0);
+    struct script_stats sc;
+    script_stats(s->scripts, &sc);
+    put(c, "lua.caches", (int64_t)sc.script_bytes);
+    put(c, "functions.caches", (int64_t)sc.library_bytes);
     unsigned n = 10;
     n += put_databases(c);
     n += put_totals(c, &v);

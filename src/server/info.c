@@ -4,6 +4,7 @@
 #include "server/server_int.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "script/script.h"
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -83,6 +84,23 @@ static void section_clients(struct server *s, struct buf *b)
     line_u(b, "total_blocking_keys_on_nokey", 0);
 }
 
+/* The Lua states are the same for EVAL and FCALL. */
+static void memory_of_scripts(struct server *s, struct buf *b)
+{
+    struct script_stats st;
+    script_stats(s->scripts, &st);
+    line_u(b, "used_memory_vm_eval", st.memory_bytes);
+    line_human(b, "used_memory_lua", st.memory_bytes);
+    line_u(b, "used_memory_scripts_eval", st.script_bytes);
+    line_u(b, "number_of_cached_scripts", st.cached);
+    line_u(b, "number_of_functions", st.functions);
+    line_u(b, "number_of_libraries", st.libraries);
+    line_u(b, "used_memory_vm_functions", 0);
+    line_human(b, "used_memory_vm_total", st.memory_bytes);
+    line_u(b, "used_memory_functions", st.library_bytes);
+    line_human(b, "used_memory_scripts", st.script_bytes + st.library_bytes);
+}
+
 static void section_memory(struct server *s, struct buf *b)
 {
     struct mem_stats m;
@@ -116,16 +134,7 @@ static void section_memory(struct server *s, struct buf *b)
     line_u(b, "allocator_active", m.active);
     line_u(b, "allocator_resident", m.resident);
     line_human(b, "total_system_memory", total);
-    line_u(b, "used_memory_vm_eval", 0);
-    line_human(b, "used_memory_lua", 0);
-    line_u(b, "used_memory_scripts_eval", 0);
-    line_u(b, "number_of_cached_scripts", 0);
-    line_u(b, "number_of_functions", 0);
-    line_u(b, "number_of_libraries", 0);
-    line_u(b, "used_memory_vm_functions", 0);
-    line_human(b, "used_memory_vm_total", 0);
-    line_u(b, "used_memory_functions", 0);
-    line_human(b, "used_memory_scripts", 0);
+    memory_of_scripts(s, b);
     line_human(b, "maxmemory", (uint64_t)option_int(&exec_options(s->x)->maxmemory));
     line_s(b, "maxmemory_policy", policies[option_int(&exec_options(s->x)->maxmemory_policy)]);
     buf_printf(b, "allocator_frag_ratio:%.2f\r\n",

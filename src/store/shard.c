@@ -257,7 +257,8 @@ struct entry *shard_set_string_owned(struct shard *s, unsigned db, const struct 
 static struct entry *writable_blob(struct shard *s, struct table *t, struct entry *e,
                                    struct slice old, size_t size, char **bytes)
 {
-    struct blob *b = blob_new(size, blob_room(size));
+    /* What grows once grows again; what is made at its size may stay so. */
+    struct blob *b = blob_new(size, old.n > 0 ? blob_room(size) : size);
     if (b == NULL) {
         return NULL;
     }

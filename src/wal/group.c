@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "wal/wal_int.h"
 
+#define BUF_BYTES  (WAL_BLOCK + WAL_GROUP_BYTES)
 #define KEEP_BYTES (2 * (uint64_t)WAL_BLOCK) /* G2 */
 
 _Static_assert(WAL_GROUP_BYTES % WAL_BLOCK == 0, "written in whole blocks");
@@ -23,12 +24,12 @@ static uint8_t *batch_of(struct wal_group *g)
 
 void wal_group_init(struct wal_group *g)
 {
-    *g = (struct wal_group){ .buf = mem_aligned(WAL_BLOCK, WAL_BLOCK + WAL_GROUP_BYTES) };
+    *g = (struct wal_group){ .buf = mem_map(BUF_BYTES) };
 }
 
 void wal_group_free(struct wal_group *g)
 {
-    mem_free(g->buf);
+    mem_unmap(g->buf, BUF_BYTES);
     mem_free(g->big);
     *g = (struct wal_group){ .buf = NULL };
 }
