@@ -39,7 +39,10 @@ LOGS = ROOT / "build/compat"
 UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/expire unit/keyspace unit/multi unit/pubsub
  unit/scan unit/bitops unit/bitfield unit/protocol unit/other unit/querybuf unit/introspection unit/slowlog unit/latency-monitor unit/sort
  unit/pause unit/limits unit/hyperloglog unit/geo unit/tracking unit/type/stream unit/type/stream-cgroups unit/dump unit/functions
- spawn:unit/pubsubshard""".split()
+ unit/type/hash unit/type/zset unit/scripting unit/introspection-2 unit/info-command unit/quit unit/violations unit/replybufsize
+ integration/redis-cli integration/replication-buffer
+ spawn:unit/pubsubshard spawn:unit/acl spawn:unit/acl-v2 spawn:unit/auth spawn:unit/info spawn:unit/maxmemory spawn:unit/client-eviction
+ spawn:unit/networking spawn:unit/obuf-limits spawn:unit/shutdown spawn:unit/violations spawn:unit/tracking""".split()
 SPAWN = "spawn:"
 CLASSES = ("changed", "internals", "module", "later")
 HANG_SECONDS = 240  # without a verdict; the slowest check waits for 30,000 barriers one after the other: 10 s on a quiet disk
@@ -230,7 +233,7 @@ def read_known():
     rows = []
     for number, line in enumerate(KNOWN.read_text(encoding="utf-8").splitlines(), 1):
         cells = [cell.strip() for cell in line.replace("\\|", "\0").strip().strip("|").split("|")]
-        if not line.startswith(("| unit/", "| " + SPAWN)):
+        if not line.startswith(("| unit/", "| integration/", "| " + SPAWN)):
             continue
         where = f"{KNOWN.name}:{number}"
         if len(cells) != 6:

@@ -12,6 +12,7 @@
 #include "base/rng.h"
 
 #define SAMPLES_MAX   64
+#define SIZE_SAMPLES  5  /* elements of a big value that are measured */
 #define LIMIT_US_UNIT 50 /* a call's time: 500 us at tenacity 10, as in Redis */
 
 static bool policy_is_volatile(int64_t policy)
@@ -32,9 +33,9 @@ static int64_t score_of(struct worker *w, const struct entry *e, int64_t policy,
     return policy == POLICY_VOLATILE_TTL ? INT64_MAX - entry_expire(e) : 0;
 }
 
-/* Under the shard's lock: deletes the worst of a sample of one database. False: it has no
- * candidate. */
-static bool evict_from(struct worker *w, struct shard *s, unsigned db, int64_t policy)
+/* Under the shard's lock: deletes the worst of a sample of one database. Returns about the bytes
+ * that the key took; 0: there is no candidate. */
+static size_t evict_from(struct worker *w, struct shard *s, unsigned db, int64_t policy)
 {
     struct exec *x = w->x;
     struct entry *sample[SAMPLES_MAX], *worst = NULL;
@@ -49,8 +50,9 @@ static bool evict_from(struct worker *w, struct shard *s, unsigned db, int64_t p
         }
     }
     if (worst == NULL) {
-        return false;
+        return 0;
     }
+    size_t bytes = entry_memory(worst, SIZE_SAMPLES);
     struct call_int in = { .t = &w->txn, .w = w };
     struct call c = { .db = db, .resp = 2, .now_ms = now, .x = x, .ks = x->ks, .in = &in };
     w->scratch.n = 0; /* the entry's key goes with it */
@@ -66,11 +68,11 @@ static bool evict_from(struct worker *w, struct shard *s, unsigned db, int64_t p
     counter_add(&w->evicted, 1);
     notify(&c, NOTIFY_EVICTED, "evicted", &k);
     txn_commit(&w->txn);
-    return true;
+    return bytes;
 }
 
-/* Deletes one key somewhere. False: no shard has a candidate. */
-static bool evict_one(struct worker *w, int64_t policy)
+/* Deletes one key somewhere. Returns as evict_from(). */
+static size_t evict_one(struct worker *w, int64_t policy)
 {
     struct exec *x = w->x;
     unsigned databases = keyspace_databases(x->ks), start = (unsigned)rng_below(x->nshards);
@@ -85,25 +87,30 @@ static bool evict_one(struct worker *w, int64_t policy)
             if (!w->in_section) {
                 shard_lock(s);
             }
-            bool done = evict_from(w, s, db, policy);
+            size_t bytes = evict_from(w, s, db, policy);
             if (!w->in_section) {
                 shard_unlock(s);
             }
-            if (done) {
-                return true;
+            if (bytes > 0) {
+                return bytes;
             }
         }
     }
-    return false;
+    return 0;
 }
 
+/* It ends also when the keys that went took as much as there was too much: what telling of them
+ * takes (invalidations, events, the log) must not make more keys go. */
 static bool evict_until(struct worker *w, int64_t policy, int64_t limit, int64_t until)
 {
+    int64_t excess = (int64_t)mem_used() - limit;
     do {
-        if (!evict_one(w, policy)) {
+        size_t bytes = evict_one(w, policy);
+        if (bytes == 0) {
             return false; /* nothing left that may go */
         }
-        if ((int64_t)mem_used() <= limit) {
+        excess -= (int64_t)bytes;
+        if (excess <= 0 || (int64_t)mem_used() <= limit) {
             return true;
         }
     } while (clock_mono_us() < until);

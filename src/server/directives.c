@@ -166,9 +166,8 @@ static bool apply_save(void *base, const char **error)
 }
 
 /* Certificates first: a TLS port may come with them. What is open and wanted stays open. */
-static bool apply_listen(void *base, const char **error)
+static bool listen_anew(struct server *s, const char *refused, const char **error)
 {
-    struct server *s = server_from(base);
     struct net_config nc;
     struct tls_config tls;
     const char *bind[BIND_MAX];
@@ -183,13 +182,23 @@ static bool apply_listen(void *base, const char **error)
         ok = false;
     }
     if (ok && net_set_listen(s->net, &nc, &detail) != 0) {
-        *error =
-            explained(s, "Unable to listen on this port. Check server logs for details.", &detail);
+        *error = explained(s, refused, &detail);
         ok = false;
     }
     buf_free(&detail);
     process_title_set(s);
     return ok;
+}
+
+static bool apply_listen(void *base, const char **error)
+{
+    return listen_anew(server_from(base),
+                       "Unable to listen on this port. Check server logs for details.", error);
+}
+
+static bool apply_bind(void *base, const char **error)
+{
+    return listen_anew(server_from(base), "Failed to bind to specified addresses.", error);
 }
 
 static bool apply_title(void *base, const char **error)
@@ -280,7 +289,7 @@ const struct option server_option_table[] = {
       .set = bind_set,
       .get = bind_get,
       .def = "* -::*",
-      .apply = apply_listen,
+      .apply = apply_bind,
       .doc = "Addresses to listen on; a leading '-' means that it may be missing." },
     { .name = "port",
       .kind = OPT_INT,

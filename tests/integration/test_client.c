@@ -364,6 +364,9 @@ START_TEST(test_min_replicas)
     client_expect_error(c, "EXECABORT", "EXEC");
     client_expect(c, "-NOREPLICAS Not enough good replicas to write.", "SET k w");
     client_expect(c, "\"v\"", "GET k");
+    client_expect_error(c, "NOREPLICAS", "EVAL \"#!lua\\nreturn redis.call('get','k')\" 1 k");
+    client_expect(c, "\"v\"", "EVAL \"#!lua flags=no-writes\\nreturn redis.call('get','k')\" 1 k");
+    client_expect(c, "\"v\"", "EVAL \"return redis.call('get','k')\" 1 k");
     client_expect(d, "+OK", "CONFIG SET min-replicas-max-lag 0");
     client_expect(c, "+OK", "SET k x");
     client_expect(d, "+OK", "CONFIG SET min-replicas-max-lag 10");
@@ -377,9 +380,9 @@ END_TEST
 
 static void grow_input(struct client *c, size_t bytes)
 {
-    static const char begun[] = "*2\r\n$4\r\nECHO\r\n$50000000\r\n";
-    char *part = calloc(1, bytes);
-    client_send_raw(c, begun, sizeof begun - 1);
+    char begun[64], *part = calloc(1, bytes);
+    int n = snprintf(begun, sizeof begun, "*2\r\n$4\r\nECHO\r\n$%zu\r\n", bytes + 1);
+    client_send_raw(c, begun, (size_t)n);
     (void)client_try_send_raw(c, part, bytes);
     free(part);
 }
@@ -409,14 +412,14 @@ START_TEST(test_clients_are_evicted)
         if (i == 2) {
             client_ask(big[i], "CLIENT NO-EVICT on");
         }
-        grow_input(big[i], (size_t)1 << (20 + 2 * i)); /* far apart: buffers double */
+        grow_input(big[i], (size_t)1 << (20 + 2 * i));
+        char name[16];
+        snprintf(name, sizeof name, "name=big%u", i);
+        while (total_mem(c, name) < 1 << (20 + 2 * i)) { /* counted as soon as it is announced */
+            usleep(1000);
+        }
     }
-    int64_t all = 0; /* until all of it has arrived */
-    for (int64_t last = -1; all != last || total_mem(c, "name=big2") < 16 << 20;) {
-        last = all;
-        usleep(50000);
-        all = total_mem(c, "");
-    }
+    int64_t all = total_mem(c, "");
     client_expect(c, "+OK", "CONFIG SET maxmemory-clients %lld",
                   (long long)(all - total_mem(c, "name=big1") / 2));
     wait_info(c, "stats", "evicted_clients:", before + 1);
@@ -433,6 +436,70 @@ START_TEST(test_clients_are_evicted)
     for (unsigned i = 0; i < 3; i++) {
         client_close(big[i]);
     }
+    client_close(c);
+}
+END_TEST
+
+/* Whoever was killed, by whomever, is on no list any more when that is answered. */
+START_TEST(test_killed_are_not_listed)
+{
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; i < 50; i++) {
+        struct client *victim = server_connect(&kv);
+        char id[32];
+        client_expect(victim, "+OK", "CLIENT SETNAME deathrow");
+        snprintf(id, sizeof id, "%lld", (long long)client_ask(victim, "CLIENT ID")->integer);
+        client_expect(c, "1", "CLIENT KILL ID %s", id);
+        ck_assert_ptr_null(strstr(client_ask(c, "CLIENT LIST")->text, "deathrow"));
+        client_expect(c, "0", "CLIENT KILL ID %s", id);
+        client_expect_closed(victim);
+        client_close(victim);
+    }
+    client_close(c);
+}
+END_TEST
+
+/* Above its hard limit a reply of a billion elements is not made. */
+START_TEST(test_long_replies_stop)
+{
+    static const char *const asks[] = { "HRANDFIELD h -100000000", "SRANDMEMBER s -100000000",
+                                        "ZRANDMEMBER z -100000000" };
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "CONFIG SET client-output-buffer-limit \"normal 1000000 0 0\"");
+    client_expect(c, "1", "HSET h f 1");
+    client_expect(c, "1", "SADD s m");
+    client_expect(c, "1", "ZADD z 1 m");
+    for (unsigned i = 0; i < countof(asks); i++) {
+        struct client *d = server_connect(&kv);
+        client_send(d, "%s", asks[i]);
+        client_expect_closed(d);
+        client_close(d);
+    }
+    ck_assert_int_lt(info_int(c, "memory", "used_memory_peak:"), 100 << 20);
+    client_expect(c, "+OK", "CONFIG SET client-output-buffer-limit \"normal 0 0 0\"");
+    client_close(c);
+}
+END_TEST
+
+/* What it was not sent yet is its output memory. */
+START_TEST(test_output_is_listed)
+{
+    struct client *c = server_connect(&kv), *slow = server_connect(&kv);
+    client_expect(c, "1000000", "SETRANGE big 999999 x");
+    client_expect(slow, "+OK", "CLIENT SETNAME slow");
+    for (unsigned i = 0; i < 20; i++) { /* more than the kernel takes */
+        client_send(slow, "GET big");
+    }
+    int64_t omem = 0;
+    while (omem < 1 << 20) {
+        char *line = strdup(strstr(client_ask(c, "CLIENT LIST")->text, "name=slow"));
+        line[strcspn(line, "\n")] = '\0';
+        char *text = field(line, " omem=");
+        omem = atoll(text);
+        free(text);
+        free(line);
+    }
+    client_close(slow);
     client_close(c);
 }
 END_TEST
@@ -599,6 +666,7 @@ UNIT_SUITE(client)
     tc = unit_case(suite, "client-alone", test_pause_write, test_pause_kinds,
                    test_pause_all_and_timeout, test_pause_stops_expiry, test_kill_filters,
                    test_info_fields, test_histograms, test_events, test_min_replicas,
-                   test_clients_are_evicted, test_hits_and_misses);
+                   test_clients_are_evicted, test_killed_are_not_listed, test_long_replies_stop,
+                   test_output_is_listed, test_hits_and_misses);
     tcase_add_unchecked_fixture(tc, start, stop);
 }

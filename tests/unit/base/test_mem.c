@@ -87,6 +87,21 @@ START_TEST(test_aligned)
 }
 END_TEST
 
+START_TEST(test_map)
+{
+    size_t before = mem_used();
+    unsigned char *p = mem_map(MIB);
+    ck_assert_uint_eq((uintptr_t)p % 4096, 0);
+    for (size_t i = 0; i < MIB; i += 512) {
+        ck_assert_uint_eq(p[i], 0);
+    }
+    ck_assert_uint_lt(mem_used(), before + MIB / 2);
+    memset(p, 1, MIB);
+    mem_unmap(p, MIB);
+    mem_unmap(NULL, MIB);
+}
+END_TEST
+
 START_TEST(test_dup)
 {
     char *p = mem_dup("a\0b", 3);
@@ -343,7 +358,7 @@ END_TEST
 UNIT_SUITE(mem)
 {
     unit_case(suite, "blocks", test_alloc_and_free, test_good_size_is_what_is_given,
-              test_realloc_keeps_content, test_aligned, test_dup);
+              test_realloc_keeps_content, test_aligned, test_map, test_dup);
     unit_case(suite, "failure", test_try_fails_on_absurd_sizes, test_try_fails_on_demand,
               test_no_memory_exits);
     unit_case(suite, "count", test_used_follows_allocations, test_used_across_threads,
