@@ -493,19 +493,6 @@ static void do_mallctl_str(struct call *c)
 
 /* ---- The table ---- */
 
-#ifdef KV_FAULTS
-static void do_fault(struct call *c)
-{
-    char *spec = mem_dup(c->argv[2].p, c->argv[2].n);
-    if (fault_arm(spec) == 0) {
-        reply_ok(c);
-    } else {
-        reply_error(c, "ERR not name=action[:after][:count], or no such fault point");
-    }
-    mem_free(spec);
-}
-#endif
-
 static void do_help(struct call *c);
 
 static const struct debug_word {
