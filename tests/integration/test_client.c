@@ -465,6 +465,7 @@ START_TEST(test_long_replies_stop)
     static const char *const asks[] = { "HRANDFIELD h -100000000", "SRANDMEMBER s -100000000",
                                         "ZRANDMEMBER z -100000000" };
     struct client *c = server_connect(&kv);
+    int64_t peak = info_int(c, "memory", "used_memory_peak:");
     client_expect(c, "+OK", "CONFIG SET client-output-buffer-limit \"normal 1000000 0 0\"");
     client_expect(c, "1", "HSET h f 1");
     client_expect(c, "1", "SADD s m");
@@ -475,7 +476,7 @@ START_TEST(test_long_replies_stop)
         client_expect_closed(d);
         client_close(d);
     }
-    ck_assert_int_lt(info_int(c, "memory", "used_memory_peak:"), 100 << 20);
+    ck_assert_int_lt(info_int(c, "memory", "used_memory_peak:"), peak + (100 << 20));
     client_expect(c, "+OK", "CONFIG SET client-output-buffer-limit \"normal 0 0 0\"");
     client_close(c);
 }
@@ -485,10 +486,10 @@ END_TEST
 START_TEST(test_output_is_listed)
 {
     struct client *c = server_connect(&kv), *slow = server_connect(&kv);
-    client_expect(c, "1000000", "SETRANGE big 999999 x");
+    client_expect(c, "1000000", "SETRANGE slowbig 999999 x");
     client_expect(slow, "+OK", "CLIENT SETNAME slow");
     for (unsigned i = 0; i < 20; i++) { /* more than the kernel takes */
-        client_send(slow, "GET big");
+        client_send(slow, "GET slowbig");
     }
     int64_t omem = 0;
     while (omem < 1 << 20) {
