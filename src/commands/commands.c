@@ -35,6 +35,7 @@ const struct command *const command_families[] = {
     stream_group_commands,
     stream_claim_commands,
     stream_info_commands,
+    stream_delex_commands,
     dump_commands,
     cluster_commands,
     NULL,

@@ -41,6 +41,7 @@ extern const struct command stream_read_commands[];  /* cmd_stream_read.c */
 extern const struct command stream_group_commands[]; /* cmd_stream_group.c */
 extern const struct command stream_claim_commands[]; /* cmd_stream_claim.c */
 extern const struct command stream_info_commands[];  /* cmd_stream_info.c */
+extern const struct command stream_delex_commands[]; /* cmd_stream_delex.c */
 extern const struct command cluster_commands[];      /* cmd_cluster.c */
 
 /* All of the above, closed by NULL. */
