@@ -14,6 +14,7 @@ static void worker_init(struct exec *x, unsigned id)
     w->txn.w = w;
     w->serve_txn.w = w;
     w->slow_ticks = UINT64_MAX;
+    w->large_request = w->large_reply = SIZE_MAX;
     worker_keys_reserve(w, 64);
     w->wall_ms = clock_wall_ms();
     w->wall_ticks = clock_ticks();

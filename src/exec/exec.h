@@ -481,6 +481,13 @@ bool call_reply_lost(const struct call *c);
 
 /* ================= Options and state commands may read ================= */
 
+/* What a command log keeps: by microseconds of execution, bytes of the request, of the reply. */
+enum commandlog_kind {
+    COMMANDLOG_SLOW,
+    COMMANDLOG_LARGE_REQUEST,
+    COMMANDLOG_LARGE_REPLY,
+    COMMANDLOG_KINDS
+};
 #define LATENCY_PERCENTILES_MAX 32
 struct exec_options { /* bound to the option tables of exec; read with option_int() */
     _Atomic int64_t list_max_listpack_size, list_compress_depth;
@@ -493,7 +500,8 @@ struct exec_options { /* bound to the option tables of exec; read with option_in
     _Atomic int64_t maxmemory, maxmemory_policy, maxmemory_samples, maxmemory_eviction_tenacity;
     _Atomic int64_t lfu_log_factor, lfu_decay_time;
     _Atomic int64_t notify_flags;
-    _Atomic int64_t slowlog_slower_than, slowlog_max_len, latency_threshold, latency_tracking;
+    _Atomic int64_t commandlog_limit[COMMANDLOG_KINDS], commandlog_max_len[COMMANDLOG_KINDS];
+    _Atomic int64_t latency_threshold, latency_tracking;
     _Atomic int64_t timeout_s, tcp_keepalive, maxclients;
     _Atomic int64_t durable_reads, active_expire; /* active_expire: DEBUG SET-ACTIVE-EXPIRE */
     _Atomic int64_t scripts_call_all; /* DEBUG SET-DISABLE-DENY-SCRIPTS: noscript means nothing */

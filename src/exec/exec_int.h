@@ -104,6 +104,7 @@ struct call_int {
     bool force_verbatim;
     bool error;             /* replied with an error */
     bool blocked;           /* call_block() was called */
+    size_t reply_from;      /* 1 + out_size() before the reply; 0: not known */
     uint32_t redacted;      /* arguments that are secrets, by bit; call_redact() */
     bool held;              /* a pause began before it could run: nothing was done */
     struct waiter *serving; /* the blocked client this runs for */
@@ -156,9 +157,10 @@ struct worker {
     struct session *stopped; /* connections stopped at admission or for too many parked bytes
                                 (session.next_stopped) */
     uint64_t slow_ticks;     /* a command above this goes to slowlog_note() */
-    struct txn serve_txn;    /* of a blocked client served inside another transaction */
-    struct ready_key *rest;  /* keys whose first waiter needs more locks than were held, and those
-                                made ready after them */
+    size_t large_request, large_reply; /* bytes - 1 from which commandlog_note_sizes() looks */
+    struct txn serve_txn;              /* of a blocked client served inside another transaction */
+    struct ready_key *rest; /* keys whose first waiter needs more locks than were held, and those
+                               made ready after them */
     unsigned nrest, rest_cap;
     bool waits_left;              /* nrest > 0 */
     struct script_scope *scripts; /* scripted.c; NULL: none ran here */
@@ -501,6 +503,7 @@ bool session_unblock(struct session *s,
                      bool with_error); /* CLIENT UNBLOCK: exclusive section or home reactor */
 void error_count(struct exec *x, struct worker *w, struct slice code);
 void slowlog_note(struct call *c, uint64_t ticks);
+void commandlog_note_sizes(struct call *c);
 bool session_subscribed(const struct session *s); /* to anything */
 void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
                   unsigned argc);
@@ -577,7 +580,7 @@ void clients_evict(struct worker *w);   /* before sleeping, when w->check_client
 void clients_evict_now(struct exec *x); /* inside the exclusive section */
 
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];
-extern const struct command latency_commands[], acl_commands[];
+extern const struct command latency_commands[], acl_commands[], commandlog_commands[];
 void slowlog_new(struct exec *x);
 void slowlog_free(struct exec *x);
 void monitors_new(struct exec *x);

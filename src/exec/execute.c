@@ -412,6 +412,11 @@ void call_account(struct session *s, struct call *c)
     if (unlikely(took > w->slow_ticks)) {
         slowlog_note(c, took);
     }
+    /* bytes - 1: a request that is not in one piece has 0, and may be large */
+    if (unlikely(c->in->raw.n - 1 >= w->large_request ||
+                 out_size(c->out) - c->in->reply_from >= w->large_reply)) {
+        commandlog_note_sizes(c);
+    }
 }
 
 static void run(struct worker *w, struct call *c)
@@ -546,6 +551,7 @@ void exec_request(struct session *s, struct pending *p)
         s->confirmed = false;
     }
     uint64_t gate = 0;
+    in.reply_from = out_size(c.out) + 1;
     if (admitted(s, &c)) {
         if (pause_holds(&c)) {
             pause_hold(s, p);

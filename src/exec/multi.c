@@ -302,7 +302,9 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
                      struct key *keys, unsigned nkeys, bool section)
 {
     struct worker *w = s->w;
-    struct call_int in = { .t = &w->txn, .w = w, .ref = q->ref };
+    struct call_int in = {
+        .t = &w->txn, .w = w, .ref = q->ref, .reply_from = out_size(outer->out) + 1
+    };
     struct call c = { .cmd = q->ref->row,
                       .argv = q->argv,
                       .argc = q->argc,

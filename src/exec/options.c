@@ -64,13 +64,23 @@ static bool apply_sessions(void *base, const char **error)
     return true;
 }
 
+/* What `bytes - 1` is compared with. */
+static size_t large_above(const struct exec *x, enum commandlog_kind kind)
+{
+    int64_t limit = option_int(&x->opt.commandlog_limit[kind]);
+    return limit < 0 ? SIZE_MAX : limit == 0 ? 0 : (size_t)limit - 1;
+}
+
 static bool apply_observers(void *base, const char **error)
 {
     (void)error;
     struct exec *x = exec_of(base);
-    int64_t us = option_int(&x->opt.slowlog_slower_than);
+    int64_t us = option_int(&x->opt.commandlog_limit[COMMANDLOG_SLOW]);
     for (unsigned i = 0; i < x->nworkers; i++) {
-        x->workers[i].slow_ticks = worker_slow_ticks(x, us);
+        struct worker *w = &x->workers[i];
+        w->slow_ticks = worker_slow_ticks(x, us);
+        w->large_request = large_above(x, COMMANDLOG_LARGE_REQUEST);
+        w->large_reply = large_above(x, COMMANDLOG_LARGE_REPLY);
     }
     return true;
 }
@@ -282,6 +292,11 @@ static const struct option_name pubsub_default[] = { { "allchannels", 1 },
                                                      { "resetchannels", 0 },
                                                      { NULL, 0 } };
 
+#define LARGE_FROM(which)                                                                        \
+    .kind = OPT_INT, AT(commandlog_limit[which]), .min = -1, .max = INT64_MAX, .def = "1048576", \
+    .apply = apply_observers
+#define LARGE_KEPT(which) \
+    .kind = OPT_INT, AT(commandlog_max_len[which]), .min = 0, .max = INT64_MAX, .def = "128"
 const struct option exec_option_table[] = {
     { .name = "maxclients",
       .kind = OPT_INT,
@@ -428,20 +443,35 @@ const struct option exec_option_table[] = {
       .doc = "Which keyspace events are published: K E g $ l s h z x e t d m n, A for all of "
              "g$lshzxetd." },
     { .name = "slowlog-log-slower-than",
+      .alias = "commandlog-execution-slower-than",
       .kind = OPT_INT,
-      AT(slowlog_slower_than),
+      AT(commandlog_limit[COMMANDLOG_SLOW]),
       .min = -1,
       .max = INT64_MAX,
       .def = "10000",
       .apply = apply_observers,
       .doc = "Microseconds of execution from which a command is logged; 0 logs all, -1 none." },
     { .name = "slowlog-max-len",
+      .alias = "commandlog-slow-execution-max-len",
       .kind = OPT_INT,
-      AT(slowlog_max_len),
+      AT(commandlog_max_len[COMMANDLOG_SLOW]),
       .min = 0,
       .max = INT64_MAX,
       .def = "128",
       .doc = "Entries the slow log keeps." },
+    { .name = "commandlog-request-larger-than",
+      LARGE_FROM(COMMANDLOG_LARGE_REQUEST),
+      .doc = "Bytes from which a request is logged for COMMANDLOG; 0 logs all, -1 none." },
+    { .name = "commandlog-large-request-max-len",
+      LARGE_KEPT(COMMANDLOG_LARGE_REQUEST),
+      .doc = "Entries the log of large requests keeps." },
+    { .name = "commandlog-reply-larger-than",
+      LARGE_FROM(COMMANDLOG_LARGE_REPLY),
+      .doc = "Bytes of a reply from which its command is logged for COMMANDLOG; 0 logs all, -1 "
+             "none." },
+    { .name = "commandlog-large-reply-max-len",
+      LARGE_KEPT(COMMANDLOG_LARGE_REPLY),
+      .doc = "Entries the log of large replies keeps." },
     { .name = "latency-monitor-threshold",
       .kind = OPT_INT,
       AT(latency_threshold),

@@ -262,7 +262,6 @@ void parts_free(struct exec *x)
 }
 
 const struct command *const exec_own_families[] = {
-    multi_commands,   connection_commands, client_commands,
-    pubsub_commands,  slowlog_commands,    latency_commands,
-    monitor_commands, acl_commands,        NULL
+    multi_commands,      connection_commands, client_commands,  pubsub_commands, slowlog_commands,
+    commandlog_commands, latency_commands,    monitor_commands, acl_commands,    NULL
 };

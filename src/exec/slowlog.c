@@ -1,8 +1,9 @@
-/* slowlog.c -- SLOWLOG: commands whose execution took long, newest first.
+/* slowlog.c -- The command logs: what took long, and what was large, newest first. SLOWLOG.
  * SPDX-License-Identifier: BSD-3-Clause
- * WHAT     Execution time only: neither the wait for the disk nor the network counts.
- * THREADS  Any worker; one lock (RANK_STATS), taken only for commands above the threshold. */
-#include "exec/exec_int.h"
+ * WHAT     Execution time only: neither the wait for the disk nor the network counts. Sizes are
+ *          those of the protocol.
+ * THREADS  Any worker; one lock (RANK_STATS), taken only for commands above a threshold. */
+#include "exec/commandlog.h"
 #include <stdio.h>
 
 #define ARGS_KEPT  32  /* as Redis: more are counted in the last one */
@@ -11,17 +12,20 @@
 struct slow_entry {
     struct slow_entry *next;
     uint64_t id;
-    int64_t time_s, us;
+    int64_t time_s, value; /* microseconds or bytes */
     char peer[ADDR_TEXT_MAX];
     char *name;
     unsigned argc;
     struct slice argv[ARGS_KEPT]; /* each mem_dup'ed */
 };
-struct slowlog {
-    struct lock lock;
+struct command_log {
     struct slow_entry *newest;
     unsigned n;
     uint64_t next_id;
+};
+struct slowlog {
+    struct lock lock; /* over: */
+    struct command_log log[COMMANDLOG_KINDS];
 };
 
 void slowlog_new(struct exec *x)
@@ -40,7 +44,7 @@ static void entry_drop(struct slow_entry *e)
 }
 
 /* Keeps the newest `keep`. The lock is held. */
-static void cut(struct slowlog *log, uint64_t keep)
+static void cut(struct command_log *log, uint64_t keep)
 {
     struct slow_entry **at = &log->newest;
     for (uint64_t i = 0; i < keep && *at != NULL; i++) {
@@ -58,7 +62,9 @@ static void cut(struct slowlog *log, uint64_t keep)
 
 void slowlog_free(struct exec *x)
 {
-    cut(x->slowlog, 0);
+    for (unsigned i = 0; i < COMMANDLOG_KINDS; i++) {
+        cut(&x->slowlog->log[i], 0);
+    }
     mem_free(x->slowlog);
 }
 
@@ -82,19 +88,11 @@ static struct slice kept(struct slice s)
     return buf_slice(&b);
 }
 
-void slowlog_note(struct call *c, uint64_t ticks)
+static struct slow_entry *entry_of(struct call *c, int64_t value)
 {
-    struct exec *x = c->x;
-    int64_t us = (int64_t)(clock_ticks_to_ns(ticks) / 1000),
-            limit = option_int(&x->opt.slowlog_slower_than);
-    latency_note(x, c->cmd->flags & CMD_FAST ? LATENCY_FAST_COMMAND : LATENCY_COMMAND, us);
-    if (limit < 0 || us < limit || (c->cmd->flags & CMD_SKIP_SLOWLOG) ||
-        option_int(&x->opt.slowlog_max_len) == 0) {
-        return;
-    }
     struct slow_entry *e = mem_calloc(sizeof *e);
     e->time_s = c->now_ms / 1000;
-    e->us = us;
+    e->value = value;
     e->argc = c->argc < ARGS_KEPT ? c->argc : ARGS_KEPT;
     for (unsigned i = 0; i < e->argc; i++) {
         e->argv[i] = kept(c->in->redacted >> i & 1 ? S("(redacted)") : c->argv[i]);
@@ -109,22 +107,72 @@ void slowlog_note(struct call *c, uint64_t ticks)
         conn_peer(c->session->conn, e->peer);
         e->name = c->session->name != NULL ? mem_strdup(c->session->name) : NULL;
     }
-    struct slowlog *log = x->slowlog;
-    lock_acquire(&log->lock);
+    return e;
+}
+
+/* If that is not below the threshold of its log. */
+static void note(struct call *c, enum commandlog_kind kind, int64_t value)
+{
+    int64_t limit = option_int(&c->x->opt.commandlog_limit[kind]);
+    int64_t keep = option_int(&c->x->opt.commandlog_max_len[kind]);
+    if (limit < 0 || value < limit || (c->cmd->flags & CMD_SKIP_SLOWLOG) || keep == 0) {
+        return;
+    }
+    struct slow_entry *e = entry_of(c, value);
+    struct command_log *log = &c->x->slowlog->log[kind];
+    lock_acquire(&c->x->slowlog->lock);
     e->id = log->next_id++;
     e->next = log->newest;
     log->newest = e;
     log->n++;
-    cut(log, (uint64_t)option_int(&x->opt.slowlog_max_len));
-    lock_release(&log->lock);
+    cut(log, (uint64_t)keep);
+    lock_release(&c->x->slowlog->lock);
 }
+
+void slowlog_note(struct call *c, uint64_t ticks)
+{
+    int64_t us = (int64_t)(clock_ticks_to_ns(ticks) / 1000);
+    latency_note(c->x, c->cmd->flags & CMD_FAST ? LATENCY_FAST_COMMAND : LATENCY_COMMAND, us);
+    note(c, COMMANDLOG_SLOW, us);
+}
+
+static size_t digits(size_t n)
+{
+    size_t d = 1;
+    for (; n >= 10; n /= 10) {
+        d++;
+    }
+    return d;
+}
+
+/* As an array of bulk strings, whatever it came as. */
+static size_t request_bytes(const struct call *c)
+{
+    size_t bytes = 3 + digits(c->argc);
+    for (unsigned i = 0; i < c->argc; i++) {
+        bytes += 5 + digits(c->argv[i].n) + c->argv[i].n;
+    }
+    return bytes;
+}
+
+void commandlog_note_sizes(struct call *c)
+{
+    if (option_int(&c->x->opt.commandlog_limit[COMMANDLOG_LARGE_REQUEST]) >= 0) {
+        note(c, COMMANDLOG_LARGE_REQUEST, (int64_t)request_bytes(c));
+    }
+    if (c->in->reply_from != 0) {
+        note(c, COMMANDLOG_LARGE_REPLY, (int64_t)(out_size(c->out) + 1 - c->in->reply_from));
+    }
+}
+
+/* ---- What is in them ---- */
 
 static void reply_entry(struct call *c, const struct slow_entry *e)
 {
     reply_array(c, 6);
     reply_int(c, (int64_t)e->id);
     reply_int(c, e->time_s);
-    reply_int(c, e->us);
+    reply_int(c, e->value);
     reply_array(c, e->argc);
     for (unsigned i = 0; i < e->argc; i++) {
         reply_bulk(c, e->argv[i]);
@@ -133,46 +181,59 @@ static void reply_entry(struct call *c, const struct slow_entry *e)
     reply_bulk_str(c, e->name != NULL ? e->name : "");
 }
 
+void commandlog_get(struct call *c, enum commandlog_kind kind, int64_t count)
+{
+    struct slowlog *all = c->x->slowlog;
+    struct out_block *hole = reply_array_deferred(c);
+    size_t n = 0;
+    lock_acquire(&all->lock);
+    for (const struct slow_entry *e = all->log[kind].newest;
+         e != NULL && (count < 0 || (int64_t)n < count); e = e->next) {
+        reply_entry(c, e);
+        n++;
+    }
+    lock_release(&all->lock);
+    reply_array_fill(c, hole, n);
+}
+
+void commandlog_len(struct call *c, enum commandlog_kind kind)
+{
+    struct slowlog *all = c->x->slowlog;
+    lock_acquire(&all->lock);
+    unsigned n = all->log[kind].n;
+    lock_release(&all->lock);
+    reply_int(c, n);
+}
+
+void commandlog_reset(struct call *c, enum commandlog_kind kind)
+{
+    struct slowlog *all = c->x->slowlog;
+    lock_acquire(&all->lock);
+    cut(&all->log[kind], 0);
+    lock_release(&all->lock);
+    reply_ok(c);
+}
+
+/* ---- SLOWLOG ---- */
+
 static void cmd_slowlog_get(struct call *c)
 {
     int64_t count = 10;
     if (c->argc > 3) {
         reply_arity(c);
-        return;
+    } else if (c->argc == 2 || commandlog_count_arg(c, &count)) {
+        commandlog_get(c, COMMANDLOG_SLOW, count);
     }
-    if (c->argc == 3 && !arg_i64_range(c, 2, -1, INT64_MAX, &count,
-                                       "ERR count should be greater than or equal to -1")) {
-        return;
-    }
-    struct slowlog *log = c->x->slowlog;
-    struct out_block *hole = reply_array_deferred(c);
-    size_t n = 0;
-    lock_acquire(&log->lock);
-    for (const struct slow_entry *e = log->newest; e != NULL && (count < 0 || (int64_t)n < count);
-         e = e->next) {
-        reply_entry(c, e);
-        n++;
-    }
-    lock_release(&log->lock);
-    reply_array_fill(c, hole, n);
 }
 
 static void cmd_slowlog_len(struct call *c)
 {
-    struct slowlog *log = c->x->slowlog;
-    lock_acquire(&log->lock);
-    unsigned n = log->n;
-    lock_release(&log->lock);
-    reply_int(c, n);
+    commandlog_len(c, COMMANDLOG_SLOW);
 }
 
 static void cmd_slowlog_reset(struct call *c)
 {
-    struct slowlog *log = c->x->slowlog;
-    lock_acquire(&log->lock);
-    cut(log, 0);
-    lock_release(&log->lock);
-    reply_ok(c);
+    commandlog_reset(c, COMMANDLOG_SLOW);
 }
 
 static void cmd_slowlog_help(struct call *c)

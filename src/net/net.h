@@ -66,7 +66,10 @@ void out_splice(
     struct out *to,
     struct out *from); /* moves all of `from` to the end of `to`; `from` becomes empty */
 void out_clear(struct out *o);
-size_t out_size(const struct out *o);
+static inline size_t out_size(const struct out *o)
+{
+    return o->bytes + (o->cur != NULL ? (size_t)(o->cur - o->tail->data) : 0);
+}
 void out_copy_to(const struct out *o, struct buf *b); /* appends all bytes; for tests and scripts */
 /* Position to roll back to: everything written after out_mark() is dropped by out_rewind(). */
 struct out_mark {

@@ -221,11 +221,6 @@ void out_clear(struct out *o)
     *o = (struct out){ 0 };
 }
 
-size_t out_size(const struct out *o)
-{
-    return o->bytes + (o->cur != NULL ? (size_t)(o->cur - o->tail->data) : 0);
-}
-
 static const char *block_bytes(const struct out_block *b)
 {
     return b->cap != 0 ? b->data : b->ext;

@@ -112,9 +112,11 @@ END_TEST
 
 /* ---- Slow log ---- */
 
-static void ask(struct exec *x, const char *sub, const char *arg, struct buf *reply)
+static void ask_named(struct exec *x, const char *name, const char *sub, const char *arg,
+                      struct buf *reply)
 {
-    const struct slice argv[] = { S("slowlog"), slice_str(sub), slice_str(arg != NULL ? arg : "") };
+    const struct slice argv[] = { slice_str(name), slice_str(sub),
+                                  slice_str(arg != NULL ? arg : "") };
     struct out out = { 0 };
     struct call_int in = { .t = &x->workers[0].txn, .w = &x->workers[0] };
     struct call c = { .argv = argv,
@@ -131,6 +133,16 @@ static void ask(struct exec *x, const char *sub, const char *arg, struct buf *re
     out_copy_to(&out, reply);
     buf_add_char(reply, '\0');
     out_clear(&out);
+}
+
+static void ask(struct exec *x, const char *sub, const char *arg, struct buf *reply)
+{
+    ask_named(x, "slowlog", sub, arg, reply);
+}
+
+static void ask_log(struct exec *x, const char *sub, const char *arg, struct buf *reply)
+{
+    ask_named(x, "commandlog", sub, arg, reply);
 }
 
 /* A call that took so long; its argument number `secret` (0: none) is redacted. */
@@ -157,12 +169,12 @@ START_TEST(test_slowlog)
     struct exec *x = engine_new(NULL);
     struct buf reply = { 0 };
     const struct slice argv[] = { S("name"), S("arg") };
-    atomic_store(&x->opt.slowlog_slower_than, INT64_C(1000000));
-    atomic_store(&x->opt.slowlog_max_len, 2);
+    atomic_store(&x->opt.commandlog_limit[COMMANDLOG_SLOW], INT64_C(1000000));
+    atomic_store(&x->opt.commandlog_max_len[COMMANDLOG_SLOW], 2);
     note(x, argv, 2, 0, 1); /* too fast */
-    atomic_store(&x->opt.slowlog_slower_than, -1);
+    atomic_store(&x->opt.commandlog_limit[COMMANDLOG_SLOW], -1);
     note(x, argv, 2, 0, 1); /* off */
-    atomic_store(&x->opt.slowlog_slower_than, 0);
+    atomic_store(&x->opt.commandlog_limit[COMMANDLOG_SLOW], 0);
     note(x, argv, 2, CMD_SKIP_SLOWLOG, 1);
     ask(x, "len", NULL, &reply);
     ck_assert_str_eq(reply.p, ":0\r\n");
@@ -184,7 +196,7 @@ START_TEST(test_slowlog)
     ask(x, "reset", NULL, &reply);
     ask(x, "len", NULL, &reply);
     ck_assert_str_eq(reply.p, ":0\r\n");
-    atomic_store(&x->opt.slowlog_max_len, 0);
+    atomic_store(&x->opt.commandlog_max_len[COMMANDLOG_SLOW], 0);
     note(x, argv, 2, 0, 0);
     ask(x, "len", NULL, &reply);
     ck_assert_str_eq(reply.p, ":0\r\n");
@@ -206,8 +218,8 @@ START_TEST(test_slowlog_cuts)
     }
     argv[0] = slice_of(big, 128);
     argv[1] = slice_of(big, 130);
-    atomic_store(&x->opt.slowlog_slower_than, 0);
-    atomic_store(&x->opt.slowlog_max_len, 10);
+    atomic_store(&x->opt.commandlog_limit[COMMANDLOG_SLOW], 0);
+    atomic_store(&x->opt.commandlog_max_len[COMMANDLOG_SLOW], 10);
     note(x, argv, 32, 0, 0);
     ask(x, "get", NULL, &reply);
     ck_assert_ptr_nonnull(strstr(reply.p, "*32\r\n$128\r\n"));
@@ -227,12 +239,59 @@ START_TEST(test_slowlog_secrets)
     struct exec *x = engine_new(NULL);
     struct buf reply = { 0 };
     const struct slice argv[] = { S("auth"), S("user"), S("secret") };
-    atomic_store(&x->opt.slowlog_slower_than, 0);
-    atomic_store(&x->opt.slowlog_max_len, 10);
+    atomic_store(&x->opt.commandlog_limit[COMMANDLOG_SLOW], 0);
+    atomic_store(&x->opt.commandlog_max_len[COMMANDLOG_SLOW], 10);
     note_secret(x, argv, 3, 0, 0, 2);
     ask(x, "get", NULL, &reply);
     ck_assert_ptr_nonnull(strstr(reply.p, "user\r\n$10\r\n(redacted)\r\n"));
     ck_assert_ptr_null(strstr(reply.p, "secret"));
+    buf_free(&reply);
+    engine_free(x);
+}
+END_TEST
+
+/* What is not below the limits, by the bytes of the protocol. */
+START_TEST(test_commandlog_sizes)
+{
+    struct exec *x = engine_new(NULL);
+    const struct command row = { .name = "x" };
+    const struct slice argv[] = { S("name"), S("0123456789") };
+    struct out out = { 0 };
+    struct call_int in = { .t = &x->workers[0].txn, .w = &x->workers[0], .reply_from = 1 };
+    struct call c = {
+        .cmd = &row, .argv = argv, .argc = 2, .now_ms = 5000, .x = x, .in = &in, .out = &out
+    };
+    struct {
+        int64_t request, reply;
+        const char *requests, *replies;
+    } cases[] = {
+        { 32, 9, ":0\r\n", ":0\r\n" }, /* *2 $4 name $10 0123456789: 31 bytes; 8 */
+        { 31, 8, ":1\r\n", ":1\r\n" },
+        { -1, 0, ":1\r\n", ":2\r\n" },
+        { 0, -1, ":2\r\n", ":2\r\n" },
+    };
+    struct buf reply = { 0 };
+    out_add(&out, "+8bytes\n", 8);
+    for (unsigned k = 0; k < COMMANDLOG_KINDS; k++) {
+        atomic_store(&x->opt.commandlog_max_len[k], 10);
+    }
+    for (unsigned i = 0; i < countof(cases); i++) {
+        atomic_store(&x->opt.commandlog_limit[COMMANDLOG_LARGE_REQUEST], cases[i].request);
+        atomic_store(&x->opt.commandlog_limit[COMMANDLOG_LARGE_REPLY], cases[i].reply);
+        commandlog_note_sizes(&c);
+        ask_log(x, "len", "large-request", &reply);
+        ck_assert_str_eq(reply.p, cases[i].requests);
+        ask_log(x, "len", "large-reply", &reply);
+        ck_assert_str_eq(reply.p, cases[i].replies);
+    }
+    ask_log(x, "len", "slow", &reply);
+    ck_assert_str_eq(reply.p, ":0\r\n");
+    in.reply_from = 0; /* of a script's command: it has none of its own */
+    atomic_store(&x->opt.commandlog_limit[COMMANDLOG_LARGE_REPLY], 0);
+    commandlog_note_sizes(&c);
+    ask_log(x, "len", "large-reply", &reply);
+    ck_assert_str_eq(reply.p, ":2\r\n");
+    out_clear(&out);
     buf_free(&reply);
     engine_free(x);
 }
@@ -416,7 +475,8 @@ UNIT_SUITE(exec_observe)
 {
     unit_case(suite, "latency", test_events, test_event_names, test_histogram_steps,
               test_percentiles);
-    unit_case(suite, "slow log", test_slowlog, test_slowlog_cuts, test_slowlog_secrets);
+    unit_case(suite, "slow log", test_slowlog, test_slowlog_cuts, test_slowlog_secrets,
+              test_commandlog_sizes);
     unit_case(suite, "sums", test_stats, test_errorstats, test_load_progress);
     unit_case(suite, "engine", test_barriers_are_noted, test_shutdown_request,
               test_exclusive_and_retire);
