@@ -434,7 +434,7 @@ static void do_fault(struct call *c)
     if (fault_arm(rules) == 0) {
         reply_ok(c);
     } else {
-        reply_error(c, "ERR no such fault point, or no such rule");
+        reply_error(c, "ERR not name=action[:after][:count], or no such fault point");
     }
     mem_free(rules);
 }

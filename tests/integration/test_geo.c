@@ -165,6 +165,9 @@ START_TEST(test_geo_random)
         unsigned region = i / 10 % 4;
         double lon, lat;
         random_place(region, &lon, &lat);
+        if (region == 3) { /* no two in one cell: Redis orders equal distances as it happens */
+            lat = 50 + ((double)i - 300) / 300000;
+        }
         compare_add(&s, "GEOADD g%u %.17g %.17g m%u", region, lon, lat, i);
     }
     for (unsigned i = 0; i < 1500; i++) {
