@@ -101,16 +101,20 @@ static void range_find(struct zset z, const struct range *r, uint64_t *first, ui
 static void range_reply(struct call *c, struct zset z, const struct range *r)
 {
     struct zset_iter it;
-    struct zset_item item = { 0 };
+    struct zset_item items[ZSET_RUN];
     uint64_t first, count;
     range_find(z, r, &first, &count);
     zset_reply_head(c, count, r->with_scores);
     if (count > 0) {
         zset_iter(&it, z, r->reverse ? first + count - 1 : first, !r->reverse);
     }
-    for (uint64_t i = 0; i < count; i++) {
-        must(zset_next(&it, &item));
-        zset_reply_item(c, &item, r->with_scores);
+    while (count > 0) {
+        unsigned n = zset_next_run(&it, items, (unsigned)u64_min(count, ZSET_RUN));
+        must(n > 0);
+        for (unsigned i = 0; i < n; i++) {
+            zset_reply_item(c, &items[i], r->with_scores);
+        }
+        count -= n;
     }
 }
 

@@ -93,6 +93,8 @@ struct btree_iter {
  * false at the end. A rank that is not there: at the end at once. */
 void btree_iter(struct btree_iter *it, const struct btree *t, uint64_t rank, bool forward);
 bool btree_next(struct btree_iter *it, struct btree_item *out);
+/* Up to max (at least 1) of them at once, for those who want many; how many: 0 at the end only. */
+unsigned btree_next_many(struct btree_iter *it, struct btree_item *out, unsigned max);
 
 /* NULL, or the invariant that does not hold. O(bytes). */
 const char *btree_check(const struct btree *t);

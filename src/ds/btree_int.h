@@ -134,12 +134,29 @@ static inline size_t btree_page_mem(const struct btree_page *p)
     return sizeof *p + p->cap;
 }
 
+#define HAS_VALUE 1u
+#define HAS_DUE   2u
+#define KLEN_U16  62u
+#define KLEN_BIG  63u
+#define VLEN_U16  255u
+
 uint32_t btree_record_read(const uint8_t *at, struct btree_item *out); /* bytes in the page */
 uint32_t btree_record_size(const uint8_t *at);
 static inline void btree_page_get(const struct btree_page *p, unsigned i, struct btree_item *out)
 {
+    const uint8_t *at = btree_page_record(p, i);
+    uint8_t head = at[0];
     out->order = p->order[i];
-    btree_record_read(btree_page_record(p, i), out);
+    /* The usual ones here: a loop over the members of a sorted set is little else. */
+    if (likely((head & HAS_DUE) == 0 && head >> 2 < KLEN_U16 &&
+               !((head & HAS_VALUE) != 0 && at[1] == VLEN_U16))) {
+        unsigned has = head & HAS_VALUE;
+        out->key = slice_of(at + 1 + has, head >> 2);
+        out->value = slice_of(at + 1 + has + (head >> 2), has != 0 ? at[1] : 0);
+        out->due = BTREE_NO_DUE;
+        return;
+    }
+    btree_record_read(at, out);
 }
 
 /* Where (order, key) is, or would be: then false. The guess may be any number. */

@@ -9,12 +9,6 @@
 #include "base/mem.h"
 #include <errno.h>
 
-#define HAS_VALUE 1u
-#define HAS_DUE   2u
-#define KLEN_U16  62u
-#define KLEN_BIG  63u
-#define VLEN_U16  255u
-
 #define BIG_SIZE (1 + sizeof(struct btree_big *))
 
 /* ---- Records ---- */

@@ -476,6 +476,21 @@ bool zset_next(struct zset_iter *it, struct zset_item *out)
     return true;
 }
 
+/* The small form has one buffer for digits, so it gives one at a time. */
+unsigned zset_next_run(struct zset_iter *it, struct zset_item *out, unsigned max)
+{
+    if (it->lp != NULL) {
+        return zset_next(it, out) ? 1 : 0;
+    }
+    struct btree_item r[ZSET_RUN];
+    must(max <= ZSET_RUN);
+    unsigned n = btree_next_many(&it->tree, r, max);
+    for (unsigned i = 0; i < n; i++) {
+        out[i] = (struct zset_item){ r[i].key, by_score_score(&r[i]) };
+    }
+    return n;
+}
+
 /* ---- In the order of hashes ---- */
 
 /* A cursor is the upper 53 bits of a hash. Members that share them are visited in one call: so the

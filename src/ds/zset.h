@@ -80,6 +80,10 @@ struct zset_iter {             /* fields are private */
  * false at the end. A rank that is not there: at the end at once. A change makes it stale. */
 void zset_iter(struct zset_iter *it, struct zset z, uint64_t rank, bool forward);
 bool zset_next(struct zset_iter *it, struct zset_item *out);
+/* Up to max (at least 1, at most ZSET_RUN) of them at once; how many: 0 at the end only. The
+ * members are good until the next call. */
+#define ZSET_RUN 16
+unsigned zset_next_run(struct zset_iter *it, struct zset_item *out, unsigned max);
 
 /* ---- In the order of hashes ---- */
 

@@ -77,7 +77,37 @@ void resp_int(struct out *o, int64_t v)
     out_used(o, put_crlf(p + format_i64(p, v)));
 }
 
-void resp_bulk(struct out *o, struct slice s)
+#define SHORT_MAX 64 /* up to here an element is copied in place */
+
+/* n bytes, at most SHORT_MAX: whole words that may overlap one another, but nothing else. Most
+ * elements are shorter than what memcpy() takes to find that out. */
+static inline void copy_short(char *to, const char *from, size_t n)
+{
+    if (n >= 16) {
+        for (size_t at = 0; at < n - 16; at += 16) {
+            memcpy(to + at, from + at, 16);
+        }
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        uint64_t head, tail;
+        memcpy(&head, from, 8);
+        memcpy(&tail, from + n - 8, 8);
+        memcpy(to, &head, 8);
+        memcpy(to + n - 8, &tail, 8);
+    } else if (n >= 4) {
+        uint32_t head, tail;
+        memcpy(&head, from, 4);
+        memcpy(&tail, from + n - 4, 4);
+        memcpy(to, &head, 4);
+        memcpy(to + n - 4, &tail, 4);
+    } else if (n > 0) {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+}
+
+static __attribute__((noinline)) void bulk_any(struct out *o, struct slice s)
 {
     if (likely(s.n <= BULK_ONE_MAX || s.n + HEAD_MAX + 2 <= (size_t)(o->end - o->cur))) {
         char *p = put_head(out_room(o, s.n + HEAD_MAX + 2), '$', s.n);
@@ -88,6 +118,17 @@ void resp_bulk(struct out *o, struct slice s)
     head(o, '$', s.n);
     out_add(o, s.p, s.n);
     out_add(o, "\r\n", 2);
+}
+
+void resp_bulk(struct out *o, struct slice s)
+{
+    if (likely(s.n <= SHORT_MAX && (size_t)(o->end - o->cur) >= SHORT_MAX + HEAD_MAX + 2)) {
+        char *p = put_head(o->cur, '$', s.n);
+        copy_short(p, s.p, s.n);
+        o->cur = put_crlf(p + s.n);
+    } else {
+        bulk_any(o, s);
+    }
 }
 
 void resp_bulk_i64(struct out *o, int64_t v)

@@ -175,6 +175,16 @@ static inline void bt_ask(const struct btree *t, const struct bt_oracle *o,
         for (int i = 0; i < 5 && at < o->n; i++, at += forward ? 1 : -1ul) {
             want(btree_next(&it, &item) && bt_equal(&item, &o->v[at]));
         }
+        struct btree_item run[40];
+        unsigned max = 1 + (unsigned)rng_below(countof(run)), n = 0;
+        size_t left = at >= o->n ? 0 : forward ? o->n - at : at + 1;
+        for (int i = 0; i < 5; i++, left -= n) { /* where single steps ended, and past the end */
+            n = btree_next_many(&it, run, max);
+            want(n == (left < max ? left : max));
+            for (unsigned k = 0; k < n; k++, at += forward ? 1 : -1ul) {
+                want(bt_equal(&run[k], &o->v[at]));
+            }
+        }
     }
 }
 

@@ -87,6 +87,24 @@ static void want_walk(struct zset z, const struct model *m, size_t from, bool fo
     want(!zset_next(&it, &item));
 }
 
+static void want_runs(struct zset z, const struct model *m, size_t from, bool forward)
+{
+    struct zset_iter it;
+    struct zset_item run[ZSET_RUN];
+    unsigned max = 1 + (unsigned)rng_below(ZSET_RUN), n;
+    size_t at = from;
+    zset_iter(&it, z, from, forward);
+    while ((n = zset_next_run(&it, run, max)) > 0) {
+        want(n <= max);
+        for (unsigned i = 0; i < n; i++, at += forward ? 1 : (size_t)-1) {
+            want(at < m->n && slice_eq(run[i].member, m->v[at].member) &&
+                 run[i].score == m->v[at].score);
+        }
+    }
+    want(at >= m->n); /* the end, or the wrap below 0 */
+    want(zset_next_run(&it, run, max) == 0);
+}
+
 static void want_below(struct zset z, const struct model *m, double score)
 {
     uint64_t below = 0, equal = 0;
@@ -107,12 +125,15 @@ static void want_same(struct zset z, const struct model *m)
     want_walk(z, m, 0, true);
     want_walk(z, m, m->n - 1, false);
     want_walk(z, m, m->n, true);
+    want_runs(z, m, 0, true);
+    want_runs(z, m, m->n, false);
     for (size_t i = 0; i < m->n; i += 1 + m->n / 40) {
         double score, again;
         uint64_t rank;
         want(zset_score(z, m->v[i].member, &score) && score == m->v[i].score);
         want(zset_rank(z, m->v[i].member, &rank, &again) && rank == i && again == score);
         want_walk(z, m, i, i % 2 == 0);
+        want_runs(z, m, i, i % 3 == 0);
         want_below(z, m, score);
     }
     want_below(z, m, -INFINITY);

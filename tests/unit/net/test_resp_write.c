@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "unit.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "net/net_int.h"
 #include <float.h>
 #include <math.h>
@@ -163,8 +164,40 @@ START_TEST(texts_of_every_length)
 }
 END_TEST
 
+/* Elements of an array: each in a place of its own size, one behind the other over several blocks,
+ * so that what is left of a block has every size, too. */
+START_TEST(bulks_side_by_side)
+{
+    struct out o = { 0 };
+    struct buf want = { 0 }, got = { 0 };
+    (void)unit_seed();
+    for (unsigned i = 0; i < 20000; i++) {
+        size_t n = rng_below(i % 8 == 0 ? 300 : 70);
+        char *text = n > 0 ? mem_alloc(n) : NULL; /* of its own: a sanitizer sees its end */
+        char head[32];
+        for (size_t at = 0; at < n; at++) {
+            text[at] = (char)rng_below(256);
+        }
+        buf_add(&want, head, (size_t)snprintf(head, sizeof head, "$%zu\r\n", n));
+        if (n > 0) {
+            buf_add(&want, text, n);
+        }
+        buf_add_str(&want, "\r\n");
+        resp_bulk(&o, slice_of(text, n));
+        mem_free(text);
+    }
+    out_check(&o);
+    out_copy_to(&o, &got);
+    ck_assert_uint_eq(got.n, want.n);
+    ck_assert_mem_eq(got.p, want.p, want.n);
+    buf_free(&got);
+    buf_free(&want);
+    out_clear(&o);
+}
+END_TEST
+
 UNIT_SUITE(net_resp_write)
 {
     unit_case(suite, "types", simple_types, aggregates, scalars_of_resp3, deferred_lengths,
-              texts_of_every_length);
+              texts_of_every_length, bulks_side_by_side);
 }
