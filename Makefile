@@ -161,8 +161,8 @@ test: ## everything: checks, surface, unit, integration, crash, compat
 	+@MAKE='$(MAKE)' utils/test.sh $(TV) checks surface $(SUITES) compat
 test-unit test-integration test-crash: test-%: ## one of them (V=asan|ubsan|tsan|debug for another variant)
 	+@MAKE='$(MAKE)' utils/test.sh $(TV) $*
-test-compat: ## upstream suite, differential oracle, real clients (redis-compat/)
-	+@MAKE='$(MAKE)' utils/test.sh $(TV) compat
+test-compat: ## upstream suites, differential oracle, real clients: all judges, an hour; writes redis-compat/report.md
+	+@[ -n "$(ONE)" ] || export KV_TORTURE=1; MAKE='$(MAKE)' utils/test.sh $(TV) compat
 torture: ## the long versions of the crash and integration suites
 	+@KV_TORTURE=1 MAKE='$(MAKE)' utils/test.sh $(TV) $(filter-out unit,$(SUITES))
 coverage: ## line and branch coverage of all suites, per folder (DETAIL=wal lists what is not covered)

@@ -103,11 +103,19 @@ ready_lists() {
     lists_ready=yes
 }
 
+# Source packages of the next release, too.
+newer=trixie
+add_newer() {
+    sed "s/^Types:.*/Types: deb-src/; s/^Suites:.*/Suites: $newer/" "$apt/parts/derived.sources" >"$apt/parts/newer.sources"
+    sed "s/^deb /deb-src /; s/ $suite\(-backports\)\{0,1\} / $newer /" "$apt/parts/derived.list" | sort -u >"$apt/parts/newer.list"
+    apt update
+}
+
 # Downloads into $work: fetch download|source name.
 fetch() {
     ready_lists
     option=
-    [ "$1" = download ] || option=--download-only
+    [ "$1" = download ] || option="--download-only --tar-only"
     # shellcheck disable=SC2086
     (cd "$work" && apt "$1" $option "$2") || {
         cat "$work/log" >&2
@@ -151,10 +159,21 @@ prepare_exporter() {
     dpkg-deb -x "$work"/prometheus-redis-exporter_*.deb "$work/exporter"
 }
 
+# Mirrors drop what backports has superseded, and the suite of the release after valkey 8.0 has its checks and some more.
+fetch_suite() {
+    if [ "$1" = valkey ]; then
+        ready_lists
+        (cd "$work" && apt source --download-only --tar-only valkey) && return
+        rm -f "$work"/valkey_*
+        add_newer && (cd "$work" && apt source --download-only --tar-only "valkey/$newer") && return
+    fi
+    fetch source "$1"
+}
+
 prepare_suite() { # redis|valkey
     "$0" "$1"
     # A source tarball that was put into build/peers/ by hand spares the download.
-    cp "$peers/$1"_*.orig.tar.* "$work/" 2>/dev/null || fetch source "$1"
+    cp "$peers/$1"_*.orig.tar.* "$work/" 2>/dev/null || fetch_suite "$1"
     mkdir "$work/$1-suite"
     tar -xf "$work/$1"_*.orig.tar.* -C "$work/$1-suite" --strip-components=1
     (

@@ -4,7 +4,8 @@
 #
 # Judges: tools (redis-cli, redis-benchmark), transcript, oracle, families, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
 # KV_TORTURE=1, is the long form: the upstream suite, client software, more commands, coverage, the oracle's self-test. The last line is "compat: N passed, N failed".
-# What they found is in build/compat/: report.md and the logs.
+# What they found is in build/compat/: report.md, one table of all judges, and the logs. The long form of all judges writes the table to
+# redis-compat/report.md too.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 full=${KV_TORTURE:-}
@@ -12,7 +13,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --full) full=1 ;;
     --has)
-        case "$2" in tools | transcript | oracle | families | upstream | clients) exit 0 ;; *) exit 1 ;; esac
+        case "$2" in tools | transcript | oracle | families | upstream | upstream-valkey | clients) exit 0 ;; *) exit 1 ;; esac
         ;;
     *) KV_SERVER=$1 ;;
     esac
@@ -24,7 +25,10 @@ export KV_SERVER
 reports=build/compat
 mkdir -p "$reports"
 passed=0 failed=0
-: >"$reports/report.md"
+{
+    printf '# What the judges say\n\nWritten by `make test-compat`. Listed: explained in known-differences.md.\n\n'
+    printf '| judge | asked | passed | listed | wrong |\n|---|---|---|---|---|\n'
+} >"$reports/report.md"
 
 judge() { # name command...: the command ends with "<name>: N passed, N failed"
     name=$1
@@ -38,7 +42,15 @@ judge() { # name command...: the command ends with "<name>: N passed, N failed"
     set -- ${counts:-0 1}
     [ "$status" -eq 0 ] || [ "$2" -gt 0 ] || set -- "$1" 1
     passed=$((passed + $1)) failed=$((failed + $2))
-    printf '## %s\n\n```\n%s\n```\n\n' "$name" "$(tail -n 60 "$reports/$name.out")" >>"$reports/report.md"
+    # A suite has a row for each unit: "<unit>: G of N passed, L listed, W wrong".
+    rows=$(sed -n "s/^\([a-z:]*[a-z]\/[^ ]*\): \([0-9]*\) of \([0-9]*\) passed, \([0-9]*\) listed, \([0-9]*\) wrong.*/\1 \2 \3 \4 \5/p" "$reports/$name.out")
+    echo "$name $1 $2 $rows" | awk '
+        NR == 1 { name = $1; passed = $2; wrong = $3; asked = passed + wrong; $0 = $4 " " $5 " " $6 " " $7 " " $8 }
+        NF == 5 { unit[++n] = $1; good[n] = $2; all[n] = $3; known[n] = $4; bad[n] = $5; total += $3; listed += $4 }
+        END {
+            printf "| **%s** | %d | %d | %d | %d |\n", name, n > 0 ? total : asked, passed, listed, wrong
+            for (i = 1; i <= n; i++) printf "| %s %s | %d | %d | %d | %d |\n", name, unit[i], all[i], good[i], known[i], bad[i]
+        }' >>"$reports/report.md"
 }
 
 wanted() { [ -z "${ONE-}" ] || [ "$ONE" = "$1" ]; }
@@ -64,6 +76,8 @@ if wanted families; then
     fi
 fi
 if [ -n "$full" ] || [ "${ONE-}" = upstream ]; then judge upstream redis-compat/upstream.py; fi
+if [ -n "$full" ] || [ "${ONE-}" = upstream-valkey ]; then judge upstream-valkey redis-compat/upstream.py --suite valkey; fi
 if [ -n "$full" ] || [ "${ONE-}" = clients ]; then judge clients redis-compat/clients.py; fi
+[ -z "$full" ] || [ -n "${ONE-}" ] || cp "$reports/report.md" redis-compat/report.md
 echo "compat: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

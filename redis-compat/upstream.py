@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# upstream.py -- Redis's own test suite, external mode, against kv: `upstream.py [--server kv|redis] [--units a,b] [--keep]`
+# upstream.py -- Redis's own test suite, external mode, against kv: `upstream.py [--suite redis|valkey] [--server kv|redis|valkey] [--units a,b]`
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # WHY         The suite says what Redis's authors hold to be Redis. Every check that redis-server 7.0.15 passes here is expected of kv; the
@@ -11,9 +11,11 @@
 #             against their neighbours. What never ran is "not run", and that is not passed.
 # SPAWN       A unit named spawn:unit/x runs in spawn mode: the suite starts its servers itself, with its own redis.conf, and the program it starts
 #             is a wrapper around kv-server. It has the checks that external mode leaves out.
+# VALKEY      --suite valkey: valkey's suite in external mode. What valkey-server 8.0.1 passes of it is expected; rows of known-differences.md name
+#             its units valkey:unit/x.
 # REFERENCE   What redis-server passes is found by running the suite on it once per checkout: build/peers/redis-suite-reference.json.
 #
-# Last line: "upstream: N passed, N failed". Status 0 when nothing failed.
+# Last line: "upstream: N passed, N failed"; "upstream-valkey: ..." of the other suite. Status 0 when nothing failed.
 import argparse
 import collections
 import json
@@ -31,8 +33,12 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "utils"))
 import servers  # noqa: E402
 
-SUITE = ROOT / "build/peers/redis-suite"
-REFERENCE = ROOT / "build/peers/redis-suite-reference.json"
+PEERS = ROOT / "build/peers"
+# 8.0.1 does not come back from these.
+HANGS = {"redis": [], "valkey": ["Corrupted sparse HyperLogLogs are detected: Broken magic",
+                                 "Corrupted sparse HyperLogLogs are detected: Additional at tail",
+                                 "Corrupted sparse HyperLogLogs are detected: Invalid encoding",
+                                 "Corrupted dense HyperLogLogs are detected: Wrong length"]}
 KNOWN = HERE / "known-differences.md"
 LOGS = ROOT / "build/compat"
 # The units of the families that kv has. A unit is added with its family.
@@ -43,6 +49,8 @@ UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/
  integration/redis-cli integration/replication-buffer
  spawn:unit/pubsubshard spawn:unit/acl spawn:unit/acl-v2 spawn:unit/auth spawn:unit/info spawn:unit/maxmemory spawn:unit/client-eviction
  spawn:unit/networking spawn:unit/obuf-limits spawn:unit/shutdown spawn:unit/violations spawn:unit/tracking""".split()
+VALKEY_UNITS = ["unit/type/incr"]  # a unit is added when what it does not pass is listed
+
 SPAWN = "spawn:"
 CLASSES = ("changed", "internals", "module", "later")
 HANG_SECONDS = 240  # without a verdict; the slowest check waits for 30,000 barriers one after the other: 10 s on a quiet disk
@@ -126,23 +134,31 @@ def parse(text):
 class Suite:
     """A copy of the suite below a temporary directory; the original stays as it is, and several may run."""
 
-    def __init__(self):
+    def __init__(self, name):
+        self.name, self.home = name, PEERS / f"{name}-suite"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kv-suite-"))
         for name in ("tests", "utils"):
-            shutil.copytree(SUITE / name, self.dir / name, symlinks=True)
+            shutil.copytree(self.home / name, self.dir / name, symlinks=True)
         helper = self.dir / "tests/test_helper.tcl"
         text = helper.read_text()
         helper.write_text(text.replace("\nif {$::client} {\n", ISOLATION + "\nif {$::client} {\n", 1))
         (self.dir / "src").mkdir()
-        for program in (ROOT / "build/peers/redis").iterdir():
+        for program in (PEERS / self.name).iterdir():
             (self.dir / "src" / program.name).symlink_to(program.resolve())
+
+    def label(self, unit):
+        return log_name(unit) if self.name == "redis" else f"{self.name}-{log_name(unit)}"
+
+    def named(self, unit):
+        """As known-differences.md has it."""
+        return unit if self.name == "redis" else f"{self.name}:{unit}"
 
     def close(self):
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def wrap(self, kind):
         """What the suite starts in spawn mode."""
-        program = self.dir / "src/redis-server"
+        program = self.dir / f"src/{self.name}-server"
         program.unlink()
         more = " --threads 4 --save ''" if kind == "kv" else ""  # the suite's redis.conf has save rules
         server = servers.PROGRAMS[kind].resolve()
@@ -160,7 +176,7 @@ class Suite:
             server = servers.Server(kind, *(["--threads", "4"] if kind == "kv" else ["--save", ""]))
             where = ["--host", "127.0.0.1", "--port", str(server.port)]
         skipfile = self.dir / "skip"
-        skipfile.write_text("\n".join(skip))
+        skipfile.write_text("\n".join(HANGS[self.name] + list(skip)))
         command = ["tclsh", "tests/test_helper.tcl", *where, "--tags", "-slow", "--durable",
                    "--single", unit.removeprefix(SPAWN), "--timeout", str(HANG_SECONDS), "--skipfile", str(skipfile),
                    "--baseport", str(servers.free_port()), *more]
@@ -172,7 +188,7 @@ class Suite:
             text = (late.stdout or b"").decode("utf-8", "replace") + "\n[TIMEOUT]: the unit took more than 15 minutes\n"
         died = server.process.poll() if server else None
         LOGS.mkdir(parents=True, exist_ok=True)
-        with open(LOGS / f"{kind}-{log_name(unit)}.log", "a", encoding="utf-8") as log:
+        with open(LOGS / f"{kind}-{self.label(unit)}.log", "a", encoding="utf-8") as log:
             log.write(text + ("\n---- server log ----\n" + server.log()[-20000:] + "\n" if server else ""))
         result = parse(text)
         if died is not None:
@@ -184,21 +200,22 @@ class Suite:
 
 
 def run_reference(suite, unit):
-    result = suite.run("redis", unit, [])
-    if result.broken or result.hung:
+    result = suite.run(suite.name, unit, [])
+    if (result.broken or result.hung) and suite.name == "redis":
         raise SystemExit(f"upstream: redis-server itself does not run {unit}: {result.broken or result.hung}")
     return {"passed": dict(result.passed), "failed": dict(result.failed), "ignored": result.ignored}
 
 
 def reference(suite, units):
-    known = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
+    store = PEERS / f"{suite.name}-suite-reference.json"
+    known = json.loads(store.read_text()) if store.exists() else {}
     for unit in units:
         if unit not in known:
-            print(f"upstream: {unit} on redis-server, for reference", flush=True)
+            print(f"upstream: {unit} on {suite.name}-server, for reference", flush=True)
             known[unit] = run_reference(suite, unit)
-            fresh = REFERENCE.with_suffix(f".{os.getpid()}")
+            fresh = store.with_suffix(f".{os.getpid()}")
             fresh.write_text(json.dumps(known, indent=1))
-            fresh.replace(REFERENCE)
+            fresh.replace(store)
     return known
 
 
@@ -233,7 +250,7 @@ def read_known():
     rows = []
     for number, line in enumerate(KNOWN.read_text(encoding="utf-8").splitlines(), 1):
         cells = [cell.strip() for cell in line.replace("\\|", "\0").strip().strip("|").split("|")]
-        if not line.startswith(("| unit/", "| integration/", "| " + SPAWN)):
+        if not line.startswith(("| unit/", "| integration/", "| valkey:", "| " + SPAWN)):
             continue
         where = f"{KNOWN.name}:{number}"
         if len(cells) != 6:
@@ -257,7 +274,7 @@ def known_of(unit, *, encoding=False):
 
 def wrong_beside_encoding(suite, kind, unit, listed):
     """Those listed for their encoding alone must pass when nobody looks at encodings; returns the number of the others."""
-    excused = known_of(unit, encoding=True)
+    excused = known_of(suite.named(unit), encoding=True)
     if not excused:
         return 0
     result = suite.run(kind, unit, list(listed - excused), "--ignore-encoding")
@@ -271,7 +288,7 @@ def wrong_beside_encoding(suite, kind, unit, listed):
 def judge(suite, kind, unit, ref):
     """Prints what is wrong with the unit; returns (passed, failed, listed)."""
     expected = collections.Counter(ref["passed"])
-    listed = known_of(unit)
+    listed = known_of(suite.named(unit))
     passed, why, notes, rounds = best_of(suite, kind, unit, expected, listed)
     missing = expected - passed
     wrong = 0
@@ -290,15 +307,17 @@ def judge(suite, kind, unit, ref):
 
 def main():
     options = argparse.ArgumentParser(description="the upstream suite against kv")
-    options.add_argument("--server", default="kv", choices=("kv", "redis"))
-    options.add_argument("--units", default=",".join(UNITS))
+    options.add_argument("--server", default="kv", choices=("kv", "redis", "valkey"))
+    options.add_argument("--suite", default="redis", choices=("redis", "valkey"))
+    options.add_argument("--units")
     options = options.parse_args()
-    subprocess.run([ROOT / "deps/peers.sh", "redis-suite"], check=True)
-    units = options.units.split(",")
+    subprocess.run([ROOT / "deps/peers.sh", "redis", "valkey", options.suite + "-suite"], check=True)
+    units = options.units.split(",") if options.units else UNITS if options.suite == "redis" else VALKEY_UNITS
     read_known()
+    suite = Suite(options.suite)
     for unit in units:
-        (LOGS / f"{options.server}-{log_name(unit)}.log").unlink(missing_ok=True)
-    suite, begin = Suite(), time.monotonic()
+        (LOGS / f"{options.server}-{suite.label(unit)}.log").unlink(missing_ok=True)
+    begin = time.monotonic()
     try:
         refs = reference(suite, units)
         sums = [judge(suite, options.server, unit, refs[unit]) for unit in units]
@@ -306,9 +325,10 @@ def main():
         suite.close()
     good, wrong, listed = (sum(column) for column in zip(*sums))
     total = sum(sum(refs[unit]["passed"].values()) for unit in units)
-    print(f"upstream suite: redis-server passes {total} checks; {options.server}: {good}, {listed} listed, {wrong} wrong; "
+    print(f"upstream suite: {suite.name}-server passes {total} checks; {options.server}: {good}, {listed} listed, {wrong} wrong; "
           f"{time.monotonic() - begin:.0f} s; logs in {LOGS.relative_to(ROOT)}/")
-    print(f"upstream: {good} passed, {wrong} failed")
+    name = "upstream" if suite.name == "redis" else f"upstream-{suite.name}"
+    print(f"{name}: {good} passed, {wrong} failed")
     return 1 if wrong else 0
 
 

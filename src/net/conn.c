@@ -269,7 +269,7 @@ struct out *conn_out(struct conn *c)
 size_t conn_in_bytes(const struct conn *c)
 {
     size_t before = c->feeding != 0 ? c->feeding : c->in_n; /* a big argument has its own buffer */
-    return parser_big_missing(&c->parser) > 0 ? parser_big_current(&c->parser)
+    return parser_big_current(&c->parser) > 0 ? parser_big_current(&c->parser)
                                               : before + parser_big_have(&c->parser);
 }
 

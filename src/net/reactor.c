@@ -331,7 +331,7 @@ int reactor_init(struct reactor *r, struct net *n, unsigned id, size_t scratch_b
     if (r->loop == NULL) {
         return errno != 0 ? -errno : -ENOMEM;
     }
-    r->scratch = mem_alloc(scratch_bytes);
+    r->scratch = mem_map(scratch_bytes);
     r->scratch_bytes = scratch_bytes;
     ev_set_userdata(r->loop, r);
     ev_set_loop_release_cb(r->loop, on_release, on_acquire);
@@ -352,7 +352,7 @@ void reactor_done(struct reactor *r)
     reactor_drain_inbox(r);
     ev_async_stop(r->loop, &r->wake);
     ev_loop_destroy(r->loop);
-    mem_free(r->scratch);
+    mem_unmap(r->scratch, r->scratch_bytes);
     mem_free(r->slots);
     heap_free(&r->waiting);
     heap_free(&r->timers);
