@@ -206,6 +206,17 @@ int fault_arm(const char *spec)
     return err;
 }
 
+unsigned fault_armed(void)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&faults.mutex);
+    for (unsigned i = 0; i < RULES_MAX; i++) {
+        n += faults.rule[i].name != NULL;
+    }
+    pthread_mutex_unlock(&faults.mutex);
+    return n;
+}
+
 static _Noreturn void bad_environment(const char *variable, const char *value)
 {
     char text[256];

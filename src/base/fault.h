@@ -53,6 +53,9 @@ must_check int fault_arm(const char *spec);
 /* Arms what KV_FAULTS and KV_BUG say; a value that cannot be used ends the process (status 64): a
  * test must not pass because of a misspelt name. */
 void fault_arm_env(void);
+/* Rules that have failures left: 0 when all that was armed has been hit. Seeded bugs do not count.
+ */
+unsigned fault_armed(void);
 /* Each name once: fault points, then seeded bugs. */
 void fault_list(void (*line)(void *arg, const char *name), void *arg);
 /* Is this seeded bug active? False for unknown names. */
@@ -69,6 +72,10 @@ static inline void fault_arm_env(void)
 static inline void fault_list(void (*line)(void *arg, const char *name) unused_arg,
                               void *arg unused_arg)
 {
+}
+static inline unsigned fault_armed(void)
+{
+    return 0;
 }
 static inline bool fault_bug(const char *name unused_arg)
 {

@@ -71,7 +71,9 @@ START_TEST(test_counts)
     }
     arm("test.here=eio:1");
     ck_assert_int_eq(here(), 0);
+    ck_assert_uint_eq(fault_armed(), 1);
     ck_assert_int_eq(here(), EIO);
+    ck_assert_uint_eq(fault_armed(), 0);
     ck_assert_int_eq(here(), 0);
 }
 END_TEST
@@ -85,7 +87,9 @@ START_TEST(test_several)
     arm("test.here=eintr:0:0");
     ck_assert_int_eq(here(), EINTR);
     ck_assert_int_eq(other(), ENOSPC);
+    ck_assert_uint_eq(fault_armed(), 2);
     arm("");
+    ck_assert_uint_eq(fault_armed(), 0);
     ck_assert_int_eq(here(), 0);
     ck_assert_int_eq(there(), 0);
     ck_assert_int_eq(other(), 0);
