@@ -82,10 +82,18 @@ class Unit:
 
     def happened(self):
         """The atoms of a unit whose replies came."""
+        if any(refused(tree) for tree in self.replies):
+            return []
         return self.chooses.told(self.replies[-1]) if self.chooses else self.atoms
 
     def __str__(self):
         return " ; ".join(line_of(words) for words in self.side + self.commands)
+
+
+def refused(tree):
+    """There was no room for it, on the disk or in memory: it has done nothing."""
+    kind, value = tree
+    return any(map(refused, value)) if isinstance(value, list) else kind == "-" and value.startswith((b"MISCONF", b"OOM"))
 
 
 class Pop:
@@ -137,7 +145,8 @@ def rdb_string(text):
 class Maker:
     """Makes the units of one actor."""
 
-    def __init__(self, seed, number, alone, dialect, commands, writes):
+    def __init__(self, seed, number, alone, dialect, commands, writes, plain_only=False):
+        self.plain_only = plain_only  # neither scripts, whose parts may be refused, nor what waits for another command
         self.rng, self.number, self.dialect = random.Random(seed), number, dialect
         self.alone = alone  # no other actor: what concerns all databases may come too
         usable = {name: command for name, command in commands.items() if name not in BY_HAND}
@@ -188,18 +197,22 @@ class Maker:
         start = self.rng.choice([[b"EVAL", BODY], [b"EVALSHA", SHA], [b"FCALL", self.function]])
         return Unit("scripting", start[0].decode().lower(), [start + [b"%d" % len(keys), *keys, *arguments]])
 
-    def functions(self):
+    def load_library(self):
         code = LIBRARY % (self.library, self.rng.randrange(1000), self.function)
+        return Unit("scripting", "function|load", [[b"FUNCTION", b"LOAD", *([b"REPLACE"] if self.chance(0.9) else []), code]])
+
+    def functions(self):
         kind = self.rng.randrange(8)
         if kind == 0:
             return Unit("scripting", "function|delete", [[b"FUNCTION", b"DELETE", self.library]])
         if kind == 1 and self.alone:
             return Unit("scripting", "function|flush", [[b"FUNCTION", b"FLUSH"]])
         if kind < 4:
+            code = LIBRARY % (self.library, self.rng.randrange(1000), self.function)
             value = b"\xf5" + rdb_string(code) + b"\x0a\0"
             value += grammar.crc64(value).to_bytes(8, "little")
             return Unit("scripting", "function|restore", [[b"FUNCTION", b"RESTORE", value, self.rng.choice([b"REPLACE", b"REPLACE", b"APPEND"])]])
-        return Unit("scripting", "function|load", [[b"FUNCTION", b"LOAD", *([b"REPLACE"] if self.chance(0.9) else []), code]])
+        return self.load_library()
 
     def database(self):
         if self.alone and self.chance(0.1):
@@ -235,17 +248,17 @@ class Maker:
         units, size = [], self.rng.randrange(1, PIPELINE)
         while len(units) < size:
             kind = self.rng.random()
-            if kind < 0.03:
+            if kind < 0.03 and not self.plain_only:
                 return units + self.waiting()
-            if kind < 0.08:
+            if 0.03 <= kind < 0.08:
                 return units + [self.choosing()]
-            if kind < 0.14:
+            if 0.08 <= kind < 0.14:
                 units.append(self.multi())
-            elif kind < 0.19:
+            elif 0.14 <= kind < 0.19 and not self.plain_only:
                 units.append(self.script())
-            elif kind < 0.21:
+            elif 0.19 <= kind < 0.21:
                 units.append(self.functions())
-            elif kind < 0.24:
+            elif 0.21 <= kind < 0.24:
                 units.append(self.database())
             else:
                 command, words = self.command()
@@ -426,7 +439,7 @@ class Run:
         self.kv = None
         self.models = {"redis": servers.Server("redis", "--save", ""), "kv": servers.Server("kv", "--appendonly", "no", "--threads", "1")}
         listed = subprocess.run([str(servers.PROGRAMS["kv"]), "--list-fault-points"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
-        self.has_points = "wal.before_write" in listed.decode().split()  # test builds
+        self.points = {word for word in listed.decode().split() if word.startswith(("wal.", "io."))}  # of test builds
         self.commands = self.read_commands()
         self.tally = Tally()
         self.failures = self.kills = self.at_points = self.units = self.taken = 0
@@ -459,7 +472,7 @@ class Run:
 
     def faults(self):
         kind = self.rng.randrange(4)
-        if kind == 0 or not self.has_points:
+        if kind == 0 or not self.points:
             return ""
         if kind == 1:
             return f"wal.before_write=delay{self.rng.randrange(2, 20)}:0:0"
@@ -501,7 +514,7 @@ class Run:
         return all_of_it, digest
 
     def restart(self, reactors):
-        if self.has_points and self.rng.random() < 0.3:
+        if self.points and self.rng.random() < 0.3:
             if self.kv.begin(reactors, f"{self.rng.choice(RECOVERING)}=kill:{self.rng.randrange(4)}"):
                 self.kv.kill()
         self.kv.begin(reactors)
@@ -525,6 +538,15 @@ class Run:
     def fail(self, text):
         self.failures += 1
         print(f"DIFFERENCE: {text}"[:6000], flush=True)
+
+    def ended(self, kv):
+        """Has it ended by itself? Then that is a failure."""
+        try:
+            kv.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return False
+        self.fail(f"it has ended by itself, status {kv.process.returncode}:\n{kv.log()[-3000:]}")
+        return True
 
     def judge(self, actor, begun):
         """Tells the model of the actor what happened and compares."""

@@ -2,7 +2,7 @@
 # run.sh -- Runs the judges of kv's compatibility: `run.sh [--full] [--has NAME | KV-SERVER]`
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Judges: tools (redis-cli, redis-benchmark), transcript, oracle, families, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
+# Judges: tools (redis-cli, redis-benchmark), transcript, oracle, families, faults, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
 # KV_TORTURE=1, is the long form: the upstream suite, client software, more commands, coverage, the oracle's self-test. The last line is "compat: N passed, N failed".
 # What they found is in build/compat/: report.md, one table of all judges, and the logs. The long form of all judges writes the table to
 # redis-compat/report.md too.
@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --full) full=1 ;;
     --has)
-        case "$2" in tools | transcript | oracle | families | upstream | upstream-valkey | clients) exit 0 ;; *) exit 1 ;; esac
+        case "$2" in tools | transcript | oracle | families | faults | upstream | upstream-valkey | clients) exit 0 ;; *) exit 1 ;; esac
         ;;
     *) KV_SERVER=$1 ;;
     esac
@@ -73,6 +73,13 @@ if wanted families; then
         judge families redis-compat/families.py --rounds 50 --reactors 1
     else
         judge families redis-compat/families.py --rounds 3 --seed 7 --units 3000
+    fi
+fi
+if wanted faults; then
+    if [ -n "$full" ]; then
+        judge faults redis-compat/faults.py --units 3000 --lives 1000
+    else
+        judge faults redis-compat/faults.py --units 150 --lives 6 --seed 7
     fi
 fi
 if [ -n "$full" ] || [ "${ONE-}" = upstream ]; then judge upstream redis-compat/upstream.py; fi
