@@ -93,6 +93,8 @@ static void evict(struct session *s)
     log_notice("Evicting client id=%llu addr=%s tot-mem=%zu: maxmemory-clients",
                (unsigned long long)s->id, addr, s->counted_mem);
     session_kill(s);
+    s->leaving_mem = s->counted_mem;
+    atomic_fetch_add_explicit(&s->w->x->leaving_mem, (int64_t)s->leaving_mem, memory_order_relaxed);
     count(s);
     atomic_fetch_add_explicit(&s->w->x->evicted_clients, 1, memory_order_relaxed);
 }
@@ -123,6 +125,20 @@ void clients_evict_now(struct exec *x)
 static void evict_exact(void *x)
 {
     clients_evict_now(x);
+}
+
+bool clients_make_room(struct worker *w)
+{
+    int64_t limit = limit_of(w->x);
+    if (limit <= 0 || w->in_section) {
+        return false;
+    }
+    clients_recount(w);
+    if (!w->check_clients) {
+        return false;
+    }
+    clients_evict(w);
+    return true;
 }
 
 void clients_evict(struct worker *w)

@@ -15,6 +15,12 @@
 #define SIZE_SAMPLES  5  /* elements of a big value that are measured */
 #define LIMIT_US_UNIT 50 /* a call's time: 500 us at tenacity 10, as in Redis */
 
+/* Without what clients hold that are about to be closed. */
+static int64_t used(struct exec *x)
+{
+    return (int64_t)mem_used() - atomic_load_explicit(&x->leaving_mem, memory_order_relaxed);
+}
+
 static bool policy_is_volatile(int64_t policy)
 {
     return policy == POLICY_VOLATILE_LRU || policy == POLICY_VOLATILE_LFU ||
@@ -103,14 +109,15 @@ static size_t evict_one(struct worker *w, int64_t policy)
  * takes (invalidations, events, the log) must not make more keys go. */
 static bool evict_until(struct worker *w, int64_t policy, int64_t limit, int64_t until)
 {
-    int64_t excess = (int64_t)mem_used() - limit;
+    struct exec *x = w->x;
+    int64_t excess = used(x) - limit;
     do {
         size_t bytes = evict_one(w, policy);
         if (bytes == 0) {
             return false; /* nothing left that may go */
         }
         excess -= (int64_t)bytes;
-        if (excess <= 0 || (int64_t)mem_used() <= limit) {
+        if (excess <= 0 || used(x) <= limit) {
             return true;
         }
     } while (clock_mono_us() < until);
@@ -121,24 +128,27 @@ unsigned evict_slice(struct worker *w)
 {
     struct exec *x = w->x;
     int64_t limit = option_int(&x->opt.maxmemory);
-    if (likely(limit == 0 || (int64_t)mem_used() <= limit) ||
+    if (likely(limit == 0 || used(x) <= limit) ||
         option_int(&x->opt.maxmemory_policy) == POLICY_NOEVICTION || w->id != 0 ||
         pause_active(x)) {
         return 100;
     }
     section_poll(w);
-    return memory_make_room(w) && (int64_t)mem_used() > limit ? 1 : 100;
+    return memory_make_room(w) && used(x) > limit ? 1 : 100;
 }
 
 bool memory_make_room(struct worker *w)
 {
     struct exec *x = w->x;
     int64_t limit = option_int(&x->opt.maxmemory), policy = option_int(&x->opt.maxmemory_policy);
-    if ((int64_t)mem_used() <= limit) {
+    if (used(x) <= limit) {
         return true;
     }
     if (pause_active(x)) {
         return true; /* whoever gets here may not write, or made the pause in this transaction */
+    }
+    if (clients_make_room(w) && used(x) <= limit) {
+        return true;
     }
     if (policy == POLICY_NOEVICTION || atomic_load_explicit(&x->loading, memory_order_relaxed)) {
         return false;

@@ -220,6 +220,7 @@ struct session {
     bool paused;           /* CLIENT PAUSE holds it */
     bool doomed;           /* session_kill(): its reactor is about to close it */
     size_t counted_mem;    /* its part of w->clients_mem */
+    size_t leaving_mem;    /* its part of x->leaving_mem */
     bool monitor;
     bool no_touch, no_evict;
     bool deferred, deferred_silent; /* its reply comes later; with CLIENT REPLY OFF: none */
@@ -302,7 +303,8 @@ struct exec {
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
     _Atomic uint64_t evicted_clients;
-    _Atomic int shutdown_flags; /* -1: none asked */
+    _Atomic int64_t leaving_mem; /* of evicted clients that are not closed yet */
+    _Atomic int shutdown_flags;  /* -1: none asked */
     _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys;
 };
 
@@ -576,7 +578,9 @@ static inline void stat_count(struct worker *w, unsigned id, uint64_t ticks, boo
 size_t session_memory(const struct session *s); /* its reactor, or an exclusive section */
 void clients_account(struct session *s);        /* after input, after a push; its reactor */
 void clients_recount(struct worker *w);
-void clients_evict(struct worker *w);   /* before sleeping, when w->check_clients */
+void clients_evict(struct worker *w); /* before sleeping, when w->check_clients */
+/* Above maxmemory: clients above their own limit go before keys do. True: some were to go. */
+bool clients_make_room(struct worker *w);
 void clients_evict_now(struct exec *x); /* inside the exclusive section */
 
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];

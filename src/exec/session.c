@@ -309,6 +309,7 @@ void session_close(struct session *s)
     struct worker *w = s->w;
     pause_closed(s);
     counter_add(&w->clients_mem, -s->counted_mem);
+    atomic_fetch_sub_explicit(&w->x->leaving_mem, (int64_t)s->leaving_mem, memory_order_relaxed);
     session_unblock_closed(s);
     session_unwatch(s);
     session_discard(s);
