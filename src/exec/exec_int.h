@@ -171,6 +171,7 @@ struct worker {
     struct retired *retired;
     struct reactor_timer pause_timer; /* releases held sessions */
     bool unpaused;                    /* UNPAUSE ran: what expired meanwhile goes now */
+    unsigned expire_from;             /* the next of its shards, after a slice that was cut */
     bool check_clients;               /* the memory of all clients may be above its limit */
     struct told *told, *told_last;    /* tracking.c: to be told when the request is complete */
     struct keymap **forgotten;        /* tables that a flush has left, to be freed */

@@ -8,6 +8,8 @@
 #include "exec/exec_int.h"
 
 #define TICK_MS 5 /* how late an expiry may be seen when keys have expiries at all */
+/* The first key that gets an expiry is seen so late: nobody wakes the reactor for it. */
+#define IDLE_MS 10
 #define SLICE_US \
     2000 /* one slice's time; the rest goes on next turn so that clients are served between */
 #define PER_LOCK          16 /* transactions under one holding of a shard lock */
@@ -49,13 +51,17 @@ static bool expire_shard(struct worker *w, unsigned index)
     return more;
 }
 
-/* Shards first, first + step, ...; *any: some key there has an expiry. True: more are due. */
-static bool expire_some(struct worker *w, unsigned first, unsigned step, bool *any)
+/* Shards first, first + step, ..., beginning with the *from-th of them, in turn; *any: some key
+ * there has an expiry. True: more are due, and the next one to look at is *from: those at the end
+ * do not starve while those at the beginning always have some. */
+static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigned *from, bool *any)
 {
     struct exec *x = w->x;
     int64_t start = clock_mono_us(), now = worker_now_ms(w);
+    unsigned count = x->nshards > first ? (x->nshards - first - 1) / step + 1 : 0;
     bool more = false;
-    for (unsigned i = first; i < x->nshards; i += step) {
+    for (unsigned n = 0; n < count && !more; n++) {
+        unsigned i = first + (*from + n) % count * step;
         int64_t due = shard_next_due(keyspace_shard(x->ks, i));
         *any |= due != INT64_MAX;
         if (due > now) {
@@ -63,7 +69,6 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, bool *a
         }
         section_poll(w);
         if (pause_active(x)) { /* perhaps it began just now */
-            more = false;
             break;
         }
         bool late = false;
@@ -71,8 +76,8 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, bool *a
             late = clock_mono_us() - start > SLICE_US;
         }
         if (late || clock_mono_us() - start > SLICE_US) {
+            *from = (*from + n + 1) % count;
             more = true;
-            break;
         }
     }
     if (w->waits_left) {
@@ -90,14 +95,15 @@ unsigned expire_slice(struct worker *w)
         return 100;
     }
     bool any = false;
-    bool more = expire_some(w, w->id, x->reactors, &any);
-    return more ? 1 : any ? TICK_MS : 100;
+    bool more = expire_some(w, w->id, x->reactors, &w->expire_from, &any);
+    return more ? 1 : any ? TICK_MS : IDLE_MS;
 }
 
 void expire_slice_all(struct worker *w)
 {
     bool any = false;
+    unsigned from = 0;
     if (option_int(&w->x->opt.active_expire)) {
-        (void)expire_some(w, 0, 1, &any);
+        (void)expire_some(w, 0, 1, &from, &any);
     }
 }
