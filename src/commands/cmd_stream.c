@@ -148,6 +148,17 @@ static void trim_effect(struct trim_effect *f, const struct stream *s, const str
     }
 }
 
+/* Entries that went; what they took is freed where nobody waits for it. */
+static uint64_t trim(struct call *c, struct stream *s, const struct stream_trim *t)
+{
+    struct stream *old;
+    uint64_t gone = stream_trim(s, t, &old);
+    if (old != NULL) {
+        keyspace_free_value(c->ks, OBJ_STREAM, ENC_STREAM, old);
+    }
+    return gone;
+}
+
 /* ---- XADD ---- */
 
 #define ADD_ARGS_ON_STACK 32
@@ -258,7 +269,7 @@ static void add_entry(struct call *c, struct add_args *a)
         key_ready(c, k);
     }
     notify(c, NOTIFY_STREAM, "xadd", k);
-    bool trimmed = a->trims && stream_trim(s, &a->trim) > 0;
+    bool trimmed = a->trims && trim(c, s, &a->trim) > 0;
     if (trimmed) {
         notify(c, NOTIFY_STREAM, "xtrim", k);
     }
@@ -292,7 +303,7 @@ static void cmd_xtrim(struct call *c)
     if (!add_options(c, false, &a) || !stream_write(c, k, &s)) {
         return;
     }
-    uint64_t gone = s != NULL ? stream_trim(s, &a.trim) : 0;
+    uint64_t gone = s != NULL ? trim(c, s, &a.trim) : 0;
     if (gone > 0) {
         struct trim_effect f;
         trim_effect(&f, s, &a);

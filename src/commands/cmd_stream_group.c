@@ -141,14 +141,17 @@ static void cmd_xgroup_setid(struct call *c)
 static void cmd_xgroup_destroy(struct call *c)
 {
     const struct key *k = &c->keys[0];
-    struct stream *s;
+    struct stream *s, *old;
     struct stream_group g;
     if (!group_stream(c, &s)) {
         return;
     }
     bool there = stream_group_find(s, c->argv[3], &g);
     if (there) {
-        stream_group_remove(s, &g);
+        stream_group_remove(s, &g, &old);
+        if (old != NULL) {
+            keyspace_free_value(c->ks, OBJ_STREAM, ENC_STREAM, old);
+        }
         key_changed_quietly(c, k);
         notify(c, NOTIFY_STREAM, "xgroup-destroy", k);
         key_ready(c, k);

@@ -417,7 +417,7 @@ static uint64_t trim_within(struct stream *s, const struct stream_trim *t)
     return gone;
 }
 
-uint64_t stream_trim(struct stream *s, const struct stream_trim *t)
+uint64_t stream_trim(struct stream *s, const struct stream_trim *t, struct stream **old)
 {
     struct stream_node n;
     uint64_t gone = 0, index = 0, in_tree = tree_count(s);
@@ -440,6 +440,9 @@ uint64_t stream_trim(struct stream *s, const struct stream_trim *t)
         }
         ends = true;
         gone += node_count(n.lp);
+    }
+    if (old != NULL) {
+        *old = index > STREAM_MUCH ? stream_dup(s) : NULL;
     }
     if (index > 0 && in_tree > 0) {
         btree_remove_range(s->nodes, 0, u64_min(index, in_tree));

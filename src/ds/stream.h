@@ -91,8 +91,11 @@ struct stream_trim {
     struct stream_id min_id;
     uint64_t limit;
 };
-/* How many entries went. Ends early if there is no memory to change a node that is shared. */
-uint64_t stream_trim(struct stream *s, const struct stream_trim *t);
+/* How many entries went. Ends early if there is no memory to change a node that is shared.
+ * old NULL: what goes is freed at once. Else *old becomes NULL or, when that would take long, a
+ * copy of what the stream was: the memory goes with it, when and where the caller frees it. */
+uint64_t stream_trim(struct stream *s, const struct stream_trim *t, struct stream **old);
+#define STREAM_MUCH 64 /* allocations: freeing more than these takes long */
 
 /* ---- Walking ---- */
 

@@ -295,12 +295,19 @@ void stream_group_set(struct stream *s, const struct stream_group *g)
     owner_set(s->groups, g->number, &o);
 }
 
-void stream_group_remove(struct stream *s, const struct stream_group *g)
+#define PENDING_PER_PAGE 128 /* at least, when there are many */
+
+void stream_group_remove(struct stream *s, const struct stream_group *g, struct stream **old)
 {
     struct stream_consumer c;
     uint64_t number = g->number;
+    if (old != NULL) {
+        uint64_t pages = stream_pending_count(s, number) / PENDING_PER_PAGE;
+        *old = pages > STREAM_MUCH ? stream_dup(s) : NULL;
+    }
     while (stream_consumer_at(s, g, 0, &c)) {
-        stream_consumer_remove(s, &c);
+        pend_clear(s->groups, c.number);
+        owner_remove(s->groups, number, c.number);
     }
     pend_clear(s->groups, number);
     owner_remove(s->groups, GROUPS, number);

@@ -36,7 +36,8 @@ bool stream_group_find(const struct stream *s, struct slice name, struct stream_
 must_check int stream_group_add(struct stream *s, struct slice name, struct stream_id last,
                                 int64_t read);
 void stream_group_set(struct stream *s, const struct stream_group *g); /* last, read */
-void stream_group_remove(struct stream *s, const struct stream_group *g);
+/* With its consumers and all that is pending. old: as for stream_trim(). */
+void stream_group_remove(struct stream *s, const struct stream_group *g, struct stream **old);
 
 /* Entries that the group has not read; false: nobody can tell. */
 bool stream_lag(const struct stream *s, const struct stream_group *g, uint64_t *lag);

@@ -68,6 +68,12 @@ void entry_release(struct keyspace *ks, struct entry *e)
     }
 }
 
+void keyspace_free_value(struct keyspace *ks, enum obj_type type, enum obj_enc enc, void *value)
+{
+    struct entry_form f = { .type = type, .enc = enc, .word = (uint64_t)(uintptr_t)value };
+    entry_release(ks, entry_make(S(""), &f, true));
+}
+
 /* ================= Flushed databases ================= */
 
 static void free_entries(struct graveyard *g, _Atomic uint64_t *done)

@@ -272,6 +272,9 @@ size_t keyspace_flush(struct keyspace *ks, int db, bool async);
 void keyspace_swapdb(struct keyspace *ks, unsigned a, unsigned b);
 
 /* ---- Background freeing ---- */
+/* Frees a container that no entry has (any more) as it would the value of an entry: here, or in the
+ * background when it is big. Needs no lock; any thread, also under shard locks. */
+void keyspace_free_value(struct keyspace *ks, enum obj_type t, enum obj_enc enc, void *value);
 struct lazyfree_stats {
     uint64_t pending, freed; /* objects */
 };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct server kv;
 
@@ -234,6 +235,46 @@ START_TEST(test_stream_digest)
 }
 END_TEST
 
+/* ---- Much at once ---- */
+
+static void wait_lazyfreed(struct client *c, int64_t n)
+{
+    int64_t freed = -1;
+    for (int ms = 0; freed != n; ms += 5) {
+        ck_assert_msg(ms < unit_patient_ms(10000), "lazyfreed_objects: %d", (int)freed);
+        usleep(5000);
+        const char *at = strstr(client_ask(c, "INFO memory")->text, "lazyfreed_objects:");
+        ck_assert_ptr_nonnull(at);
+        freed = strtoll(at + strlen("lazyfreed_objects:"), NULL, 10);
+    }
+}
+
+/* What is large goes in the background: nobody waits for it under the lock of the stream. */
+START_TEST(test_stream_much)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    client_expect(
+        c, "nil",
+        "EVAL \"for i = 1, 20000 do redis.call('XADD', KEYS[1], i .. '-1', 'f', 'v') end\" "
+        "1 s");
+    client_expect(c, "+OK", "XGROUP CREATE s g 0");
+    ck_assert_int_eq(client_ask(c, "XREADGROUP GROUP g c STREAMS s >")->type, RESP_ARRAY);
+    wait_lazyfreed(c, 0);
+    client_expect(c, "1", "XGROUP DESTROY s g");
+    wait_lazyfreed(c, 1);
+    client_expect(c, "19990", "XTRIM s MAXLEN 10");
+    wait_lazyfreed(c, 2);
+    client_expect(c, "9", "XTRIM s MAXLEN 1");
+    client_expect(c, "\"20001-1\"", "XADD s MAXLEN 1 20001-1 f v");
+    wait_lazyfreed(c, 2);
+    client_expect(c, "[[\"20001-1\", [\"f\", \"v\"]]]", "XRANGE s - +");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* ---- No memory ---- */
 
 #ifdef KV_FAULTS
@@ -308,6 +349,7 @@ UNIT_SUITE(integration_stream_log)
 {
     unit_case_slow(suite, "recovered", 120, test_stream_recovered, test_stream_digest,
                    test_stream_consumers_seen);
+    unit_case_slow(suite, "much", 60, test_stream_much);
     unit_case_loop(suite, "image", 120, test_stream_image, 2);
 #ifdef KV_FAULTS
     unit_case_slow(suite, "memory", 120, test_stream_nomem);

@@ -187,7 +187,14 @@ static void step_trim(struct stream *s, struct model *m)
     } else if (m->n > t.length) {
         goes = m->n - t.length;
     }
-    uint64_t nodes = stream_nodes(s), gone = stream_trim(s, &t);
+    struct stream *old = s;
+    uint64_t nodes = stream_nodes(s), n = stream_state(s)->length,
+             gone = stream_trim(s, &t, rng_below(2) == 0 ? &old : NULL);
+    if (old != s && old != NULL) {
+        sound(old);
+        want(gone > STREAM_MUCH && stream_state(old)->length == n && stream_nodes(old) == nodes);
+        stream_free(old);
+    }
     want(t.whole_nodes ? gone <= goes : gone == goes);
     want(t.limit == 0 || gone <= t.limit);
     want(!t.whole_nodes || gone == 0 || stream_nodes(s) < nodes);
@@ -448,11 +455,11 @@ START_TEST(test_nomem)
     ck_assert_int_eq(fault_arm("mem.alloc=nomem:0:0"), 0);
     struct stream_trim one = { .length = 1 };
     ck_assert_int_eq(stream_delete(s, id), -ENOMEM);
-    ck_assert_uint_eq(stream_trim(s, &one), 0);
+    ck_assert_uint_eq(stream_trim(s, &one, NULL), 0);
     sound(s);
     ck_assert_int_eq(fault_arm(""), 0);
     ck_assert_int_eq(stream_delete(s, id), 1);
-    ck_assert_uint_eq(stream_trim(copy, &one), 1);
+    ck_assert_uint_eq(stream_trim(copy, &one, NULL), 1);
     sound(s);
     sound(copy);
     stream_free(copy);
@@ -516,12 +523,42 @@ START_TEST(test_check)
 }
 END_TEST
 
+/* What takes long to free is handed out. */
+START_TEST(test_trim_much)
+{
+    const struct stream_limits one = { .entries = 1 };
+    const struct slice texts[] = { S("field"), S("value") };
+    struct stream *s = stream_new(), *old = s;
+    size_t used = mem_used();
+    for (uint64_t i = 1; i <= 1000; i++) {
+        ck_assert_int_eq(stream_append(s, (struct stream_id){ i, 0 }, texts, 1, &one), 0);
+    }
+    const struct stream_trim few = { .length = 1000 - STREAM_MUCH }, most = { .length = 1 };
+    ck_assert_uint_eq(stream_trim(s, &few, &old), STREAM_MUCH);
+    ck_assert_ptr_null(old);
+    size_t full = mem_used();
+    ck_assert_uint_eq(stream_trim(s, &most, &old), 1000 - STREAM_MUCH - 1);
+    ck_assert_ptr_nonnull(old);
+    ck_assert_uint_ge(mem_used(), full); /* nothing was freed yet */
+    sound(s);
+    sound(old);
+    ck_assert_uint_eq(stream_state(s)->length, 1);
+    ck_assert_uint_eq(stream_state(old)->length, 1000 - STREAM_MUCH);
+    stream_free(old);
+    sound(s);
+    ck_assert_uint_eq(stream_trim(s, &(struct stream_trim){ .length = 0 }, &old), 1);
+    ck_assert_ptr_null(old);
+    ck_assert_uint_lt(mem_used(), used + 1000);
+    stream_free(s);
+}
+END_TEST
+
 UNIT_SUITE(stream)
 {
     unit_case_slow(suite, "random", 120, test_random);
     unit_case(suite, "ids", test_ids);
     unit_case(suite, "nodes", test_fields_once, test_node_bytes, test_node_form);
     unit_case(suite, "load", test_load, test_load_damaged);
-    unit_case(suite, "memory", test_nomem, test_nomem_in_tree);
+    unit_case(suite, "memory", test_nomem, test_nomem_in_tree, test_trim_much);
     unit_case(suite, "check", test_check);
 }

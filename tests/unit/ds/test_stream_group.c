@@ -189,7 +189,7 @@ static void step(struct stream *s, struct model *m)
         want(stream_group_add(s, name_of(i, false), id, 17) == 1);
         *mg = (struct model_group){ .there = true, .last = id, .read = 17 };
     } else if (rng_below(200) == 0) {
-        stream_group_remove(s, &g);
+        stream_group_remove(s, &g, NULL);
         mg->there = false;
     } else if (rng_below(20) == 0) {
         want(stream_group_add(s, name_of(i, false), id, 3) == 0);
@@ -213,7 +213,7 @@ static void random_groups(uint64_t next, unsigned rounds)
         s[k] = stream_new();
         want(stream_group_add(s[k], S("x"), STREAM_ID_MIN, 0) == 1);
         want(stream_group_find(s[k], S("x"), &g));
-        stream_group_remove(s[k], &g);
+        stream_group_remove(s[k], &g, NULL);
         if (next > 0) {
             stream_groups_set_next(s[k], next);
         }
@@ -308,14 +308,14 @@ START_TEST(test_distance)
     ck_assert_int_eq(stream_distance(s, ms(10)), 10);
     ck_assert_int_eq(stream_distance(s, ms(11)), STREAM_READ_UNKNOWN);
     struct stream_trim t = { .length = 7 };
-    ck_assert_uint_eq(stream_trim(s, &t), 3);
+    ck_assert_uint_eq(stream_trim(s, &t, NULL), 3);
     ck_assert_int_eq(stream_distance(s, ms(2)), 3); /* before the first */
     ck_assert_int_eq(stream_distance(s, ms(4)), 4);
     ck_assert_int_eq(stream_delete(s, ms(6)), 1);
     ck_assert_int_eq(stream_distance(s, ms(4)), STREAM_READ_UNKNOWN); /* a gap behind it */
     ck_assert_int_eq(stream_distance(s, ms(10)), 10);
     t.length = 0;
-    ck_assert_uint_eq(stream_trim(s, &t), 6);
+    ck_assert_uint_eq(stream_trim(s, &t, NULL), 6);
     ck_assert_int_eq(stream_distance(s, ms(9)), 10);
     stream_free(s);
 }
@@ -355,9 +355,47 @@ START_TEST(test_lag)
 }
 END_TEST
 
+/* A group of which much is pending: its memory is handed out. Its consumers go with it, the other
+ * group stays. */
+START_TEST(test_remove_much)
+{
+    static const char *const names[] = { "a", "b" };
+    struct stream *s = stream_new(), *old = s;
+    struct stream_group g, other;
+    struct stream_consumer c;
+    uint64_t much = 20000;
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(stream_group_add(s, slice_str(names[i]), STREAM_ID_MIN, 0), 1);
+        ck_assert(stream_group_find(s, slice_str(names[i]), &g));
+        ck_assert_int_eq(stream_consumer_add(s, &g, S("one"), 1, 1), 1);
+        ck_assert_int_eq(stream_consumer_add(s, &g, S("two"), 1, 1), 1);
+        for (uint64_t id = 1; id <= (i == 0 ? much : 10); id++) {
+            ck_assert(stream_consumer_at(s, &g, id % 2, &c));
+            stream_pend(s, &g, &(struct stream_pending){ { id, 0 }, c.number, 1, 1 });
+        }
+    }
+    ck_assert(stream_group_find(s, S("b"), &other));
+    ck_assert(stream_group_find(s, S("a"), &g));
+    stream_group_remove(s, &g, &old);
+    ck_assert_ptr_nonnull(old);
+    ck_assert_ptr_null(stream_check(s));
+    ck_assert_ptr_null(stream_check(old));
+    ck_assert_uint_eq(stream_pending_count(old, g.number), much);
+    stream_free(old);
+    ck_assert_ptr_null(stream_check(s));
+    ck_assert_uint_eq(stream_group_count(s), 1);
+    ck_assert_uint_eq(stream_pending_count(s, other.number), 10);
+    ck_assert(stream_group_find(s, S("b"), &other));
+    stream_group_remove(s, &other, &old);
+    ck_assert_ptr_null(old);
+    ck_assert_ptr_null(stream_check(s));
+    stream_free(s);
+}
+END_TEST
+
 UNIT_SUITE(stream_group)
 {
     unit_case_slow(suite, "random", 120, test_random, test_random_far);
-    unit_case(suite, "memory", test_nomem);
+    unit_case(suite, "memory", test_nomem, test_remove_much);
     unit_case(suite, "lag", test_distance, test_lag);
 }

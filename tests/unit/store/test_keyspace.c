@@ -1,5 +1,6 @@
 /* test_keyspace.c -- All shards together: keys, locks, whole databases, background freeing, memory.
  * SPDX-License-Identifier: BSD-3-Clause */
+#include "ds/stream.h"
 #include "store_util.h"
 #include <errno.h>
 #include <pthread.h>
@@ -205,6 +206,29 @@ START_TEST(test_memory_returns)
 }
 END_TEST
 
+/* A container without an entry: by its effort here, or in the background. */
+START_TEST(test_value_freeing)
+{
+    struct keyspace *ks = store_new(1, 1, 20);
+    struct stream_limits one = { .entries = 1 };
+    struct slice texts[] = { S("field"), S("value") };
+    struct lazyfree_stats st;
+    size_t used = mem_used();
+    for (unsigned big = 0; big < 2; big++) {
+        struct stream *s = stream_new();
+        for (uint64_t i = 1; i <= (big == 0 ? 4 : 20000); i++) {
+            ck_assert_int_eq(stream_append(s, (struct stream_id){ i, 0 }, texts, 1, &one), 0);
+        }
+        keyspace_free_value(ks, OBJ_STREAM, ENC_STREAM, s);
+        keyspace_lazyfree_drain(ks);
+        keyspace_lazyfree_stats(ks, &st);
+        ck_assert_uint_eq(st.freed, big);
+        ck_assert_uint_eq(mem_used(), used);
+    }
+    keyspace_free(ks);
+}
+END_TEST
+
 START_TEST(test_background_freeing)
 {
     struct keyspace *ks = store_new(1, 2, 2); /* more than two allocations: in the background */
@@ -344,6 +368,7 @@ UNIT_SUITE(store_keyspace)
 {
     unit_case(suite, "keys", test_limits, test_keys_spread, test_locks, test_settle);
     unit_case(suite, "databases", test_databases_are_apart, test_memory_returns);
-    unit_case(suite, "lazyfree", test_background_freeing, test_flush_waits_for_sweeps);
+    unit_case(suite, "lazyfree", test_background_freeing, test_value_freeing,
+              test_flush_waits_for_sweeps);
     unit_case_slow(suite, "threads", 300, test_threads);
 }
