@@ -56,12 +56,16 @@ static void accepted_here(struct reactor *r, struct message *m)
     mem_free(a);
 }
 
-/* But not `except`, unless it is the only one. */
+/* But not `except`, unless it is the only one. More reactors with clients than processors would
+ * share out the same work in smaller turns: each costs a wake-up and a group of the log. */
 static struct reactor *least_loaded(struct net *n, const struct reactor *except)
 {
     struct reactor *best = NULL;
-    unsigned low = UINT_MAX;
-    for (unsigned i = 0; i < n->nreactors && low > 0; i++) {
+    unsigned low = UINT_MAX, n_able = n->serving;
+    if (except != NULL && n_able == 1 && n->nreactors > 1) {
+        n_able = 2; /* another one stands in */
+    }
+    for (unsigned i = 0; i < n_able && low > 0; i++) {
         unsigned load = reactor_conns(&n->reactors[i]);
         if ((load < low && &n->reactors[i] != except) || best == NULL) {
             low = &n->reactors[i] == except ? UINT_MAX : load;

@@ -11,15 +11,22 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define SCRATCH_BYTES 65536 /* a read of this size costs the kernel about as much as parsing it */
 #define THREADS_MAX   64
 
-/* Of the processors this process may use; a mask too small for the machine counts as many. */
-static bool a_processor_each(unsigned threads)
+unsigned net_processors(void)
 {
     cpu_set_t may;
-    return sched_getaffinity(0, sizeof may, &may) < 0 || (unsigned)CPU_COUNT(&may) >= threads;
+    long online = sysconf(_SC_NPROCESSORS_ONLN); /* a machine too large for the mask has many */
+    return sched_getaffinity(0, sizeof may, &may) == 0 ? (unsigned)CPU_COUNT(&may)
+                                                       : (unsigned)(online > 0 ? online : 1);
+}
+
+static unsigned at_most(unsigned n, unsigned limit)
+{
+    return limit != 0 && limit < n ? limit : n;
 }
 
 int net_open(struct net **out, const struct net_config *cfg, const struct net_upcalls *up,
@@ -29,7 +36,8 @@ int net_open(struct net **out, const struct net_config *cfg, const struct net_up
     struct net *n = mem_calloc(sizeof *n);
     n->up = *up;
     n->nreactors = cfg->threads;
-    n->may_spin = a_processor_each(cfg->threads);
+    n->serving = at_most(cfg->threads, cfg->processors);
+    n->may_spin = n->serving <= net_processors();
     n->reactors = mem_aligned(64, cfg->threads * sizeof *n->reactors);
     memset(n->reactors, 0, cfg->threads * sizeof *n->reactors);
     n->unix_path = mem_strdup(cfg->unixsocket != NULL ? cfg->unixsocket : "");

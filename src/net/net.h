@@ -311,6 +311,7 @@ struct tls_config {
 };
 struct net_config {
     unsigned threads;        /* 1..64 */
+    unsigned processors;     /* no more threads than this get clients; 0: all */
     const char *const *bind; /* addresses; a leading '-' means: no error when it is not there; "*"
                                 and "::*" as Redis */
     unsigned nbind;
@@ -338,6 +339,7 @@ void net_free(struct net *n);
 /* CONFIG SET; any thread. net_set_listen: of cfg only bind, port, tls_port and backlog count; the
  * unix socket stays. New sockets are open when it returns, old ones close soon after on reactor 0;
  * on failure nothing changes. */
+unsigned net_processors(void); /* that this process may use; any thread */
 void net_set_maxclients(struct net *n, unsigned maxclients);
 void net_set_keepalive(struct net *n, unsigned seconds);
 must_check int net_set_listen(struct net *n, const struct net_config *cfg, struct buf *error);

@@ -264,7 +264,8 @@ struct net {
     /* set at open */
     struct net_upcalls up;
     unsigned nreactors;
-    bool may_spin; /* there is a processor for each reactor */
+    unsigned serving; /* of them, the first ones: those that get clients */
+    bool may_spin;    /* there is a processor for each that serves */
     struct reactor *reactors;
     char *unix_path;
 

@@ -72,7 +72,7 @@ static unsigned thread_count(const struct server *s)
 {
     int64_t n = option_int(&s->opt.threads);
     if (n == 0) {
-        n = sysconf(_SC_NPROCESSORS_ONLN);
+        n = net_processors();
     }
     return (unsigned)(n < 1 ? 1 : n > 64 ? 64 : n);
 }
@@ -161,6 +161,12 @@ static void fill_tls(struct server *s, struct tls_config *t)
 }
 
 /* `bind ""` listens on no address. */
+#ifdef KV_FAULTS /* tests look for interleavings, on machines of any size */
+#define PROCESSORS 0
+#else
+#define PROCESSORS net_processors()
+#endif
+
 void server_fill_listen(struct server *s, struct net_config *nc, const char *bind[BIND_MAX],
                         struct tls_config *tls)
 {
@@ -171,6 +177,7 @@ void server_fill_listen(struct server *s, struct net_config *nc, const char *bin
     fill_tls(s, tls);
     *nc =
         (struct net_config){ .threads = exec_reactors(s->x),
+                             .processors = PROCESSORS,
                              .bind = bind,
                              .nbind = s->opt.nbind,
                              .port = any ? (int)option_int(&s->opt.port) : 0,

@@ -516,6 +516,28 @@ START_TEST(spread_over_reactors)
 }
 END_TEST
 
+/* Reactors beyond the processors get no clients, but one stands in for an only one that is busy. */
+START_TEST(spread_over_processors)
+{
+    struct fixture *f = fixture_new(4);
+    struct client *c[8];
+    f->config.processors = 2;
+    fixture_start(f);
+    for (unsigned i = 0; i < countof(c); i++) {
+        c[i] = client_connect((uint16_t)f->port);
+        client_expect(c[i], "+PONG", "PING");
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        ck_assert_uint_eq(reactor_conns(net_reactor(f->net, i)), i < 2 ? 4 : 0);
+    }
+    for (unsigned i = 0; i < countof(c); i++) {
+        client_close(c[i]);
+    }
+    fixture_stop(f);
+    ck_assert_uint_gt(net_processors(), 0);
+}
+END_TEST
+
 START_TEST(maxclients_refuses)
 {
     struct fixture *f = fixture_new(2);
@@ -620,6 +642,7 @@ UNIT_SUITE(net_turn)
               blocked_client_keeps_its_input, handles_die_with_their_connection);
     unit_case(suite, "messages", messages_in_order, messages_after_the_end_run_once,
               timers_fire_in_time, sleep_is_announced, sleeps_after_a_burst);
-    unit_case(suite, "many", churn, spread_over_reactors, maxclients_refuses, out_of_descriptors,
-              idle_connections_own_nothing, stop_writes_what_is_released);
+    unit_case(suite, "many", churn, spread_over_reactors, spread_over_processors,
+              maxclients_refuses, out_of_descriptors, idle_connections_own_nothing,
+              stop_writes_what_is_released);
 }
