@@ -3,6 +3,7 @@
  * THREADS  What looks at other reactors' sessions runs in an exclusive section. Closing one is a
  * message to its reactor: only that may touch its connection. */
 #include "exec/acl.h"
+#include "exec/client_filter.h"
 #include "exec/cmd_tracking.h"
 #include "exec/tracking.h"
 #include <stdio.h>
@@ -45,6 +46,15 @@ static void cmd_client_setinfo(struct call *c)
     } else {
         reply_ok(c);
     }
+}
+
+/* What is not known is for a later server to know. */
+static void cmd_client_capa(struct call *c)
+{
+    for (unsigned i = 2; i < c->argc; i++) {
+        c->session->capa_redirect |= arg_is(c, i, "redirect");
+    }
+    reply_ok(c);
 }
 
 static void cmd_client_reply(struct call *c)
@@ -154,6 +164,9 @@ void client_describe(const struct call *c, struct session *s, struct buf *b)
                s->last_cmd != NULL ? s->last_cmd->full : "NULL", session_user_name(s),
                s->tracking != NULL ? (long long)s->tracking->redirect : -1LL, s->resp,
                s->lib_name != NULL ? s->lib_name : "", s->lib_ver != NULL ? s->lib_ver : "");
+    if (s->capa_redirect) {
+        buf_add_str(b, " capa=r");
+    }
 }
 
 static void cmd_client_info(struct call *c)
@@ -165,66 +178,17 @@ static void cmd_client_info(struct call *c)
     buf_free(&text);
 }
 
-/* Client types as LIST and KILL name them. */
-enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_REPLICA, TYPE_PUBSUB, TYPE_MASTER, TYPE_UNKNOWN };
-
-static enum client_type type_by_name(struct slice s)
-{
-    return slice_is(s, "normal")                             ? TYPE_NORMAL
-           : slice_is(s, "replica") || slice_is(s, "slave")  ? TYPE_REPLICA
-           : slice_is(s, "pubsub")                           ? TYPE_PUBSUB
-           : slice_is(s, "master") || slice_is(s, "primary") ? TYPE_MASTER
-                                                             : TYPE_UNKNOWN;
-}
-
-static enum client_type type_of(const struct session *s)
-{
-    return session_subscribed(s) ? TYPE_PUBSUB : TYPE_NORMAL;
-}
-
-static bool list_wanted(const struct call *c, const struct session *s, enum client_type type,
-                        unsigned ids_at)
-{
-    if (s->doomed || (type != TYPE_ANY && type_of(s) != type)) {
-        return false;
-    }
-    for (unsigned i = ids_at; ids_at > 0 && i < c->argc; i++) {
-        int64_t id;
-        if (parse_i64(c->argv[i], &id) && (uint64_t)id == s->id) {
-            return true;
-        }
-    }
-    return ids_at == 0;
-}
-
 static void cmd_client_list(struct call *c)
 {
-    enum client_type type = TYPE_ANY;
-    unsigned ids_at = 0;
-    if (c->argc == 4 && arg_is(c, 2, "type")) {
-        type = type_by_name(c->argv[3]);
-        if (type == TYPE_UNKNOWN) {
-            reply_errorf(c, "ERR Unknown client type '%.*s'", (int)size_min(c->argv[3].n, 128),
-                         c->argv[3].p);
-            return;
-        }
-    } else if (c->argc > 3 && arg_is(c, 2, "id")) {
-        ids_at = 3;
-        for (unsigned i = 3; i < c->argc; i++) {
-            int64_t id;
-            if (!arg_i64_range(c, i, INT64_MIN, INT64_MAX, &id, "ERR Invalid client ID")) {
-                return;
-            }
-        }
-    } else if (c->argc != 2) {
-        reply_syntax(c);
+    struct client_filter f = { .skip_me = false };
+    if (!client_filter_parse(c, &f)) {
         return;
     }
     clients_evict_now(c->x); /* nobody is shown that maxmemory-clients has no room for */
     struct buf text = { 0 };
     for (unsigned r = 0; r < c->x->reactors; r++) {
         for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
-            if (list_wanted(c, s, type, ids_at)) {
+            if (client_filter_takes(c, s, &f)) {
                 client_describe(c, s, &text);
                 buf_add_char(&text, '\n');
             }
@@ -272,97 +236,19 @@ static void kill_session(struct call *c, struct session *s)
     }
 }
 
-struct kill_filter {
-    const struct slice *addr, *laddr;
-    const struct acl_user *user;
-    int64_t id, maxage;
-    enum client_type type;
-    bool skip_me;
-};
-
-static bool kill_wanted(const struct call *c, struct session *s, const struct kill_filter *f)
-{
-    char text[ADDR_TEXT_MAX];
-    if (s->doomed) {
-        return false;
-    }
-    if (f->addr != NULL) {
-        conn_peer(s->conn, text);
-        if (!slice_eq(*f->addr, slice_str(text))) {
-            return false;
-        }
-    }
-    if (f->laddr != NULL) {
-        conn_local(s->conn, text);
-        if (!slice_eq(*f->laddr, slice_str(text))) {
-            return false;
-        }
-    }
-    if ((f->id != 0 && (uint64_t)f->id != s->id) ||
-        (f->type != TYPE_ANY && type_of(s) != f->type) || (f->user != NULL && s->user != f->user) ||
-        (f->maxage > 0 && (clock_wall_ms() - s->created_ms) / 1000 < f->maxage)) {
-        return false;
-    }
-    return !(f->skip_me && s == c->session);
-}
-
-static bool kill_parse(struct call *c, struct kill_filter *f)
-{
-    for (unsigned i = 2; i < c->argc; i += 2) {
-        const struct slice *v = &c->argv[i + 1];
-        if (i + 1 >= c->argc) {
-            reply_syntax(c);
-            return false;
-        }
-        if (arg_is(c, i, "id")) {
-            if (!arg_i64_range(c, i + 1, 1, INT64_MAX, &f->id,
-                               "ERR client-id should be greater than 0")) {
-                return false;
-            }
-        } else if (arg_is(c, i, "maxage")) {
-            if (!arg_i64_range(c, i + 1, 1, INT64_MAX, &f->maxage,
-                               "ERR maxage is not an integer or out of range")) {
-                return false;
-            }
-        } else if (arg_is(c, i, "type")) {
-            f->type = type_by_name(*v);
-            if (f->type == TYPE_UNKNOWN) {
-                reply_errorf(c, "ERR Unknown client type '%.*s'", (int)size_min(v->n, 128), v->p);
-                return false;
-            }
-        } else if (arg_is(c, i, "addr")) {
-            f->addr = v;
-        } else if (arg_is(c, i, "laddr")) {
-            f->laddr = v;
-        } else if (arg_is(c, i, "user")) {
-            f->user = acl_find(c->x->acl, *v);
-            if (f->user == NULL) {
-                reply_errorf(c, "ERR No such user '%.*s'", (int)size_min(v->n, 128), v->p);
-                return false;
-            }
-        } else if (arg_is(c, i, "skipme") && (slice_is(*v, "yes") || slice_is(*v, "no"))) {
-            f->skip_me = slice_is(*v, "yes");
-        } else {
-            reply_syntax(c);
-            return false;
-        }
-    }
-    return true;
-}
-
 static void cmd_client_kill(struct call *c)
 {
     bool old_form = c->argc == 3;
-    struct kill_filter f = { .skip_me = !old_form };
+    struct client_filter f = { .skip_me = !old_form };
     if (old_form) {
-        f.addr = &c->argv[2];
-    } else if (!kill_parse(c, &f)) {
+        f.is.text[FILTER_ADDR] = &c->argv[2];
+    } else if (!client_filter_parse(c, &f)) {
         return;
     }
     int64_t killed = 0;
     for (unsigned r = 0; r < c->x->reactors; r++) {
         for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
-            if (!conn_closing(s->conn) && kill_wanted(c, s, &f)) {
+            if (!conn_closing(s->conn) && client_filter_takes(c, s, &f)) {
                 kill_session(c, s);
                 killed++;
             }
@@ -397,6 +283,8 @@ static void cmd_client_help(struct call *c)
     static const char *const lines[] = {
         "CACHING (YES|NO)",
         "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+        "CAPA <capability> [<capability> ...]",
+        "    Tell what the client understands: REDIRECT.",
         "GETREDIR",
         "    Return the client ID we are redirecting to when tracking is enabled.",
         "GETNAME",
@@ -427,6 +315,8 @@ static void cmd_client_help(struct call *c)
         "    Return information about client connections. Options:",
         "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
         "      Return clients of specified type.",
+        "    * ID, USER, ADDR, LADDR, IP, NAME, LIB-NAME, LIB-VER, DB, MAXAGE, IDLE, SKIPME",
+        "      Return clients that all of them fit; with NOT- before it: that it does not fit.",
         "UNPAUSE",
         "    Stop the current client pause, resuming traffic.",
         "PAUSE <timeout> [WRITE|ALL]",
@@ -497,6 +387,16 @@ static const struct command client_sub[] = {
       .summary = "Sets information specific to the client or connection.",
       .syntax = "attr=<LIB-NAME libname|LIB-VER libver>",
       .tips = "request_policy:all_nodes,response_policy:all_succeeded" },
+    { .name = "capa",
+      .proc = cmd_client_capa,
+      .arity = -3,
+      .flags = QUIET,
+      .acl = ACL_CONNECTION,
+      .group = "connection",
+      .since = "8.0.0",
+      .complexity = "O(1)",
+      .summary = "A client claims its capability.",
+      .syntax = "capability..." },
     { .name = "reply",
       .proc = cmd_client_reply,
       .arity = 3,
@@ -557,7 +457,10 @@ static const struct command client_sub[] = {
       .complexity = "O(N) where N is the number of client connections",
       .summary = "Get the list of client connections",
       .syntax =
-          "[TYPE client-type=<NORMAL|MASTER|REPLICA|PUBSUB>]@5.0.0 [ID client-id:int...]@6.2.0",
+          "[TYPE client-type=<NORMAL|MASTER|REPLICA|PUBSUB>]@5.0.0 [ID client-id:int...]@6.2.0 "
+          "[USER username] [ADDR addr(ip:port)] [LADDR laddr(ip:port)] [IP ip] [NAME name] "
+          "[LIB-NAME libname] [LIB-VER libver] [DB db:int] [IDLE idle:int] [MAXAGE maxage:int] "
+          "[SKIPME skipme=<YES|NO>]",
       .tips = "nondeterministic_output",
       .history = "2.8.12:Added unique client `id` field.|5.0.0:Added optional `TYPE` "
                  "filter.|6.0.0:Added `user` field.|6.2.0:Added `argv-mem`, `tot-mem`, `laddr` and "

@@ -224,6 +224,7 @@ struct session {
     size_t leaving_mem;    /* its part of x->leaving_mem */
     bool monitor;
     bool no_touch, no_evict;
+    bool capa_redirect;             /* CLIENT CAPA: it understands -REDIRECT */
     bool deferred, deferred_silent; /* its reply comes later; with CLIENT REPLY OFF: none */
     bool is_stopped;                /* in w->stopped */
     struct session *next_stopped;
