@@ -280,7 +280,7 @@ size_t conn_in_cap(const struct conn *c)
 
 size_t conn_memory(const struct conn *c)
 {
-    return sizeof *c + conn_in_cap(c) + conn_out_bytes(c);
+    return sizeof *c + conn_in_cap(c) + parser_announced(&c->parser) + conn_out_bytes(c);
 }
 
 void conn_set_query_limit(struct conn *c, size_t bytes)

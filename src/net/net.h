@@ -173,7 +173,7 @@ size_t conn_parked_bytes(const struct conn *c);  /* unsent because of a gate */
  * given. */
 size_t conn_in_bytes(const struct conn *c);
 size_t conn_in_cap(const struct conn *c);
-size_t conn_memory(const struct conn *c);
+size_t conn_memory(const struct conn *c); /* big arguments at their announced length */
 
 /* Stop and resume reading, by reason; reading goes on when no reason is left. With STOP_BLOCKED and
  * STOP_PAUSED the socket is still read, so that the peer's close is seen; the bytes are kept, up to

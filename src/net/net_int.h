@@ -64,7 +64,8 @@ size_t parser_big_have(const struct parser *p);    /* bytes in all of them */
 /* Room for the next bytes of it, *n > 0; NULL: out of memory. Then parser_big_filled(). */
 char *parser_big_room(struct parser *p, size_t *n);
 void parser_big_filled(struct parser *p, size_t n);
-size_t parser_memory(const struct parser *p); /* big arguments as long as they will be */
+size_t parser_memory(const struct parser *p);
+size_t parser_announced(const struct parser *p); /* what its big arguments will take beyond that */
 /* Where the next request's bytes must begin for the progress made so far to hold; NULL: anywhere.
  */
 const char *parser_base(const struct parser *p);

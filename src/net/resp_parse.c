@@ -355,7 +355,16 @@ size_t parser_memory(const struct parser *p)
 {
     size_t n = p->own_argv ? p->argv_cap * sizeof(struct slice) : 0;
     for (const struct big_arg *b = p->bigs; b != NULL; b = b->next) {
-        n += sizeof *b + size_max(b->cap, b->len); /* what it is going to be */
+        n += sizeof *b + b->cap;
+    }
+    return n;
+}
+
+size_t parser_announced(const struct parser *p)
+{
+    size_t n = 0;
+    for (const struct big_arg *b = p->bigs; b != NULL; b = b->next) {
+        n += b->len > b->cap ? b->len - b->cap : 0;
     }
     return n;
 }

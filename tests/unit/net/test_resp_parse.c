@@ -417,6 +417,8 @@ START_TEST(declared_lengths_allocate_nothing)
     ck_assert(parser_big_begin(p, in, &keep));
     ck_assert_uint_eq(keep, in.n - 10);
     ck_assert_uint_le(parser_memory(p), 40000);
+    ck_assert_uint_ge(parser_memory(p) + parser_announced(p), 500000000);
+    ck_assert_uint_le(parser_announced(p), 500000000);
     ck_assert_uint_eq(parser_big_missing(p), 500000000 - 10);
     parser_free(p);
 }
