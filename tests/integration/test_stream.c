@@ -305,7 +305,6 @@ START_TEST(test_stream_claim)
 }
 END_TEST
 
-/* Many nodes, entries with the same and with other fields, whatever is deleted in between. */
 /* What is beside the entries can change without a watching client being told. */
 START_TEST(test_stream_watch)
 {
@@ -350,8 +349,13 @@ START_TEST(test_stream_watch)
 }
 END_TEST
 
+/* Many nodes, entries with the same and with other fields, whatever is deleted in between. The lag
+ * is left out: 7.0.15 still counts it for a group that the stream was trimmed past, 7.2.6 and later
+ * do not when something was deleted there. */
 START_TEST(test_stream_random)
 {
+    static const char without_lag[] = "local r = redis.call('XINFO', 'GROUPS', 's') "
+                                      "for _, g in ipairs(r) do g[12] = 0 end return r";
     struct compare_script s = { NULL, 0 };
     compare_add(&s, "CONFIG SET stream-node-max-entries 7");
     compare_add(&s, "XGROUP CREATE s g 0 MKSTREAM");
@@ -369,7 +373,7 @@ START_TEST(test_stream_random)
         case 7: compare_add(&s, "XREADGROUP GROUP g c COUNT %u STREAMS s >", n); break;
         case 8: compare_add(&s, "XACK s g %u-1 %u-1", a, a / 2); break;
         case 9: compare_add(&s, "~near=500 XINFO STREAM s"); break;
-        case 10: compare_add(&s, "XINFO GROUPS s"); break;
+        case 10: compare_add(&s, "EVAL \"%s\" 0", without_lag); break;
         case 11: compare_add(&s, "XPENDING s g"); break;
         case 12: compare_add(&s, "XADD s %u-1 f%u v g w", i, n % 3); break;
         default: break;
