@@ -391,8 +391,8 @@ static void dues_text(struct client *c, char *text)
         text += sprintf(text, "%s;",
                         client_line(c, "HPEXPIRETIME k%u FIELDS 6 a b c d e %s", k, more[1]));
         text += sprintf(text, "%s;", client_line(c, "HMGET k%u a b c d e %s", k, more[1]));
-        text += sprintf(text, "%d %s\n", (int)client_int(c, "EXISTS k%u", k),
-                        client_line(c, "DEBUG DIGEST-VALUE k%u", k));
+        text += sprintf(text, "%d ", (int)client_int(c, "EXISTS k%u", k));
+        text += sprintf(text, "%s\n", client_line(c, "DEBUG DIGEST-VALUE k%u", k));
     }
 }
 
