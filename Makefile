@@ -76,6 +76,8 @@ INTEGRATION_OBJ := $(call objects,tests/integration/*.c)
 CRASH_OBJ       := $(filter-out $(addprefix $(OUT)/obj/tests/crash/,preload_% powerloss_refuse.o),$(call objects,tests/crash/*.c))
 PRELOADS        := $(patsubst tests/crash/%.c,$(OUT)/%.so,$(wildcard tests/crash/preload_*.c))
 FUZZERS         := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZLIB         := build/fuzz/fuzzlib.a
+FUZZLIB_OBJ     := $(call objects,$(filter-out $(wildcard tests/fuzz/fuzz_*.c),$(wildcard tests/fuzz/*.c)))
 BENCHES         := $(patsubst utils/bench/%.c,%,$(wildcard utils/bench/*.c))
 SUITES          := unit $(if $(wildcard tests/integration/*.c),integration) $(if $(wildcard tests/crash/*.c),crash)
 C_FILES         := $(wildcard $(foreach d,src/* utils utils/* tests/* tests/unit/*,$(d)/*.c $(d)/*.h))
@@ -126,8 +128,12 @@ build/peers/redis: | build/.deps-test
 $(OUT)/preload_%.so: tests/crash/preload_%.c $(OUT)/obj/flags | build/.deps-test
 	$(call say,CC)$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O1 -g -fPIC -fvisibility=hidden -shared -pthread -Isrc $(filter %.c,$^) -ldl -o $@
 $(OUT)/preload_powerloss.so: $(wildcard $(addprefix tests/crash/powerloss_,disk.[ch] state.c refuse.c int.h shim.h))
-build/fuzz/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(OUT)/libkv.a | build/.deps-test
-	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@
+# An archive: a fuzzer takes of it what it uses.
+$(FUZZLIB): $(FUZZLIB_OBJ)
+	@rm -f $@
+	$(call say,AR)ar rcs $@ $^
+build/fuzz/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(FUZZLIB) $(OUT)/libkv.a | build/.deps-test
+	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(FUZZLIB) $(OUT)/libkv.a $(LIBS) -o $@
 $(OUT)/bench/%: $(OUT)/obj/utils/bench/%.o $(OUT)/libkv.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(ALL_LDFLAGS) $< $(OUT)/libkv.a $(LIBS) -o $@

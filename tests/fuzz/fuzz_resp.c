@@ -199,11 +199,12 @@ static void blur(struct buf *b)
 
 static void compare(const uint8_t *data, size_t n)
 {
-    static const char *const moment[] = { "blpop",   "brpop",   "blmove", "blmpop",    "wait",
-                                          "expire",  "px",      "\nex\r", " ex ",      "setex",
-                                          "getex",   "ttl",     "time",   "randomkey", "info",
-                                          "slowlog", "latency", "memory", "lolwut",    "publish",
-                                          NULL };
+    static const char *const moment[] = {
+        "blpop",   "brpop",  "blmove", "blmpop",     "wait",       "expire",    "px",    "\nex\r",
+        " ex ",    "setex",  "getex",  "ttl",        "time",       "randomkey", "info",  "slowlog",
+        "latency", "memory", "lolwut", "publish",    "commandlog", "monitor",   "acl",   "rand",
+        "spop",    "xadd",   "xclaim", "xautoclaim", "xreadgroup", "xpending",  "xinfo", NULL
+    };
     static const char *const told[] = { "hello", "object", "reset", NULL };
     struct buf lower = { 0 };
     buf_add(&lower, data, n);
