@@ -216,6 +216,7 @@ static void read_write(struct call *c, const struct ops *ops)
         key_changed(c, k);
     }
     if (changes > 0) {
+        call_more_changes(c, (int64_t)changes - 1);
         notify(c, NOTIFY_STRING, "setbit", k);
     }
 }

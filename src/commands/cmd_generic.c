@@ -11,6 +11,7 @@ static void delete_keys(struct call *c)
             n++;
         }
     }
+    call_more_changes(c, n - (n > 0));
     reply_int(c, n);
 }
 

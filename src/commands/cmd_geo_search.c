@@ -346,6 +346,7 @@ static void store_all(struct call *c, const struct search *s, const struct key *
     bool was_there = key_peek(c, k) != NULL;
     zset_store(c, k, z, s->is_geosearch ? "geosearchstore" : "georadiusstore");
     if (was_there || s->n > 0) {
+        call_more_changes(c, (int64_t)s->n - (s->n > 0));
         store_effect(c, s, k);
     }
 }

@@ -114,6 +114,7 @@ static bool hset_call(struct call *c, int64_t *added)
     *added = hash_put_all(&f, c->argv + 2, (c->argc - 2) / 2, BTREE_NO_DUE, &limits);
     if (*added >= 0) {
         stored(c, e, &f, "hset");
+        call_more_changes(c, (int64_t)(c->argc - 2) / 2 - 1);
         return true;
     }
     if (e != NULL) {
@@ -262,6 +263,7 @@ static void cmd_hdel(struct call *c)
         removed += fields_remove(&f, c->argv[i]);
     }
     if (removed > 0) {
+        call_more_changes(c, removed - 1);
         hash_shrunk(c, k, e, &f);
     }
     reply_int(c, removed);

@@ -65,6 +65,7 @@ static void take(struct call *c, struct entry *e, struct fields *f, unsigned fir
         }
     }
     if (removed > 0) {
+        call_more_changes(c, (int64_t)removed - 1);
         hash_shrunk(c, &c->keys[0], e, f);
         effect_of(c, room, S("HDEL"), first);
     }
@@ -276,6 +277,7 @@ static void hsetex_set(struct call *c, const struct hsetex *h, struct entry *e, 
     int64_t rc = hash_put_all(f, c->argv + h->fields + 2, h->n, due, &limits);
     if (rc >= 0) {
         hash_stored(c, k, e, f);
+        call_more_changes(c, (int64_t)h->n - 1);
         notify(c, NOTIFY_HASH, "hset", k);
     } else if (e != NULL) {
         key_put_fields(c, k, e, f);

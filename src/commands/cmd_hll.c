@@ -103,11 +103,13 @@ static void add_dense(struct call *c, const struct key *k, struct entry *e)
     if (string_grow(c, k, e, s.n, &bytes) == NULL) {
         return;
     }
+    int64_t marked = 0;
     for (; i < c->argc; i++) {
-        (void)hll_mark_dense(bytes, hll_mark_of(c->argv[i]));
+        marked += hll_mark_dense(bytes, hll_mark_of(c->argv[i]));
     }
     hll_outdate(bytes);
     key_changed(c, k);
+    call_more_changes(c, marked - 1);
     notify(c, NOTIFY_STRING, "pfadd", k);
     reply_int(c, 1);
 }
@@ -116,17 +118,18 @@ static void add_sparse(struct call *c, const struct key *k, const struct entry *
 {
     struct buf b = { NULL, 0, 0 };
     uint64_t max = sparse_max(c);
-    bool changed = e == NULL;
+    int64_t changed = e == NULL;
     int rc = sketch_copy(e, &b) ? 0 : -ENOMEM;
     for (unsigned i = 2; rc >= 0 && i < c->argc; i++) {
         rc = hll_mark(&b, hll_mark_of(c->argv[i]), max);
-        changed |= rc == 1;
+        changed += rc == 1;
     }
     if (rc < 0) {
         reply_failed(c, rc);
-    } else if (!changed) {
+    } else if (changed == 0) {
         reply_int(c, 0);
     } else if (sketch_store(c, k, &b, hll_is_dense(buf_slice(&b)))) {
+        call_more_changes(c, changed - 1);
         notify(c, NOTIFY_STRING, "pfadd", k);
         reply_int(c, 1);
     }

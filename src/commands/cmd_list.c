@@ -113,6 +113,7 @@ bool list_push_values(struct call *c, const struct key *k, enum ql_end end, cons
     }
     list_settle(e);
     key_changed(c, k);
+    call_more_changes(c, (int64_t)n - 1);
     notify(c, NOTIFY_LIST, end == QL_HEAD ? "lpush" : "rpush", k);
     return true;
 }
@@ -167,6 +168,7 @@ void list_pop_reply(struct call *c, const struct key *k, struct entry *e, enum q
         list_reply_value(c, &v);
         quicklist_drop(ql, end);
     }
+    call_more_changes(c, (int64_t)n - 1);
     notify(c, NOTIFY_LIST, end == QL_HEAD ? "lpop" : "rpop", k);
     list_shrunk(c, k, e);
 }
@@ -362,6 +364,20 @@ static void cmd_lpos(struct call *c)
 
 /* ---- Changing ---- */
 
+/* Redis decides whether a list is still a listpack before it takes the old element out. */
+static bool outgrows(const struct entry *e, struct slice v)
+{
+    const struct quicklist *ql = list_of(e);
+    const struct listpack *lp = quicklist_only_listpack(ql);
+    if (lp == NULL) {
+        return true;
+    }
+    int fill = quicklist_fill_factor(ql);
+    size_t bytes = lp_bytes(lp) + v.n;
+    return fill < 0 ? bytes > (4096u << (-fill - 1))
+                    : bytes > 8192 || quicklist_count(ql) + 1 > (unsigned)fill;
+}
+
 static void cmd_lset(struct call *c)
 {
     struct entry *e;
@@ -373,11 +389,15 @@ static void cmd_lset(struct call *c)
     if (e == NULL) {
         reply_no_key(c);
     } else if (arg_i64(c, 2, &i)) {
+        bool large = outgrows(e, c->argv[3]);
         if (!index_of(list_of(e), i, &at)) {
             reply_error(c, "ERR index out of range");
         } else if (quicklist_set(list_of(e), at, c->argv[3]) != 0) {
             reply_oom(c);
         } else {
+            if (large) {
+                entry_set_ptr(e, ENC_QUICKLIST, list_of(e));
+            }
             list_settle(e);
             key_changed(c, &c->keys[0]);
             notify(c, NOTIFY_LIST, "lset", &c->keys[0]);
@@ -443,6 +463,7 @@ static void cmd_lrem(struct call *c)
             }
         }
         if (removed > 0) {
+            call_more_changes(c, removed - 1);
             notify(c, NOTIFY_LIST, "lrem", &c->keys[0]);
             list_shrunk(c, &c->keys[0], e);
         }
@@ -467,6 +488,7 @@ static void cmd_ltrim(struct call *c)
         }
         quicklist_delete(ql, first + count, all - first - count);
         quicklist_delete(ql, 0, first);
+        call_more_changes(c, (int64_t)(all - count) - 1);
         notify(c, NOTIFY_LIST, "ltrim", &c->keys[0]);
         list_shrunk(c, &c->keys[0], e);
     }

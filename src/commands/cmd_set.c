@@ -145,6 +145,7 @@ static void cmd_sadd(struct call *c)
             if (e != NULL) {
                 key_changed(c, k);
             }
+            call_more_changes(c, (int64_t)a.count - 1);
             notify(c, NOTIFY_SET, "sadd", k);
         }
         reply_int(c, a.count);
@@ -167,6 +168,7 @@ static void cmd_srem(struct call *c)
         removed += set_remove(&s, &m);
     }
     if (removed > 0) {
+        call_more_changes(c, removed - 1);
         notify(c, NOTIFY_SET, "srem", k);
         set_shrunk(c, k, e, &s);
     }

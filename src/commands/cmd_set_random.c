@@ -35,6 +35,7 @@ static void spop_one(struct call *c)
 static void spop_all(struct call *c, const struct key *k, const struct set *s)
 {
     set_reply_all(c, s);
+    call_more_changes(c, (int64_t)set_count(s) - 1);
     EFFECT(c, S("DEL"), k->s);
     notify(c, NOTIFY_SET, "spop", k);
     (void)key_delete(c, k);
@@ -73,6 +74,7 @@ static void spop_some(struct call *c, const struct key *k, struct entry *e, stru
         done += batch;
     }
     sample_end(&chosen);
+    call_more_changes(c, (int64_t)n - 1);
     notify(c, NOTIFY_SET, "spop", k);
     set_shrunk(c, k, e, s);
 }

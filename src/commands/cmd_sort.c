@@ -472,6 +472,7 @@ static void sort_store(struct call *c, struct sort *s, const struct key *k)
     } else {
         list_settle(key_replace(c, k, OBJ_LIST, ENC_LISTPACK, ql));
         store_effect(c, k, ql);
+        call_more_changes(c, (int64_t)n - 1);
         notify(c, NOTIFY_LIST, "sortstore", k);
     }
     reply_int(c, (int64_t)n);

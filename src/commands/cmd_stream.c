@@ -308,6 +308,7 @@ static void cmd_xtrim(struct call *c)
         struct trim_effect f;
         trim_effect(&f, s, &a);
         key_changed(c, k);
+        call_more_changes(c, (int64_t)gone - 1);
         EFFECT(c, S("XTRIM"), k->s, f.argv[0], f.argv[1], f.argv[2]);
         notify(c, NOTIFY_STREAM, "xtrim", k);
     }
@@ -342,6 +343,7 @@ static void cmd_xdel(struct call *c)
     }
     if (gone > 0) {
         key_changed(c, k);
+        call_more_changes(c, gone - 1);
         notify(c, NOTIFY_STREAM, "xdel", k);
         if (i < c->argc) { /* no memory for the rest: what was done stays */
             effect(c, c->argv, i);

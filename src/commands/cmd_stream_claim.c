@@ -194,7 +194,8 @@ struct taking {
     struct stream *s;
     struct stream_group g;
     struct stream_consumer to;
-    bool any; /* something changed hands */
+    bool any;     /* something changed hands */
+    bool changed; /* what counts as a change was done: each more counts for itself */
     struct claims effects;
 };
 
@@ -210,6 +211,7 @@ static bool taking_begin(struct call *c, struct taking *t)
         return false;
     }
     stream_consumer_met(c, t->k, t->s, &t->g, c->argv[3], &t->to, rc > 0);
+    t->changed = rc > 0;
     claims_begin(&t->effects, c, t->k, c->argv[2], c->argv[3]);
     return true;
 }
@@ -223,6 +225,16 @@ static void taking_end(struct taking *t)
     }
 }
 
+static void taking_changed(struct taking *t)
+{
+    if (t->changed) {
+        call_more_changes(t->c, 1);
+    } else {
+        key_changed_quietly(t->c, t->k);
+    }
+    t->changed = true;
+}
+
 /* The entry of a pending ID is gone: so is what was pending. */
 static void drop_pending(struct taking *t, struct stream_id id)
 {
@@ -230,7 +242,7 @@ static void drop_pending(struct taking *t, struct stream_id id)
     claims_end(&t->effects);
     must(stream_pending_remove(t->s, &t->g, id));
     EFFECT(t->c, S("XACK"), t->k->s, t->c->argv[2], id_slice(&text, id));
-    key_changed_quietly(t->c, t->k);
+    taking_changed(t);
 }
 
 static void take(struct taking *t, struct stream_pending *p)
@@ -238,9 +250,7 @@ static void take(struct taking *t, struct stream_pending *p)
     p->consumer = t->to.number;
     stream_pend(t->s, &t->g, p);
     claims_add(&t->effects, p);
-    if (!t->any) {
-        key_changed_quietly(t->c, t->k);
-    }
+    taking_changed(t);
     t->any = true;
 }
 
@@ -283,7 +293,7 @@ static void claim_last(struct taking *t, struct stream_id last)
     if (stream_id_cmp(last, t->g.last) > 0) {
         t->g.last = last;
         stream_group_set(t->s, &t->g);
-        key_changed_quietly(t->c, t->k);
+        taking_changed(t);
         effect_group(t->c, t->k, &t->g);
     }
 }

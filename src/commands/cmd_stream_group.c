@@ -245,6 +245,7 @@ static void cmd_xack(struct call *c)
     }
     if (acked > 0) {
         key_changed_quietly(c, k);
+        call_more_changes(c, acked - 1);
     }
     reply_int(c, acked);
 }

@@ -227,6 +227,7 @@ static void read_fresh(struct call *c, struct xread *r, unsigned i, struct strea
         stream_consumer_set(s, to);
     }
     key_changed_quietly(c, k);
+    call_more_changes(c, (r->replied > 1) + r->from[i].made);
 }
 
 #define HISTORY_STEP 64

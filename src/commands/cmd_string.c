@@ -296,7 +296,9 @@ static bool set_pairs(struct call *c)
         }
     }
     mem_free(made);
-    if (!fine) {
+    if (fine) {
+        call_more_changes(c, (int64_t)n - 1);
+    } else {
         reply_oom(c);
     }
     return fine;

@@ -161,6 +161,7 @@ static void zadd_apply(struct call *c, struct zset_adding *z)
     }
     if (z->added + z->updated > 0) {
         key_changed(c, k);
+        call_more_changes(c, (int64_t)(z->added + z->updated) - 1);
         if (z->incr) {
             char text[F64_TEXT_MAX];
             EFFECT(c, S("ZADD"), k->s, slice_of(text, format_f64(text, z->result)),
@@ -224,6 +225,7 @@ static void cmd_zrem(struct call *c)
             removed += zset_remove(&z, c->argv[i]);
         }
         if (removed > 0) {
+            call_more_changes(c, removed - 1);
             notify(c, NOTIFY_ZSET, "zrem", k);
             zset_shrunk(c, k, e, z);
         }

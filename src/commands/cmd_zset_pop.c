@@ -26,6 +26,7 @@ static void pop_reply(struct call *c, const struct key *k, struct entry *e, enum
         reply_double(c, item.score);
     }
     must(zset_remove_range(&z, end == LOWEST ? 0 : all - n, n) == n);
+    call_more_changes(c, (int64_t)n - 1);
     notify(c, NOTIFY_ZSET, end == LOWEST ? "zpopmin" : "zpopmax", k);
     zset_shrunk(c, k, e, z);
 }

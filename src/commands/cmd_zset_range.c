@@ -243,6 +243,7 @@ static void remove_call(struct call *c, enum range_kind kind, const char *event)
         range_find(z, &r, &first, &count);
         if (count > 0) {
             (void)zset_remove_range(&z, first, count);
+            call_more_changes(c, (int64_t)count - 1);
             notify(c, NOTIFY_ZSET, event, k);
             zset_shrunk(c, k, e, z);
         }

@@ -110,12 +110,11 @@ void entry_set_lfu(struct exec *x, struct entry *e, unsigned freq, int64_t now_m
 
 /* ---- Expiry on access ---- */
 
-/* What replay does not do by itself was logged: gates, WATCH, the count of changes. */
+/* What replay does not do by itself was logged: gates, WATCH. */
 static void gone(struct call *c, const struct key *k)
 {
     fx_slot(c->in->t, k);
     txn_touch(c->in->t, k, true);
-    counter_add(&c->in->w->changes, 1);
 }
 
 /* Deletes an expired entry, or a hash whose fields are all due, with its DEL effect and event; the
@@ -300,11 +299,15 @@ void key_changed_quietly(struct call *c, const struct key *k)
     if (unlikely(c->flags & CALL_REPLAY)) {
         return;
     }
-    counter_add(&t->w->changes, 1);
     if (t->w->x->wal != NULL) {
         fx_slot(t, k);
         txn_touch(t, k, true);
     }
+}
+
+void call_more_changes(struct call *c, int64_t n)
+{
+    c->in->more_changes += n;
 }
 
 void key_changed(struct call *c, const struct key *k)
@@ -495,7 +498,7 @@ size_t call_flush(struct call *c, int db, bool async)
     c->in->changed = true;
     c->in->t->slot = WAL_SLOT_ALL;
     size_t keys = keyspace_flush(c->ks, db, async);
-    counter_add(&c->in->w->changes, keys + 1);
+    c->in->more_changes += (int64_t)keys - 1;
     if (!(c->flags & CALL_REPLAY)) {
         waits_ready_db(c->in->t, db);
     }

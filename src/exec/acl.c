@@ -240,7 +240,7 @@ void acl_refuse(struct call *c, enum acl_result why, unsigned at)
     const struct cmd_ref *ref = c->in->ref;
     struct slice what = why == ACL_DENIED_CMD ? slice_str(ref->full) : c->argv[at];
     struct buf text = { 0 };
-    s->last_cmd = c->flags & CALL_SCRIPT ? s->last_cmd : ref;
+    s->last_cmd = c->flags & (CALL_SCRIPT | CALL_MULTI) ? s->last_cmd : ref;
     if (s->user != NULL) {
         acl_log_denied(c, why, context_of(c), what, s->user->name);
     }

@@ -61,6 +61,9 @@ static void node_link(struct exec *x, struct waiter *w, unsigned i)
     if (n->at->count++ == 0) {
         atomic_fetch_add_explicit(&x->blocking_keys, 1, memory_order_relaxed);
     }
+    if (w->kind == BLOCK_GROUP && n->at->missing++ == 0) {
+        atomic_fetch_add_explicit(&x->blocking_missing, 1, memory_order_relaxed);
+    }
     n->linked = true;
 }
 
@@ -81,6 +84,9 @@ static void node_unlink(struct exec *x, struct wait_node *n)
         at->tail = n->prev;
     }
     n->linked = false;
+    if (n->owner->kind == BLOCK_GROUP && --at->missing == 0) {
+        atomic_fetch_sub_explicit(&x->blocking_missing, 1, memory_order_relaxed);
+    }
     if (--at->count == 0) {
         atomic_fetch_sub_explicit(&x->blocking_keys, 1, memory_order_relaxed);
         keymap_drop(&x->shards[at->key.shard].waits, at);
@@ -397,11 +403,7 @@ void waits_ready(struct txn *t, unsigned db, const struct key *k)
 
 static bool has_group_waiter(const struct keynode *at)
 {
-    const struct wait_node *n = at != NULL ? at->head : NULL;
-    while (n != NULL && n->owner->kind != BLOCK_GROUP) {
-        n = n->next;
-    }
-    return n != NULL;
+    return at != NULL && at->missing > 0;
 }
 
 void waits_changed(struct txn *t, unsigned db, const struct key *k)

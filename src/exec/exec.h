@@ -330,6 +330,9 @@ void key_changed(struct call *c, const struct key *k);
 /* Something beside the value changed, the groups of a stream: for the log alone. COMPAT: WATCH and
  * client tracking do not count it. */
 void key_changed_quietly(struct call *c, const struct key *k);
+/* INFO's rdb_changes_since_last_save counts elements and keys, as Redis does: n more than the one
+ * that a command counts for, when it changed anything. */
+void call_more_changes(struct call *c, int64_t n);
 /* Elements were added to k, for which clients may be blocked (push to an existing key; key_add does
  * it itself). Served after the command. */
 void key_ready(struct call *c, const struct key *k);
@@ -627,7 +630,8 @@ void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
 struct exec_stats {
     uint64_t commands, hits, misses, expired, expired_fields, evicted, changes, errors, unblocked,
         ops_per_sec;
-    unsigned clients, blocked, pubsub_clients, watching_clients, watched_keys, blocking_keys;
+    unsigned clients, blocked, pubsub_clients, watching_clients, watched_keys, blocking_keys,
+        blocking_missing;
     unsigned blocked_timed;
     uint64_t evicted_clients, clients_mem, clients_in_max, clients_out_max;
     unsigned pubsub_channels, pubsub_patterns, pubsub_shard_channels;

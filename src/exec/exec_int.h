@@ -109,6 +109,7 @@ struct call_int {
     bool held;              /* a pause began before it could run: nothing was done */
     struct waiter *serving; /* the blocked client this runs for */
     unsigned serving_key;   /* index of the ready key */
+    int64_t more_changes;   /* call_more_changes(); -1 after flushing nothing */
 };
 
 /* ---- Workers ---- */
@@ -184,7 +185,7 @@ struct worker {
     /* counters: written by the owner, read by anybody */
     struct cmd_stat *stats; /* by cmd_ref.id */
     counter_t commands, hits, misses, expired, expired_fields, evicted, expire_slices;
-    counter_t changes; /* of keys, by clients and by expiry */
+    counter_t changes; /* by commands; expiry and eviction are none */
     counter_t writes_stopped, parked_replies, gate_ticks, unblocked;
     counter_t errors_total;
     counter_t net_turns;
@@ -307,7 +308,8 @@ struct exec {
     _Atomic uint64_t evicted_clients;
     _Atomic int64_t leaving_mem; /* of evicted clients that are not closed yet */
     _Atomic int shutdown_flags;  /* -1: none asked */
-    _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys;
+    _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys,
+        blocking_missing;
 };
 
 /* command.c */

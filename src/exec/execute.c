@@ -160,6 +160,9 @@ void txn_unlock(struct txn *t)
 void call_invoke(struct call *c)
 {
     c->cmd->proc(c);
+    if ((c->in->changed || c->in->force_verbatim) && !(c->flags & CALL_REPLAY)) {
+        counter_add(&c->in->w->changes, (uint64_t)(1 + c->in->more_changes));
+    }
     fx_collect(c);
 }
 

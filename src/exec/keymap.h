@@ -10,8 +10,9 @@ struct keynode {
     struct keynode *chain;
     void *head, *tail; /* of the list the user keeps here */
     unsigned db;
-    unsigned count; /* members of that list, kept by the user */
-    struct key key; /* bytes behind the node */
+    unsigned count;   /* members of that list, kept by the user */
+    unsigned missing; /* those of them that also wait for the key to go */
+    struct key key;   /* bytes behind the node */
 };
 struct keymap {
     struct keynode **slot;

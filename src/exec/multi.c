@@ -323,7 +323,6 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
         !(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
         monitor_feed(w->x, s, c.db, c.argv, c.argc);
     }
-    s->last_cmd = q->ref;
     if (unlikely(s->restricted) && !acl_admits(&c)) {
         return;
     }

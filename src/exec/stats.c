@@ -28,6 +28,7 @@ void exec_stats(struct exec *x, struct exec_stats *out)
     out->watching_clients = atomic_load_explicit(&x->watching_clients, memory_order_relaxed);
     out->watched_keys = atomic_load_explicit(&x->watched_keys, memory_order_relaxed);
     out->blocking_keys = atomic_load_explicit(&x->blocking_keys, memory_order_relaxed);
+    out->blocking_missing = atomic_load_explicit(&x->blocking_missing, memory_order_relaxed);
     pubsub_counts(x, out);
     tracking_counts(x, out);
     acl_counts(x, out);

@@ -81,7 +81,7 @@ static void section_clients(struct server *s, struct buf *b)
     line_u(b, "clients_in_timeout_table", st.blocked_timed);
     line_u(b, "total_watched_keys", st.watched_keys);
     line_u(b, "total_blocking_keys", st.blocking_keys);
-    line_u(b, "total_blocking_keys_on_nokey", 0);
+    line_u(b, "total_blocking_keys_on_nokey", st.blocking_missing);
 }
 
 /* The Lua states are the same for EVAL and FCALL. */

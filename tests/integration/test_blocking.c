@@ -391,6 +391,35 @@ START_TEST(test_order_of_chains)
 }
 END_TEST
 
+/* Keys with clients that also wait for the key to go are counted apart. */
+START_TEST(test_keys_are_counted)
+{
+    struct four f;
+    four_open(&f, "");
+    client_send(f.w1, "BLPOP s 0");
+    wait_blocked(f.a, 1);
+    ck_assert_int_eq(info_int(f.a, "total_blocking_keys"), 1);
+    ck_assert_int_eq(info_int(f.a, "total_blocking_keys_on_nokey"), 0);
+    client_expect(f.a, "\"6-0\"", "XADD s 6-0 a b");
+    client_expect(f.a, "+OK", "XGROUP CREATE s g $");
+    client_send(f.w2, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    wait_blocked(f.a, 2);
+    client_send(f.b, "XREADGROUP GROUP g d BLOCK 0 STREAMS s >");
+    wait_blocked(f.a, 3);
+    ck_assert_int_eq(info_int(f.a, "total_blocking_keys"), 1);
+    ck_assert_int_eq(info_int(f.a, "total_blocking_keys_on_nokey"), 1);
+    client_expect(f.a, "1", "DEL s");
+    ck_assert_int_eq(client_read(f.w2)->type, RESP_ERROR);
+    ck_assert_int_eq(client_read(f.b)->type, RESP_ERROR);
+    ck_assert_int_eq(info_int(f.a, "total_blocking_keys"), 1);
+    ck_assert_int_eq(info_int(f.a, "total_blocking_keys_on_nokey"), 0);
+    client_expect(f.a, "1", "RPUSH s x");
+    client_expect_next(f.w1, "[\"s\", \"x\"]");
+    ck_assert_int_eq(info_int(f.a, "total_blocking_keys"), 0);
+    four_close(&f);
+}
+END_TEST
+
 UNIT_SUITE(blocking)
 {
     TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
@@ -403,7 +432,8 @@ UNIT_SUITE(blocking)
     tc = unit_case_loop(suite, "several", 120, test_several_keys, 2);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "served", 120, test_several_keys_turns,
-                        test_served_later_waits_for_log, test_served_in_slowlog);
+                        test_served_later_waits_for_log, test_served_in_slowlog,
+                        test_keys_are_counted);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "turns", 300, test_order_of_many, test_order_in_transactions,
                         test_order_of_chains);

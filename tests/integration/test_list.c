@@ -313,7 +313,26 @@ START_TEST(test_list_encoding)
     compare_add(&s, "LSET m 1 short");
     compare_add(&s, "OBJECT ENCODING m => \"listpack\"");
     compare_add(&s, "LREM m 0 short");
-    compare_add(&s, "DEL m l");
+    /* LSET: before the old element is out */
+    compare_add(&s, "CONFIG SET list-max-listpack-size 3");
+    compare_add(&s, "RPUSH n a b");
+    compare_add(&s, "LSET n 0 c");
+    compare_add(&s, "OBJECT ENCODING n => \"listpack\"");
+    compare_add(&s, "RPUSH n d");
+    compare_add(&s, "LSET n 3 e");
+    compare_add(&s, "OBJECT ENCODING n => \"listpack\"");
+    compare_add(&s, "LSET n 0 c");
+    compare_add(&s, "OBJECT ENCODING n => \"quicklist\"");
+    compare_add(&s, "CONFIG SET list-max-listpack-size -2");
+    compare_add(&s, "RPUSH o %s %s", text, text);
+    compare_add(&s, "LSET o 0 %.*s", 2100, text);
+    compare_add(&s, "OBJECT ENCODING o => \"listpack\"");
+    compare_add(&s, "LSET o 1 %s", text);
+    compare_add(&s, "OBJECT ENCODING o => \"listpack\"");
+    compare_add(&s, "LSET o 0 %s", text);
+    compare_add(&s, "LSET o 0 %s", text);
+    compare_add(&s, "OBJECT ENCODING o => \"quicklist\"");
+    compare_add(&s, "DEL m l n o");
     compare_script(&s);
 }
 END_TEST
