@@ -350,17 +350,28 @@ void session_unblock_closed(struct session *s)
 
 /* ---- Serving ---- */
 
+/* In the logs of commands; here, because they name the client. */
+static void log_served(struct served *d)
+{
+    struct call c;
+    struct call_int in;
+    waiter_call(d->w, &c, &in);
+    if (unlikely(d->ticks > d->w->home->slow_ticks)) {
+        slowlog_note(&c, d->ticks);
+    }
+    c.out = &d->out;
+    in.reply_from = 1; /* nothing but this reply is there */
+    commandlog_note_sizes(&c);
+}
+
 static void on_served(struct reactor *r, struct message *m)
 {
     (void)r;
     struct served *d = container_of(m, struct served, m);
     struct waiter *w = d->w;
     struct session *s = w->session;
-    if (s != NULL && unlikely(d->ticks > s->w->slow_ticks)) {
-        struct call c;
-        struct call_int in;
-        waiter_call(w, &c, &in);
-        slowlog_note(&c, d->ticks);
+    if (s != NULL) {
+        log_served(d);
     }
     waiter_free(w);
     if (s == NULL) {
@@ -540,7 +551,7 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     own->gate = u64_max(own->gate, t->lsn); /* it saw what made the key ready */
     struct served *d = mem_calloc(sizeof *d);
     d->w = w;
-    struct call_int in = { .t = own, .w = me, .ref = w->ref, .serving = w };
+    struct call_int in = { .t = own, .w = me, .ref = w->ref, .serving = w, .reply_from = 1 };
     struct call c = { .cmd = w->ref->row,
                       .argv = w->args->argv,
                       .argc = w->args->argc,
@@ -582,8 +593,7 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
         return false;
     }
     d->ticks = clock_ticks() - start;
-    stat_count(me, w->ref->id, d->ticks, in.error);
-    counter_add(&me->commands, 1);
+    stat_served(&c, d->ticks);
     d->gate = seeded_bug("exec.bug_ungated_handover") ? 0 : own->gate;
     d->lsn = own->lsn;
     d->m.run = on_served;

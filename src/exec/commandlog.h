@@ -11,4 +11,6 @@ void commandlog_len(struct call *c, enum commandlog_kind kind);
 void commandlog_reset(struct call *c, enum commandlog_kind kind);
 /* argv[2]; false: replied the error. */
 must_check bool commandlog_count_arg(struct call *c, int64_t *count);
+/* The bytes of the request as an array of bulk strings, whatever it came as. */
+size_t call_request_bytes(const struct call *c);
 #endif

@@ -159,6 +159,7 @@ struct worker {
                                 (session.next_stopped) */
     uint64_t slow_ticks;     /* a command above this goes to slowlog_note() */
     size_t large_request, large_reply; /* bytes - 1 from which commandlog_note_sizes() looks */
+    struct hotkeys_part *hotkeys;      /* NULL: nobody wants to know; hotkeys.c */
     struct txn serve_txn;              /* of a blocked client served inside another transaction */
     struct ready_key *rest; /* keys whose first waiter needs more locks than were held, and those
                                made ready after them */
@@ -290,6 +291,7 @@ struct exec {
     struct pubsub *pubsub;
     struct trackers *trackers;
     struct slowlog *slowlog;
+    struct hotkeys *hotkeys; /* the last session; changes in exclusive sections */
     struct latency *latency;
     struct acl *acl;
     struct monitors *monitors;
@@ -578,6 +580,8 @@ static inline void stat_count(struct worker *w, unsigned id, uint64_t ticks, boo
     }
 }
 
+void stat_served(struct call *c, uint64_t ticks); /* stats.c; of a blocked client, by its server */
+
 /* client_memory.c */
 size_t session_memory(const struct session *s); /* its reactor, or an exclusive section */
 void clients_account(struct session *s);        /* after input, after a push; its reactor */
@@ -588,9 +592,12 @@ bool clients_make_room(struct worker *w);
 void clients_evict_now(struct exec *x); /* inside the exclusive section */
 
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];
+extern const struct command hotkeys_commands[];
 extern const struct command latency_commands[], acl_commands[], commandlog_commands[];
 void slowlog_new(struct exec *x);
 void slowlog_free(struct exec *x);
+void hotkeys_note(struct call *c, uint64_t ticks); /* of a call that ended; w->hotkeys != NULL */
+void hotkeys_free(struct exec *x);
 void monitors_new(struct exec *x);
 void monitors_free(struct exec *x);
 extern const struct command multi_commands[], connection_commands[], pubsub_commands[];

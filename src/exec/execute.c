@@ -415,6 +415,9 @@ void call_account(struct session *s, struct call *c)
     if (unlikely(took > w->slow_ticks)) {
         slowlog_note(c, took);
     }
+    if (unlikely(w->hotkeys != NULL)) {
+        hotkeys_note(c, took);
+    }
     /* bytes - 1: a request that is not in one piece has 0, and may be large */
     if (unlikely(c->in->raw.n - 1 >= w->large_request ||
                  out_size(c->out) - c->in->reply_from >= w->large_reply)) {

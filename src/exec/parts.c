@@ -257,11 +257,19 @@ void parts_free(struct exec *x)
     tracking_free(x);
     acl_free(x);
     slowlog_free(x);
+    hotkeys_free(x);
     latency_free(x);
     monitors_free(x);
 }
 
-const struct command *const exec_own_families[] = {
-    multi_commands,      connection_commands, client_commands,  pubsub_commands, slowlog_commands,
-    commandlog_commands, latency_commands,    monitor_commands, acl_commands,    NULL
-};
+const struct command *const exec_own_families[] = { multi_commands,
+                                                    connection_commands,
+                                                    client_commands,
+                                                    pubsub_commands,
+                                                    slowlog_commands,
+                                                    commandlog_commands,
+                                                    latency_commands,
+                                                    monitor_commands,
+                                                    acl_commands,
+                                                    hotkeys_commands,
+                                                    NULL };

@@ -145,8 +145,7 @@ static size_t digits(size_t n)
     return d;
 }
 
-/* As an array of bulk strings, whatever it came as. */
-static size_t request_bytes(const struct call *c)
+size_t call_request_bytes(const struct call *c)
 {
     size_t bytes = 3 + digits(c->argc);
     for (unsigned i = 0; i < c->argc; i++) {
@@ -158,7 +157,7 @@ static size_t request_bytes(const struct call *c)
 void commandlog_note_sizes(struct call *c)
 {
     if (option_int(&c->x->opt.commandlog_limit[COMMANDLOG_LARGE_REQUEST]) >= 0) {
-        note(c, COMMANDLOG_LARGE_REQUEST, (int64_t)request_bytes(c));
+        note(c, COMMANDLOG_LARGE_REQUEST, (int64_t)call_request_bytes(c));
     }
     if (c->in->reply_from != 0) {
         note(c, COMMANDLOG_LARGE_REPLY, (int64_t)(out_size(c->out) + 1 - c->in->reply_from));

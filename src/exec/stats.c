@@ -3,6 +3,16 @@
  * THREADS  Any: relaxed reads of counters that one thread each writes. */
 #include "exec/tracking.h"
 
+void stat_served(struct call *c, uint64_t ticks)
+{
+    struct worker *w = c->in->w;
+    stat_count(w, c->in->ref->id, ticks, c->in->error);
+    counter_add(&w->commands, 1);
+    if (unlikely(w->hotkeys != NULL)) {
+        hotkeys_note(c, ticks);
+    }
+}
+
 void exec_stats(struct exec *x, struct exec_stats *out)
 {
     *out = (struct exec_stats){ 0 };

@@ -5,6 +5,7 @@
 #include "unit.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct server kv;
 static struct client *c;
@@ -109,6 +110,32 @@ START_TEST(test_megabytes)
 }
 END_TEST
 
+/* A command that waited has the size of what it was served in the end. */
+START_TEST(test_served)
+{
+    char argv[512];
+    client_expect(c, "+OK",
+                  "CONFIG SET commandlog-request-larger-than 40 commandlog-reply-larger-than 30");
+    struct client *waits = server_connect(&kv);
+    client_expect(waits, "+OK", "CLIENT SETNAME taker");
+    client_send(waits, "BLPOP list 0");
+    for (int ms = 0; strstr(client_line(c, "INFO clients"), "blocked_clients:1") == NULL; ms++) {
+        ck_assert_int_lt(ms, unit_patient_ms(20000));
+        usleep(1000);
+    }
+    client_expect(c, "+OK", "COMMANDLOG RESET large-reply");
+    client_expect(c, "1", "RPUSH list %s", "ten-bytes-");
+    client_expect_next(waits, "[\"list\", \"ten-bytes-\"]"); /* 4 + 10 + 17 */
+    const struct resp *e = client_ask(c, "COMMANDLOG GET 1 large-reply")->at[0];
+    ck_assert_int_eq(e->at[2]->integer, 31);
+    ck_assert_str_eq(e->at[3]->at[0]->text, "BLPOP");
+    ck_assert_str_eq(e->at[5]->text, "taker");
+    client_expect(waits, "nil*", "BLPOP a-key-that-nobody-has 0.001"); /* 4 + 11 + 28 + 11 */
+    ck_assert_int_eq(newest("large-request", argv, sizeof argv), 54);
+    client_close(waits);
+}
+END_TEST
+
 START_TEST(test_slow_is_slowlog)
 {
     client_expect(c, "+OK", "CONFIG SET commandlog-execution-slower-than 0");
@@ -162,6 +189,6 @@ END_TEST
 UNIT_SUITE(commandlog)
 {
     TCase *tc = unit_case(suite, "commandlog", test_large, test_megabytes, test_slow_is_slowlog,
-                          test_limits);
+                          test_limits, test_served);
     tcase_add_checked_fixture(tc, setup, teardown);
 }
