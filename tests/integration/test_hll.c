@@ -186,10 +186,7 @@ START_TEST(test_hll_recovered)
     for (unsigned i = 0; i < countof(rest); i++) {
         compare_add(&many, "%s", rest[i]);
     }
-    compare_add(&many, "PING");
-    many.line = realloc(many.line, (many.count + 1) * sizeof *many.line);
-    many.line[many.count] = NULL;
-    compare_recovered_lines(__FILE__, __LINE__, (const char *const *)many.line);
+    compare_script_recovered(&many);
 }
 END_TEST
 

@@ -659,15 +659,26 @@ void compare_add(struct compare_script *s, const char *fmt, ...)
     va_end(ap);
 }
 
-void compare_script_run(const char *file, int line, struct compare_script *s)
+static void script_run(const char *file, int line, struct compare_script *s,
+                       void (*run)(const char *file, int line, const char *const *lines))
 {
     compare_add(s, "#");
     free(s->line[s->count - 1]);
     s->line[s->count - 1] = NULL;
-    compare_lines(file, line, (const char *const *)s->line);
+    run(file, line, (const char *const *)s->line);
     for (size_t i = 0; s->line[i] != NULL; i++) {
         free(s->line[i]);
     }
     free(s->line);
     *s = (struct compare_script){ NULL, 0 };
+}
+
+void compare_script_run(const char *file, int line, struct compare_script *s)
+{
+    script_run(file, line, s, compare_lines);
+}
+
+void compare_script_run_recovered(const char *file, int line, struct compare_script *s)
+{
+    script_run(file, line, s, compare_recovered_lines);
 }

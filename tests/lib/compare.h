@@ -74,6 +74,9 @@ void compare_add(struct compare_script *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 #define compare_script(s) compare_script_run(__FILE__, __LINE__, s)
 void compare_script_run(const char *file, int line, struct compare_script *s);
+/* As compare_recovered(). */
+#define compare_script_recovered(s) compare_script_run_recovered(__FILE__, __LINE__, s)
+void compare_script_run_recovered(const char *file, int line, struct compare_script *s);
 
 /* What these are made of: runs the lines with one protocol on any two servers, or compares the keys
  * alone. */
