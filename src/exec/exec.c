@@ -183,6 +183,12 @@ static size_t up_input(void *user, struct conn *conn, struct slice in)
     return session_input(user, in);
 }
 
+static void up_inputs_ahead(void *arg, struct reactor *r, const struct net_input *in, unsigned n)
+{
+    (void)arg;
+    inputs_ahead(reactor_user(r), in, n);
+}
+
 static void up_partial(void *user, struct conn *conn)
 {
     (void)conn;
@@ -308,6 +314,7 @@ void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
         .reactor_stop = up_reactor_stop,
         .conn_open = up_open,
         .conn_input = up_input,
+        .inputs_ahead = up_inputs_ahead,
         .conn_closed = up_closed,
         .conn_limit = up_limit,
         .conn_partial = up_partial,

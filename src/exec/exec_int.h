@@ -407,6 +407,10 @@ void client_describe(const struct call *c, struct session *s,
 struct session *session_open(struct worker *w, struct conn *conn);
 void session_close(struct session *s);
 size_t session_input(struct session *s, struct slice in);
+/* ahead.c: the upcall; and the second argument of the request at the start of `in`, if it is there.
+ */
+void inputs_ahead(struct worker *w, const struct net_input *in, unsigned n);
+must_check bool guess_key(struct slice in, struct slice *key);
 void session_resume(
     struct session *s); /* held requests and input go on: after unblocking, unpausing */
 void session_kill(struct session *s); /* closes it by a message to its reactor; exclusive section */

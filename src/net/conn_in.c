@@ -7,6 +7,9 @@
  *     buffer. A short rest is laid in front of the next read, so that the parser always sees one
  *     piece. A big argument is read straight into the buffer that can become the value.
  *
+ *     A connection that has nothing but new bytes to read can be read into its own part of scratch
+ *     and fed later in the turn: whoever executes can then fetch what several of them need at once.
+ *
  * INVARIANTS
  *     I1 in_n == 0 <=> in == NULL.
  *     I2 The progress of the parser belongs to the bytes kept in `in`, from their start. */
@@ -104,10 +107,9 @@ void conn_feed_kept(struct conn *c)
     }
 }
 
-/* `n` bytes were read behind a copy of the kept ones at the start of scratch. */
-static void feed_scratch(struct conn *c, size_t n)
+/* in: in scratch, a copy of the kept bytes and behind it what was read. */
+static void feed_scratch(struct conn *c, struct slice in)
 {
-    struct slice in = slice_of(c->reactor->scratch, c->in_n + n);
     size_t used = upcall(c, in);
     struct slice rest = slice_of(in.p + used, in.n - used);
     size_t keep;
@@ -218,7 +220,16 @@ static void read_scratch(struct conn *c)
     }
     ssize_t got = transport_read(c, r->scratch + c->in_n, r->scratch_bytes - c->in_n);
     if (received(c, got)) {
-        feed_scratch(c, (size_t)got);
+        feed_scratch(c, slice_of(r->scratch, c->in_n + (size_t)got));
+    }
+}
+
+static void fed(struct conn *c)
+{
+    check_limit(c);
+    const struct net_upcalls *up = &c->reactor->net->up;
+    if (parser_big_missing(&c->parser) > 0 && up->conn_partial != NULL && !conn_closing(c)) {
+        up->conn_partial(c->user, c);
     }
 }
 
@@ -252,13 +263,40 @@ void conn_ready(struct conn *c)
     } else {
         read_kept(c);
     }
-    check_limit(c);
-    const struct net_upcalls *up = &c->reactor->net->up;
-    if (parser_big_missing(&c->parser) > 0 && up->conn_partial != NULL && !conn_closing(c)) {
-        up->conn_partial(c->user, c);
-    }
+    fed(c);
     if (unlikely(c->tls != NULL) && !conn_closing(c) && tls_has_input(c)) {
         c->revents |= EV_READ; /* epoll does not know of these bytes: next turn */
         list_push(c->reactor, LIST_READY, c);
     }
+}
+
+/* ---- Several connections: read first, executed after ---- */
+
+static bool only_reads(const struct conn *c)
+{
+    return c->revents == EV_READ && c->tls == NULL && c->in_n == 0 && may_feed(c);
+}
+
+bool conn_read_ahead(struct conn *c, char *to, size_t room, size_t *n)
+{
+    if (!only_reads(c)) {
+        return false;
+    }
+    c->revents = 0;
+    ssize_t got = transport_read(c, to, room);
+    *n = received(c, got) ? (size_t)got : 0;
+    return true;
+}
+
+void conn_feed_ahead(struct conn *c, struct slice in)
+{
+    if (conn_closing(c)) {
+        return;
+    }
+    if (may_feed(c)) {
+        feed_scratch(c, in);
+    } else {
+        kept_add(c, in); /* stopped by another one's request */
+    }
+    fed(c);
 }

@@ -266,6 +266,12 @@ void net_stats_reset(struct net *n);
 
 /* ================= Composition ================= */
 
+struct net_input {
+    void *user; /* conn_user */
+    struct conn *c;
+    struct slice in;
+};
+
 /* Called on the reactor's thread unless said. */
 struct net_upcalls {
     void *arg;
@@ -280,6 +286,9 @@ struct net_upcalls {
      * conn_resume; never while a stop reason is set or the connection is closing. If requests were
      * parsed and not executed, parser_unread() tells the parser. */
     size_t (*conn_input)(void *user, struct conn *c, struct slice in);
+    /* NULL, or: the inputs of n connections of this reactor, n > 1, will be given to conn_input one
+     * after the other: a chance to fetch what they need. Nothing may be changed or kept. */
+    void (*inputs_ahead)(void *arg, struct reactor *r, const struct net_input *in, unsigned n);
     /* NULL, or: bytes of a big argument came, and it is not complete. */
     void (*conn_partial)(void *user, struct conn *c);
     void (*conn_closed)(void *user, struct conn *c); /* last call for it; free the session here */

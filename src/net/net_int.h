@@ -218,6 +218,11 @@ void conn_fail(struct conn *c);  /* the transport broke */
 void peer_addr_from(struct peer_addr *a, const struct sockaddr_storage *sa);
 /* conn_in.c */
 void conn_ready(struct conn *c);
+/* A connection on whose socket nothing but input waits, and which may be read, is read to `to`, a
+ * part of scratch: *n bytes, 0 when there are none. They go to conn_feed_ahead() in the same turn,
+ * before anything else is done with the connection. False: it is one for conn_ready(). */
+must_check bool conn_read_ahead(struct conn *c, char *to, size_t room, size_t *n);
+void conn_feed_ahead(struct conn *c, struct slice in);
 void conn_feed_kept(struct conn *c);
 /* conn_out.c */
 void conn_flush(struct conn *c, uint64_t release);

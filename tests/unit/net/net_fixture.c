@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -22,6 +23,7 @@ struct session {
     bool blocked;
     unsigned stop_why;
     struct reactor_timer resume, after;
+    struct slice ahead; /* announced; p NULL: not */
 };
 
 static int64_t number(const struct request *r, unsigned i)
@@ -146,6 +148,33 @@ static void tell_address(struct session *s, struct out *o, bool peer)
     resp_bulk(o, slice_str(text));
 }
 
+/* What another connection of this reactor has done to it at once, as a command of a server may. */
+static void run_on_other(struct session *s, const struct request *r)
+{
+    struct reactor *re = conn_reactor(s->c);
+    struct conn *c = conn_by_handle(re, (uint64_t)number(r, 1));
+    if (c == NULL) {
+        return;
+    }
+    struct session *other = conn_user(c);
+    if (slice_is(r->argv[0], "shut")) {
+        conn_close(c, CLOSE_NOW);
+        return;
+    }
+    other->stop_why = STOP_PAUSED;
+    other->resume.fire = resume_fired;
+    reactor_timer_set(re, &other->resume, reactor_now_ms(re) + number(r, 2));
+    conn_stop(c, STOP_PAUSED);
+}
+
+static void stall(struct fixture *f)
+{
+    atomic_fetch_add(&f->stalls, 1);
+    while (!atomic_load(&f->go)) {
+        sched_yield();
+    }
+}
+
 static bool run_control(struct session *s, const struct request *r, struct out *o)
 {
     struct slice name = r->argv[0];
@@ -182,6 +211,12 @@ static bool run_control(struct session *s, const struct request *r, struct out *
         conn_close(s->c, CLOSE_AFTER_REPLY);
     } else if (slice_is(name, "drop")) {
         conn_close(s->c, CLOSE_NOW);
+    } else if (slice_is(name, "pause") || slice_is(name, "shut")) {
+        run_on_other(s, r);
+        resp_simple(o, S("OK"));
+    } else if (slice_is(name, "stall")) {
+        stall(s->f);
+        resp_simple(o, S("OK"));
     } else {
         return false;
     }
@@ -266,6 +301,10 @@ static size_t on_input(void *user, struct conn *c, struct slice in)
 {
     struct session *s = user;
     must(!stopped(s));
+    if (s->ahead.p == in.p && s->ahead.n == in.n) {
+        atomic_fetch_sub(&s->f->ahead_unfed, 1);
+    }
+    s->ahead.p = NULL;
     size_t consumed = 0;
     for (;;) {
         struct request r[64];
@@ -301,6 +340,20 @@ static size_t on_input(void *user, struct conn *c, struct slice in)
             return consumed;
         }
     }
+}
+
+static void on_inputs_ahead(void *arg, struct reactor *r, const struct net_input *in, unsigned n)
+{
+    struct fixture *f = arg;
+    must(r == reactor_self() && n > 1);
+    for (unsigned i = 0; i < n; i++) {
+        struct session *s = in[i].user;
+        must(s->c == in[i].c && in[i].in.n > 0 && !stopped(s));
+        s->ahead = in[i].in;
+    }
+    atomic_fetch_add(&f->ahead_unfed, n);
+    atomic_fetch_add(&f->ahead_inputs, n);
+    atomic_fetch_add(&f->ahead_calls, 1);
 }
 
 static void *on_open(void *arg, struct conn *c)
@@ -422,6 +475,7 @@ void fixture_start(struct fixture *f)
         .reactor_stop = on_stop,
         .conn_open = on_open,
         .conn_input = on_input,
+        .inputs_ahead = on_inputs_ahead,
         .conn_closed = on_closed,
         .conn_limit = on_limit,
         .turn_end = on_turn_end,

@@ -19,7 +19,10 @@
  *   KILL h          by message: closes connection h; ALIVE h: 1 or 0
  *   LIMITS hard soft seconds | QUERYLIMIT n
  *   QUIT            "+OK", then closes after the reply | DROP closes at once
- *   HOLD n          keeps n pending output bytes without a gate */
+ *   HOLD n          keeps n pending output bytes without a gate
+ *   STALL           keeps the reactor inside this request until `go`
+ *   PAUSE h ms      stops another connection of this reactor at once, resumes it by timer; SHUT h
+ * closes it at once */
 struct fixture {
     struct net *net;
     struct net_config config;
@@ -31,7 +34,11 @@ struct fixture {
     atomic_bool stopped_asked;
     atomic_bool late; /* before_sleep finds released whatever is asked for */
     atomic_uint took_big;
-    unsigned batch; /* requests parsed before any is executed; default 16 */
+    atomic_uint stalls; /* requests that are or were inside STALL */
+    atomic_bool go;
+    atomic_uint ahead_calls, ahead_inputs,
+        ahead_unfed; /* inputs announced; and not given as announced */
+    unsigned batch;  /* requests parsed before any is executed; default 16 */
 };
 
 struct fixture *fixture_new(unsigned threads); /* not started; change config, then start */
