@@ -30,8 +30,8 @@ START_TEST(test_dump_replies)
             "RESTORE a 0 " X " REPLACE IDLETIME 1 FREQ 1",
             "RESTORE a 0 " X " REPLACE FREQ 1 IDLETIME 1", "RESTORE a 0 " X " REPLACE FREQ -1",
             "RESTORE a 0 " X " REPLACE FREQ 256", "RESTORE a 0 " X " REPLACE FREQ x",
-            "RESTORE a 0 " X " REPLACE IDLETIME 1000", "~near=1 OBJECT IDLETIME a",
-            "RESTORE a 0 " X " REPLACE IDLETIME 9223372036854775807", "~near=1 OBJECT IDLETIME a",
+            "RESTORE a 0 " X " REPLACE IDLETIME 1000", "~near=5 OBJECT IDLETIME a",
+            "RESTORE a 0 " X " REPLACE IDLETIME 9223372036854775807", "~near=5 OBJECT IDLETIME a",
             "RESTORE a 100000 " X " REPLACE", "~near=1000 PTTL a", "RESTORE a 0 " X " REPLACE",
             "PTTL a", "RESTORE a 4102444800000 " X " REPLACE ABSTTL", "PEXPIRETIME a",
             "RESTORE a 1 " X " ABSTTL REPLACE", "EXISTS a", "RESTORE a 1 " X " ABSTTL", "EXISTS a",
@@ -48,7 +48,7 @@ START_TEST(test_dump_lfu)
     compare("CONFIG SET maxmemory-policy allkeys-lfu", "RESTORE a 0 " X " FREQ 200",
             "OBJECT FREQ a", "RESTORE b 0 " X " IDLETIME 10", "OBJECT FREQ b",
             "CONFIG SET maxmemory-policy noeviction", "RESTORE a 0 " X " FREQ 200 REPLACE",
-            "OBJECT IDLETIME a");
+            "~near=5 OBJECT IDLETIME a");
 }
 END_TEST
 

@@ -45,8 +45,8 @@ START_TEST(test_expire_times)
         compare_add(&s, "%s k %s", form, t);
         compare_add(&s, "~near=500 PTTL k");
         compare_add(&s, "~near=500 PEXPIRETIME k");
-        compare_add(&s, "~near=1 TTL k");
-        compare_add(&s, "~near=1 EXPIRETIME k");
+        compare_add(&s, "~near=3 TTL k");
+        compare_add(&s, "~near=3 EXPIRETIME k");
         compare_add(&s, "EXISTS k");
         compare_add(&s, "%s nokey %s", form, t);
         compare_add(&s, "%s nokey %s FOO", form, t);
@@ -95,7 +95,7 @@ START_TEST(test_expire_misc)
             "RPUSH l b", "LRANGE l 0 -1", "TTL l", "WATCH l", "@c EXPIRE l 1000", "MULTI", "PING",
             "EXEC", "SET w v PX 50", "WATCH w", "@b !quiet", "MULTI", "PING", "EXEC",
             "SET w v PX 1", "@b !quiet", "WATCH w", "MULTI", "PING", "EXEC", "MULTI", "SET m v",
-            "EXPIRE m 100", "~near=1 TTL m", "PEXPIRE m -1", "EXISTS m", "EXEC", "SET big v",
+            "EXPIRE m 100", "~near=3 TTL m", "PEXPIRE m -1", "EXISTS m", "EXEC", "SET big v",
             "PEXPIRE big 9223372036854775807", "TTL big");
 }
 END_TEST

@@ -111,10 +111,10 @@ START_TEST(test_generic_object)
             "OBJECT ENCODING e", "OBJECT REFCOUNT e", "SET small 9999", "OBJECT REFCOUNT small",
             "SET beyond 10000", "OBJECT REFCOUNT beyond", "SET neg -1", "OBJECT REFCOUNT neg",
             "SET zero 0", "OBJECT REFCOUNT zero", "INCR zero", "OBJECT REFCOUNT zero",
-            "OBJECT ENCODING nokey", "OBJECT REFCOUNT nokey", "OBJECT IDLETIME nokey",
-            "OBJECT FREQ nokey", "OBJECT IDLETIME i", "OBJECT FREQ i", "OBJECT", "OBJECT FOO",
-            "OBJECT ENCODING", "OBJECT ENCODING a b", "OBJECT FOO i", "OBJECT HELP x",
-            "object encoding i", "RPUSH l a", "OBJECT REFCOUNT l", "OBJECT IDLETIME l",
+            "OBJECT ENCODING nokey", "OBJECT REFCOUNT nokey", "~near=5 OBJECT IDLETIME nokey",
+            "OBJECT FREQ nokey", "~near=5 OBJECT IDLETIME i", "OBJECT FREQ i", "OBJECT",
+            "OBJECT FOO", "OBJECT ENCODING", "OBJECT ENCODING a b", "OBJECT FOO i", "OBJECT HELP x",
+            "object encoding i", "RPUSH l a", "OBJECT REFCOUNT l", "~near=5 OBJECT IDLETIME l",
             "OBJECT ENCODING l => \"listpack\"");
 }
 END_TEST
