@@ -46,6 +46,7 @@ int exec_new(struct exec **out, const struct exec_config *cfg)
     for (const struct command *const *f = exec_own_families; *f != NULL; f++) {
         exec_register(x, *f);
     }
+    keyspace_tell_earlier(x->ks, expire_earlier, x);
     *out = x;
     return 0;
 }
@@ -230,6 +231,7 @@ static uint64_t up_turn_end(void *arg, struct reactor *r)
 {
     struct exec *x = arg;
     struct worker *w = reactor_user(r);
+    expire_look_earlier(w);
     if (w->appended) {
         w->appended = false;
         wal_announce(x->wal, w->id);

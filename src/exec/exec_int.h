@@ -174,6 +174,8 @@ struct worker {
     struct reactor_timer pause_timer; /* releases held sessions */
     bool unpaused;                    /* UNPAUSE ran: what expired meanwhile goes now */
     unsigned expire_from;             /* the next of its shards, after a slice that was cut */
+    int64_t expire_look;              /* when its slice looks again; wall ms */
+    _Atomic int64_t expire_wanted;    /* the same, or earlier: somebody made a key due before it */
     bool check_clients;               /* the memory of all clients may be above its limit */
     struct told *told, *told_last;    /* tracking.c: to be told when the request is complete */
     struct keymap **forgotten;        /* tables that a flush has left, to be freed */
@@ -528,6 +530,11 @@ void key_expire_now(struct call *c, const struct key *k,
 /* Removes up to max fields that are due; some are left, or e is entry_expired(). */
 void key_expire_fields(struct call *c, const struct key *k, struct entry *e, unsigned max);
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
+/* Any thread, under the shard's lock: its next due is earlier than it was
+ * (keyspace_tell_earlier()).
+ */
+void expire_earlier(void *exec, unsigned shard, int64_t due_ms);
+void expire_look_earlier(struct worker *w); /* its reactor, in each turn: what others asked for */
 
 /* scripted.c */
 void scripts_free(struct worker *w);

@@ -4,12 +4,16 @@
  * WHY      No sampling: each shard knows its next due key, so a key goes within one tick of its
  * time while the CPU has room. A reactor looks after the shards whose index falls to it. THREADS
  * Each reactor, from its tick. Each delete is a transaction of its own: DEL in the log, gate of the
- * event = that record. */
+ * event = that record.
+ *
+ * SLEEP    A reactor looks again when the first of its keys is due. Whoever makes one due earlier
+ * than that tells it: the slice says INT64_MAX before it looks at the shards, and when it will look
+ * again only if nobody named an earlier time meanwhile; the other side changes the shard first, and
+ * then looks at what the reactor said. */
 #include "exec/exec_int.h"
 
-#define TICK_MS 5 /* how late an expiry may be seen when keys have expiries at all */
-/* The first key that gets an expiry is seen so late: nobody wakes the reactor for it. */
-#define IDLE_MS 10
+#define TICK_MS 5   /* how late an expiry may be seen when keys have expiries at all */
+#define LOOK_MS 100 /* the longest wait, against steps of the wall clock */
 #define SLICE_US \
     2000 /* one slice's time; the rest goes on next turn so that clients are served between */
 #define PER_LOCK          16 /* transactions under one holding of a shard lock */
@@ -51,10 +55,11 @@ static bool expire_shard(struct worker *w, unsigned index)
     return more;
 }
 
-/* Shards first, first + step, ..., beginning with the *from-th of them, in turn; *any: some key
- * there has an expiry. True: more are due, and the next one to look at is *from: those at the end
- * do not starve while those at the beginning always have some. */
-static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigned *from, bool *any)
+/* Shards first, first + step, ..., beginning with the *from-th of them, in turn; *next: the
+ * earliest due of those that have nothing due. True: more are due, and the next one to look at is
+ * *from: those at the end do not starve while those at the beginning always have some. */
+static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigned *from,
+                        int64_t *next)
 {
     struct exec *x = w->x;
     int64_t start = clock_mono_us(), now = worker_now_ms(w);
@@ -63,10 +68,11 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigne
     for (unsigned n = 0; n < count && !more; n++) {
         unsigned i = first + (*from + n) % count * step;
         int64_t due = shard_next_due(keyspace_shard(x->ks, i));
-        *any |= due != INT64_MAX;
         if (due > now) {
+            *next = due < *next ? due : *next;
             continue;
         }
+        *next = now; /* what comes after those is not known */
         section_poll(w);
         if (pause_active(x)) { /* perhaps it began just now */
             break;
@@ -94,16 +100,53 @@ unsigned expire_slice(struct worker *w)
         atomic_load_explicit(&x->loading, memory_order_relaxed)) {
         return 100;
     }
-    bool any = false;
-    bool more = expire_some(w, w->id, x->reactors, &w->expire_from, &any);
-    return more ? 1 : any ? TICK_MS : IDLE_MS;
+    int64_t next = INT64_MAX;
+    atomic_exchange_explicit(&w->expire_wanted, INT64_MAX, memory_order_seq_cst);
+    bool more = expire_some(w, w->id, x->reactors, &w->expire_from, &next);
+    int64_t now = worker_now_ms(w), wait = next - now;
+    wait = more ? 1 : wait < TICK_MS ? TICK_MS : wait > LOOK_MS ? LOOK_MS : wait;
+    w->expire_look = now + wait;
+    int64_t wanted = INT64_MAX;
+    if (!atomic_compare_exchange_strong_explicit(&w->expire_wanted, &wanted, w->expire_look,
+                                                 memory_order_seq_cst, memory_order_relaxed) &&
+        !more) {
+        wait = wanted - now < TICK_MS ? TICK_MS : wait < wanted - now ? wait : wanted - now;
+        w->expire_look = now + wait;
+    }
+    return (unsigned)wait;
+}
+
+void expire_earlier(void *exec, unsigned shard, int64_t due_ms)
+{
+    struct exec *x = exec;
+    struct worker *w = &x->workers[shard % x->reactors];
+    atomic_thread_fence(memory_order_seq_cst);
+    int64_t wanted = atomic_load_explicit(&w->expire_wanted, memory_order_acquire);
+    while (due_ms < wanted) { /* never before the worker's first slice: it has its reactor */
+        if (atomic_compare_exchange_weak_explicit(&w->expire_wanted, &wanted, due_ms,
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            if (w->r != NULL && w->r != reactor_self()) {
+                reactor_wake(w->r);
+            }
+            return;
+        }
+    }
+}
+
+void expire_look_earlier(struct worker *w)
+{
+    int64_t wanted = atomic_load_explicit(&w->expire_wanted, memory_order_relaxed);
+    if (unlikely(wanted < w->expire_look)) {
+        w->expire_look = wanted;
+        reactor_tick_within(w->r, wanted - clock_wall_ms());
+    }
 }
 
 void expire_slice_all(struct worker *w)
 {
-    bool any = false;
+    int64_t next = INT64_MAX;
     unsigned from = 0;
     if (option_int(&w->x->opt.active_expire)) {
-        (void)expire_some(w, 0, 1, &from, &any);
+        (void)expire_some(w, 0, 1, &from, &next);
     }
 }

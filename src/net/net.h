@@ -240,7 +240,9 @@ unsigned reactor_id(const struct reactor *r);
 struct reactor *reactor_self(void); /* NULL on other threads */
 struct reactor *net_reactor(struct net *n, unsigned id);
 unsigned net_reactors(const struct net *n);
-void *reactor_user(const struct reactor *r);     /* what reactor_start upcall returned */
+void *reactor_user(const struct reactor *r); /* what reactor_start upcall returned */
+/* The reactor's own thread: the tick upcall comes no later than in_ms from now. */
+void reactor_tick_within(struct reactor *r, int64_t in_ms);
 int64_t reactor_now_ms(const struct reactor *r); /* monotonic, as of this turn */
 void reactor_each(struct reactor *r, bool (*visit)(void *arg, struct conn *c),
                   void *arg);                    /* stops on false; visit may close */

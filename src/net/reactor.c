@@ -142,6 +142,14 @@ static void run_timers(struct reactor *r)
     }
 }
 
+void reactor_tick_within(struct reactor *r, int64_t in_ms)
+{
+    int64_t due = clock_mono_ms() + (in_ms > 0 ? in_ms : 0);
+    if (due < r->tick_ms) {
+        r->tick_ms = due;
+    }
+}
+
 static void on_alarm(struct ev_loop *loop unused_arg, ev_timer *w, int revents unused_arg)
 {
     struct reactor *r = w->data;

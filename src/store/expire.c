@@ -158,6 +158,13 @@ static void heap_remove(struct heap h, const struct entry *e)
 
 /* ================= The earliest of a shard ================= */
 
+void keyspace_tell_earlier(struct keyspace *ks,
+                           void (*earlier)(void *arg, unsigned shard, int64_t due_ms), void *arg)
+{
+    ks->earlier_arg = arg;
+    ks->earlier = earlier;
+}
+
 int64_t shard_next_due(const struct shard *s)
 {
     return relaxed_get(s->next_due);
@@ -191,8 +198,11 @@ static void recompute(struct shard *s)
 static void top_changed(struct shard *s, int64_t before, int64_t after)
 {
     int64_t due = shard_next_due(s);
-    if (after <= due) {
+    if (after < due) {
         relaxed_set(s->next_due, after);
+        if (s->ks->earlier != NULL) {
+            s->ks->earlier(s->ks->earlier_arg, s->index, after);
+        }
     } else if (before == due) {
         recompute(s);
     }

@@ -235,6 +235,10 @@ void shard_put_fields(struct shard *s, unsigned db, struct entry *e, const struc
 struct entry *shard_first_due(struct shard *s, int64_t now_ms, unsigned *db);
 int64_t shard_next_due(
     const struct shard *s); /* UNLOCKED, relaxed: INT64_MAX when nothing has an expiry */
+/* earlier(arg, shard index, due) is called under a shard's lock when its next due became this
+ * earlier one. Before the first key. */
+void keyspace_tell_earlier(struct keyspace *ks,
+                           void (*earlier)(void *arg, unsigned shard, int64_t due_ms), void *arg);
 
 /* ---- Counting; UNLOCKED ---- */
 /* Between a change of a count and the end of what the lock's holder does with it anything may

@@ -448,6 +448,8 @@ struct lazyfree {
 struct keyspace {
     /* set at init */
     struct keyspace_config cfg;
+    void (*earlier)(void *arg, unsigned shard, int64_t due_ms); /* NULL: nobody wants to know */
+    void *earlier_arg;
     unsigned shard_shift; /* of the hash's top 16 bits */
     struct shard *shards;
     /* One array of table headers per database, indexed by shard; NULL until its first key. Replaced

@@ -214,6 +214,9 @@ static bool run_control(struct session *s, const struct request *r, struct out *
     } else if (slice_is(name, "pause") || slice_is(name, "shut")) {
         run_on_other(s, r);
         resp_simple(o, S("OK"));
+    } else if (slice_is(name, "tick")) {
+        reactor_tick_within(re, number(r, 1));
+        resp_simple(o, S("OK"));
     } else if (slice_is(name, "stall")) {
         stall(s->f);
         resp_simple(o, S("OK"));
@@ -425,7 +428,7 @@ static unsigned on_tick(void *arg, struct reactor *r unused_arg)
 {
     struct fixture *f = arg;
     atomic_fetch_add(&f->ticks, 1);
-    return 10;
+    return atomic_load(&f->tick_wait);
 }
 
 static void *on_start(void *arg, struct reactor *r)
@@ -461,6 +464,7 @@ struct fixture *fixture_new(unsigned threads)
     static const char *const loopback[] = { "127.0.0.1" };
     struct fixture *f = mem_calloc(sizeof *f);
     f->batch = 16;
+    atomic_init(&f->tick_wait, 10);
     f->config = (struct net_config){
         .threads = threads, .bind = loopback, .nbind = 1, .backlog = 511, .maxclients = 10000
     };

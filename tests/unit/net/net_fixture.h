@@ -20,6 +20,7 @@
  *   LIMITS hard soft seconds | QUERYLIMIT n
  *   QUIT            "+OK", then closes after the reply | DROP closes at once
  *   HOLD n          keeps n pending output bytes without a gate
+ *   TICK ms         the next tick comes within that time
  *   STALL           keeps the reactor inside this request until `go`
  *   PAUSE h ms      stops another connection of this reactor at once, resumes it by timer; SHUT h
  * closes it at once */
@@ -34,7 +35,8 @@ struct fixture {
     atomic_bool stopped_asked;
     atomic_bool late; /* before_sleep finds released whatever is asked for */
     atomic_uint took_big;
-    atomic_uint stalls; /* requests that are or were inside STALL */
+    atomic_uint tick_wait; /* what the tick upcall returns; default 10 */
+    atomic_uint stalls;    /* requests that are or were inside STALL */
     atomic_bool go;
     atomic_uint ahead_calls, ahead_inputs,
         ahead_unfed; /* inputs announced; and not given as announced */

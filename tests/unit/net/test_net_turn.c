@@ -386,6 +386,33 @@ START_TEST(timers_fire_in_time)
 }
 END_TEST
 
+/* Each would be a second late otherwise, and all of them more than the patience of one wait. */
+START_TEST(tick_comes_earlier_when_asked)
+{
+    enum { N = 40 };
+    struct fixture *f = fixture_run(1);
+    struct client *c = connect_to(f);
+    atomic_store(&f->tick_wait, 1000);
+    int64_t until = clock_mono_ms() + unit_patient_ms(10000);
+    for (unsigned i = 0; i < N; i++) {
+        unsigned before = atomic_load(&f->ticks);
+        client_expect(c, "+OK", "TICK %u", i % 3);
+        while (atomic_load(&f->ticks) == before) {
+            ck_assert_msg(clock_mono_ms() < until, "after %u ticks", i);
+            sleep_ms(1);
+        }
+    }
+    client_expect(c, "+OK", "TICK 5000"); /* no later than it would be */
+    unsigned before = atomic_load(&f->ticks);
+    while (atomic_load(&f->ticks) == before) {
+        ck_assert(clock_mono_ms() < until);
+        sleep_ms(1);
+    }
+    client_close(c);
+    fixture_stop(f);
+}
+END_TEST
+
 START_TEST(sleep_is_announced)
 {
     struct fixture *f = fixture_run(3);
@@ -641,7 +668,8 @@ UNIT_SUITE(net_turn)
               blocked_and_unblocked, blocked_client_that_leaves_is_noticed,
               blocked_client_keeps_its_input, handles_die_with_their_connection);
     unit_case(suite, "messages", messages_in_order, messages_after_the_end_run_once,
-              timers_fire_in_time, sleep_is_announced, sleeps_after_a_burst);
+              timers_fire_in_time, tick_comes_earlier_when_asked, sleep_is_announced,
+              sleeps_after_a_burst);
     unit_case(suite, "many", churn, spread_over_reactors, spread_over_processors,
               maxclients_refuses, out_of_descriptors, idle_connections_own_nothing,
               stop_writes_what_is_released);

@@ -75,6 +75,43 @@ static void check_all(void)
     shard_check(s);
 }
 
+static int64_t told; /* by the store: what it said last */
+static unsigned tellings;
+
+static void note_earlier(void *arg, unsigned shard, int64_t due_ms)
+{
+    ck_assert_ptr_eq(arg, &told);
+    ck_assert_uint_eq(shard, 0);
+    ck_assert_int_eq(shard_next_due(keyspace_shard(ks, 0)), due_ms);
+    told = due_ms;
+    tellings++;
+}
+
+START_TEST(test_earlier_is_told)
+{
+    ks = store_new(1, DATABASES, 0);
+    keyspace_tell_earlier(ks, note_earlier, &told);
+    struct shard *s = keyspace_shard(ks, 0);
+    tellings = 0;
+    shard_lock(s);
+    set(0, 1, 1000);
+    ck_assert_int_eq(told, 1000);
+    set(1, 2, 2000); /* later, and the same: nothing to tell */
+    set(1, 3, 1000);
+    ck_assert_uint_eq(tellings, 1);
+    set(2, 4, 999);
+    ck_assert_int_eq(told, 999);
+    set(2, 4, 5000); /* the first is another one now, and not earlier */
+    set(0, 1, 3000);
+    ck_assert_uint_eq(tellings, 2);
+    set(0, 1, 10);
+    ck_assert_uint_eq(tellings, 3);
+    ck_assert_int_eq(told, 10);
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
 START_TEST(test_order)
 {
     rng_seed_all(unit_seed());
@@ -386,5 +423,5 @@ UNIT_SUITE(store_expire)
 {
     unit_case_slow(suite, "order", 300, test_order, test_due_at_the_millisecond, test_field_dues);
     unit_case(suite, "changes", test_overwrite_and_keep, test_next_due_of_whole_databases,
-              test_avg_ttl);
+              test_avg_ttl, test_earlier_is_told);
 }
