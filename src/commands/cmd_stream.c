@@ -11,6 +11,7 @@
 
 struct add_args {
     bool trims, limit_given, make; /* make: the stream, if it is not there */
+    enum stream_refs refs;
     struct stream_trim trim;
     int64_t limit;
     unsigned id_at;       /* argv; 0: there is none */
@@ -112,6 +113,8 @@ static bool add_options(struct call *c, bool is_add, struct add_args *a)
             fine = strategy_arg(c, &i, arg_is(c, i, "minid"), a);
         } else if (more > 0 && arg_is(c, i, "limit")) {
             fine = limit_arg(c, ++i, a);
+        } else if (a->refs == REFS_NONE && stream_refs_word(c->argv[i]) != REFS_NONE) {
+            a->refs = stream_refs_word(c->argv[i]);
         } else if (is_add && arg_is(c, i, "nomkstream")) {
             a->make = false;
         } else if (is_add) {
@@ -148,15 +151,43 @@ static void trim_effect(struct trim_effect *f, const struct stream *s, const str
     }
 }
 
-/* Entries that went; what they took is freed where nobody waits for it. */
-static uint64_t trim(struct call *c, struct stream *s, const struct stream_trim *t)
+/* Trimming in three steps: trim() does what can be told by trim_effect(), if anything went;
+ * trim_rest(), behind the effect of that, the rest with its own effects. */
+struct trimmed {
+    uint64_t gone;         /* so far */
+    bool apart;            /* each by itself: not done yet */
+    struct stream *before; /* NULL, or what the stream was */
+};
+
+/* What went is freed where nobody waits for it. */
+static void trim(struct call *c, struct stream *s, const struct add_args *a, struct trimmed *r)
 {
-    struct stream *old;
-    uint64_t gone = stream_trim(s, t, &old);
+    bool refs = a->refs > REFS_KEEP && stream_group_count(s) > 0;
+    *r = (struct trimmed){ .apart = refs && a->refs == REFS_ACKED };
+    if (r->apart && !stream_trim_is_acked(s, &a->trim)) {
+        return;
+    }
+    r->apart = false;
+    struct stream *old, *before = refs && a->refs == REFS_DROP ? stream_dup(s) : NULL;
+    r->gone = stream_trim(s, &a->trim, &old);
+    r->before = before;
     if (old != NULL) {
         keyspace_free_value(c->ks, OBJ_STREAM, ENC_STREAM, old);
     }
-    return gone;
+}
+
+static void trim_rest(struct call *c, const struct key *k, struct stream *s,
+                      const struct add_args *a, struct trimmed *r)
+{
+    if (r->apart) {
+        r->gone = stream_trim_acked(c, k, s, &a->trim);
+    }
+    if (r->before != NULL) {
+        if (r->gone > 0) {
+            stream_drop_refs(c, k, s, r->before);
+        }
+        keyspace_free_value(c->ks, OBJ_STREAM, ENC_STREAM, r->before);
+    }
 }
 
 /* ---- XADD ---- */
@@ -269,11 +300,15 @@ static void add_entry(struct call *c, struct add_args *a)
         key_ready(c, k);
     }
     notify(c, NOTIFY_STREAM, "xadd", k);
-    bool trimmed = a->trims && trim(c, s, &a->trim) > 0;
-    if (trimmed) {
+    struct trimmed r = { 0 };
+    if (a->trims) {
+        trim(c, s, a, &r);
+    }
+    add_effect(c, s, a, r.gone > 0);
+    trim_rest(c, k, s, a, &r);
+    if (r.gone > 0) {
         notify(c, NOTIFY_STREAM, "xtrim", k);
     }
-    add_effect(c, s, a, trimmed);
     reply_stream_id(c, a->id);
 }
 
@@ -303,16 +338,24 @@ static void cmd_xtrim(struct call *c)
     if (!add_options(c, false, &a) || !stream_write(c, k, &s)) {
         return;
     }
-    uint64_t gone = s != NULL ? trim(c, s, &a.trim) : 0;
-    if (gone > 0) {
+    if (s == NULL) {
+        reply_int(c, 0);
+        return;
+    }
+    struct trimmed r;
+    trim(c, s, &a, &r);
+    if (r.gone > 0) {
         struct trim_effect f;
         trim_effect(&f, s, &a);
-        key_changed(c, k);
-        call_more_changes(c, (int64_t)gone - 1);
         EFFECT(c, S("XTRIM"), k->s, f.argv[0], f.argv[1], f.argv[2]);
+    }
+    trim_rest(c, k, s, &a, &r);
+    if (r.gone > 0) {
+        key_changed(c, k);
+        call_more_changes(c, (int64_t)r.gone - 1);
         notify(c, NOTIFY_STREAM, "xtrim", k);
     }
-    reply_int(c, (int64_t)gone);
+    reply_int(c, (int64_t)r.gone);
 }
 
 static void cmd_xdel(struct call *c)
@@ -492,7 +535,8 @@ static void cmd_xrevrange(struct call *c)
 #define STREAM_ROW .acl = ACL_STREAM, .group = "stream", .since = "5.0.0"
 #define TRIM_SYNTAX                                                                       \
     "trim=<strategy=<MAXLEN|MINID@6.2.0> [operator=<equal==|approximately=~>] threshold " \
-    "[LIMIT count:int]@6.2.0>"
+    "[LIMIT count:int]@6.2.0"
+#define REFS_SYNTAX "condition=<KEEPREF|DELREF|ACKED>"
 const struct command stream_commands[] = {
     { .name = "xadd",
       .proc = cmd_xadd,
@@ -506,11 +550,13 @@ const struct command stream_commands[] = {
       .complexity = "O(1) when adding a new entry, O(N) when trimming where N being the number of "
                     "entries evicted.",
       .summary = "Appends a new entry to a stream",
-      .syntax = "key [NOMKSTREAM]@6.2.0 [" TRIM_SYNTAX "] id_or_auto=<auto_id=*|id> "
+      .syntax = "key [NOMKSTREAM]@6.2.0 [" REFS_SYNTAX "]@8.2.0 [" TRIM_SYNTAX
+                ">] id_or_auto=<auto_id=*|id> "
                 "field_value=<field value>...",
       .tips = "nondeterministic_output",
       .history = "6.2.0:Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` "
-                 "option.|7.0.0:Added support for the `<ms>-*` explicit ID form." },
+                 "option.|7.0.0:Added support for the `<ms>-*` explicit ID form.|8.2.0:Added "
+                 "the `KEEPREF`, `DELREF` and `ACKED` options." },
     { .name = "xtrim",
       .proc = cmd_xtrim,
       .arity = -4,
@@ -522,9 +568,10 @@ const struct command stream_commands[] = {
           "however, since entries are organized in macro nodes containing multiple entries that "
           "can be released with a single deallocation.",
       .summary = "Trims the stream to (approximately if '~' is passed) a certain size",
-      .syntax = "key " TRIM_SYNTAX,
+      .syntax = "key " TRIM_SYNTAX " [" REFS_SYNTAX "]@8.2.0>",
       .tips = "nondeterministic_output",
-      .history = "6.2.0:Added the `MINID` trimming strategy and the `LIMIT` option." },
+      .history = "6.2.0:Added the `MINID` trimming strategy and the `LIMIT` option.|8.2.0:Added "
+                 "the `KEEPREF`, `DELREF` and `ACKED` options." },
     { .name = "xdel",
       .proc = cmd_xdel,
       .arity = -3,

@@ -9,10 +9,6 @@
 #include "base/mem.h"
 #include <errno.h>
 
-/* Of entries that go: what is pending stays (KEEP) or goes, too (DROP); or only those go that every
- * group has read and acknowledged. */
-enum refs { REFS_NONE, REFS_KEEP, REFS_DROP, REFS_ACKED };
-
 enum fate { GONE = 1, ACKED = 2 }; /* bits: out of the stream; out of what the group has pending */
 
 #define IDS_ON_STACK 16
@@ -22,7 +18,7 @@ struct delex {
     const struct key *k;
     struct entry *e;
     struct stream *s;
-    enum refs refs;
+    enum stream_refs refs;
     unsigned ids_at, n;              /* argv */
     const struct stream_group *acks; /* XACKDEL: of this group; else NULL */
     struct stream_id min_read;       /* up to it every group has read */
@@ -33,14 +29,6 @@ struct delex {
 };
 
 /* ---- Arguments ---- */
-
-static enum refs refs_word(struct slice s)
-{
-    return slice_is(s, "keepref")  ? REFS_KEEP
-           : slice_is(s, "delref") ? REFS_DROP
-           : slice_is(s, "acked")  ? REFS_ACKED
-                                   : REFS_NONE;
-}
 
 /* IDS at argv[i]. */
 static bool ids_arg(struct delex *d, unsigned i)
@@ -66,7 +54,7 @@ static bool delex_options(struct delex *d, unsigned i)
     struct call *c = d->c;
     struct stream_id id;
     while (i < c->argc) {
-        enum refs refs = refs_word(c->argv[i]);
+        enum stream_refs refs = stream_refs_word(c->argv[i]);
         if (refs != REFS_NONE && d->refs == REFS_NONE) {
             d->refs = refs;
             i++;
@@ -126,32 +114,6 @@ static struct stream_id delex_id(const struct delex *d, unsigned i)
     return id;
 }
 
-static void find_min_read(struct delex *d)
-{
-    struct stream_group g;
-    d->min_read = STREAM_ID_MAX;
-    for (uint64_t i = 0; stream_group_at(d->s, i, &g); i++) {
-        d->min_read = stream_id_cmp(g.last, d->min_read) < 0 ? g.last : d->min_read;
-    }
-}
-
-/* Some group has not read it yet, or has it pending; that of XACKDEL is about to have not. */
-static bool referenced(const struct delex *d, struct stream_id id)
-{
-    struct stream_group g;
-    struct stream_pending p;
-    if (stream_id_cmp(id, d->min_read) > 0) {
-        return true;
-    }
-    for (uint64_t i = 0; stream_group_at(d->s, i, &g); i++) {
-        if ((d->acks == NULL || g.number != d->acks->number) &&
-            stream_pending_find(d->s, &g, id, &p)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* 0; -ENOMEM, and this ID has changed nothing. */
 static int delex_one(struct delex *d, unsigned i)
 {
@@ -163,7 +125,7 @@ static int delex_one(struct delex *d, unsigned i)
         return 0;
     }
     d->status[i] = 2;
-    if (d->refs != REFS_ACKED || !referenced(d, id)) {
+    if (d->refs != REFS_ACKED || !stream_referenced(d->s, d->min_read, id, d->acks)) {
         int rc = stream_delete(d->s, id);
         if (rc < 0) {
             return rc;
@@ -284,7 +246,7 @@ static void delex_call(struct call *c, bool acks)
     d.s = d.e != NULL ? entry_ptr(d.e) : NULL;
     if (d.s != NULL && (!acks || stream_group_find(d.s, c->argv[2], &g))) {
         d.acks = acks ? &g : NULL;
-        find_min_read(&d);
+        d.min_read = stream_min_read(d.s);
         if (!delex_all(&d)) {
             delex_end(&d);
             return;

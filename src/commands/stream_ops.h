@@ -63,6 +63,26 @@ void claims_begin(struct claims *l, struct call *c, const struct key *k, struct 
 void claims_add(struct claims *l, const struct stream_pending *p);
 void claims_end(struct claims *l);
 
+/* ---- Deleting with a say in what is pending: XDELEX, XACKDEL, XTRIM, XADD ---- */
+
+/* Of entries that go: what is pending stays (KEEP) or goes, too (DROP); or only those go that every
+ * group has read and acknowledged. */
+enum stream_refs { REFS_NONE, REFS_KEEP, REFS_DROP, REFS_ACKED };
+enum stream_refs stream_refs_word(struct slice s); /* NONE: it is no such word */
+/* Up to it every group has read. */
+struct stream_id stream_min_read(const struct stream *s);
+/* Some group, but that one (NULL: any), has not read it yet or has it pending. */
+bool stream_referenced(const struct stream *s, struct stream_id min_read, struct stream_id id,
+                       const struct stream_group *but);
+/* s is what trimming left of `before`: what went is not pending any more. Writes the effects. */
+void stream_drop_refs(struct call *c, const struct key *k, struct stream *s,
+                      const struct stream *before);
+/* Every group has read and acknowledged all that trimming would take: it may do so. */
+must_check bool stream_trim_is_acked(const struct stream *s, const struct stream_trim *t);
+/* If not: takes those that are, in order, as XDEL. Writes the effects. Returns how many. */
+uint64_t stream_trim_acked(struct call *c, const struct key *k, struct stream *s,
+                           const struct stream_trim *t);
+
 /* ---- Groups ---- */
 
 /* The stream and its group argv[group]. Also those that change the group count as readers of the

@@ -1,4 +1,5 @@
-/* test_stream_delex.c -- XDELEX and XACKDEL, which no reference server here knows: what their
+/* test_stream_delex.c -- XDELEX, XACKDEL and the words of XTRIM, which no reference
+ * server here knows: what their
  * documentation says; and beside a model, with the log.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
@@ -35,6 +36,18 @@ static void make_stream(unsigned n)
     client_expect(c, "+OK", "XGROUP CREATE s h 0");
     client_ask(c, "XREADGROUP GROUP g alice STREAMS s >");
     client_ask(c, "XREADGROUP GROUP h bob STREAMS s >");
+}
+
+/* kill -9: what the log says is what was there. */
+static void restart_as_it_was(void)
+{
+    char digest[64];
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    client_close(c);
+    server_kill(&kv);
+    server_start(&kv, "--threads", "2");
+    c = server_connect(&kv);
+    client_expect(c, digest, "DEBUG DIGEST");
 }
 
 START_TEST(test_arguments)
@@ -138,6 +151,59 @@ START_TEST(test_xackdel)
     client_expect(c, "[[\"2-0\", [\"f\", \"v\"]]]", "XRANGE s - +");
     client_hello(c, 3);
     client_expect(c, "[1]", "XACKDEL s h IDS 1 2-0");
+}
+END_TEST
+
+/* The words of XADD and XTRIM. */
+START_TEST(test_trim)
+{
+    make_stream(5);
+    client_expect(c, "0", "XTRIM s MAXLEN 1 ACKED"); /* all is pending */
+    client_expect(c, "2", "XACK s g 2-0 4-0");
+    client_expect(c, "0", "XTRIM s MINID 4 acked");
+    client_expect(c, "1", "XACK s h 2-0");
+    client_expect(c, "0", "XTRIM s ACKED MINID 2");
+    client_expect(c, "1", "XTRIM s MINID 4 ACKED");
+    client_expect(c, "4", "XLEN s");
+    client_expect(c, "1", "XTRIM s MAXLEN 3 KEEPREF"); /* 1-0 */
+    client_expect(c, "3", "XLEN s");
+    client_expect(c, "[3, \"1-0\", \"5-0\", [[\"alice\", \"3\"]]]", "XPENDING s g");
+    client_expect(c, "2", "XTRIM s MAXLEN = 1 DELREF"); /* 3-0, 4-0; of 1-0 it knows nothing */
+    client_expect(c, "[2, \"1-0\", \"5-0\", [[\"alice\", \"2\"]]]", "XPENDING s g");
+    client_expect(c, "[2, \"1-0\", \"5-0\", [[\"bob\", \"2\"]]]", "XPENDING s h");
+    client_expect(c, "\"6-0\"", "XADD s MAXLEN = 1 ACKED 6-0 f v");
+    client_expect(c, "2", "XLEN s");
+    client_expect(c, "\"7-0\"", "XADD s DELREF MAXLEN = 1 7-0 f v");
+    client_expect(c, "[1, \"1-0\", \"1-0\", [[\"bob\", \"1\"]]]", "XPENDING s h");
+    client_expect(c, "\"8-0\"", "XADD s ACKED 8-0 f v"); /* nothing to do with it */
+    client_expect(c, "-ERR syntax error", "XTRIM s MAXLEN 1 ACKED DELREF");
+    client_expect_error(c, "ERR Invalid stream ID", "XADD s KEEPREF ACKED * f v");
+    client_expect_error(c, "ERR syntax error", "XTRIM s ACKED KEEPREF");
+    client_expect(c, "0", "XTRIM none MAXLEN 1 ACKED");
+    client_expect(c, "\"1-0\"", "XADD none MAXLEN = 0 ACKED 1-0 f v"); /* no groups: it goes */
+    client_expect(c, "0", "XLEN none");
+}
+END_TEST
+
+/* Whole nodes, and more IDs than one command has in the log. */
+START_TEST(test_trim_many)
+{
+    client_ask(c, "CONFIG SET stream-node-max-entries 10");
+    make_stream(500);
+    client_expect(c, "0", "XTRIM s MAXLEN ~ 7 ACKED");
+    client_expect(c, "1", "XACK s g 3-0");
+    client_expect(c, "1", "XACK s h 3-0");
+    client_expect(c, "1", "XTRIM s MAXLEN ~ 7 ACKED");
+    client_expect(c, "249", "XTRIM s MINID ~ 255-0 DELREF");
+    client_expect(c, "250", "XLEN s");
+    client_expect(c, "[250, \"251-0\", \"500-0\", [[\"alice\", \"250\"]]]", "XPENDING s g");
+    for (unsigned i = 251; i <= 500; i++) {
+        client_ask(c, "XACK s g %u-0", i);
+        client_ask(c, "XACK s h %u-0", i == 400 ? 251 : i);
+    }
+    client_expect(c, "249", "XTRIM s MAXLEN 0 ACKED");
+    client_expect(c, "1", "XLEN s");
+    restart_as_it_was();
 }
 END_TEST
 
@@ -285,6 +351,26 @@ static int model_one(unsigned id, int refs, int acks)
     return status;
 }
 
+/* MINID or MAXLEN `limit`. Returns how many went. */
+static unsigned model_trim(bool by_id, unsigned limit, int refs)
+{
+    unsigned length = 0, gone = 0;
+    for (unsigned id = 0; id < IDS; id++) {
+        length += model.there[id];
+    }
+    for (unsigned id = 0; id < IDS && (by_id ? id < limit : length - gone > limit); id++) {
+        if (!model.there[id] || (refs == ACKS && model_referenced(id))) {
+            continue;
+        }
+        model.there[id] = false;
+        gone++;
+        for (unsigned g = 0; g < GROUPS && refs == DROP; g++) {
+            model.group[g].pending[id] = false;
+        }
+    }
+    return gone;
+}
+
 static void model_compare(void)
 {
     char want[512];
@@ -336,17 +422,39 @@ static void random_delete(void)
                   client_last_line(c), want);
 }
 
+/* By XTRIM or, while there is room, XADD. */
+static void random_trim(void)
+{
+    char trim[64], gone[16];
+    bool by_id = rng_below(2) == 0, add = rng_below(2) == 0 && model.last + 1 < IDS;
+    int refs = (int)rng_below(3);
+    unsigned limit = (unsigned)rng_below(by_id ? IDS : 8);
+    snprintf(trim, sizeof trim, "%s = %u %s", by_id ? "MINID" : "MAXLEN", limit, words[refs]);
+    if (add) {
+        client_ask(c, "XADD m %s %u-0 f v", trim, ++model.last);
+        model.there[model.last] = true;
+        (void)model_trim(by_id, limit, refs);
+    } else {
+        snprintf(gone, sizeof gone, "%u", model_trim(by_id, limit, refs));
+        ck_assert_msg(strcmp(client_line(c, "XTRIM m %s", trim), gone) == 0, "%s: %s, not %s", trim,
+                      client_last_line(c), gone);
+    }
+}
+
 static void model_step(void)
 {
     unsigned g = (unsigned)rng_below(GROUPS);
-    switch (rng_below(5)) {
-    case 0:
+    switch (rng_below(9)) {
+    case 0: random_trim(); break;
+    case 1:
+    case 2:
         if (model.last + 1 < IDS) {
             client_ask(c, "XADD m %u-0 f v", ++model.last);
             model.there[model.last] = true;
         }
         break;
-    case 1:
+    case 3:
+    case 4:
         client_ask(c, "XREADGROUP GROUP g%u c%u COUNT 1 STREAMS m >", g, (unsigned)rng_below(2));
         for (unsigned id = model.group[g].read + 1; id < IDS; id++) {
             if (model.there[id]) {
@@ -356,7 +464,8 @@ static void model_step(void)
             }
         }
         break;
-    case 2: {
+    case 5:
+    case 6: {
         unsigned id = 1 + (unsigned)rng_below(IDS - 1);
         client_expect(c, model.group[g].pending[id] ? "1" : "0", "XACK m g%u %u-0", g, id);
         model.group[g].pending[id] = false;
@@ -380,13 +489,7 @@ START_TEST(test_model)
             model_step();
         }
         model_compare();
-        char digest[64];
-        snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
-        client_close(c);
-        server_kill(&kv);
-        server_start(&kv, "--threads", "2");
-        c = server_connect(&kv);
-        client_expect(c, digest, "DEBUG DIGEST");
+        restart_as_it_was();
         model_compare();
     }
 }
@@ -394,8 +497,9 @@ END_TEST
 
 UNIT_SUITE(stream_delex)
 {
-    TCase *tc = unit_case_slow(suite, "stream_delex", 120, test_arguments, test_xdelex,
-                               test_xackdel, test_events, test_watch, test_model);
+    TCase *tc =
+        unit_case_slow(suite, "stream_delex", 120, test_arguments, test_xdelex, test_xackdel,
+                       test_trim, test_trim_many, test_events, test_watch, test_model);
     tcase_add_checked_fixture(tc, setup, teardown);
 #ifdef KV_FAULTS
     unit_case_slow(suite, "memory", 120, test_out_of_memory);
