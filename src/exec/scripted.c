@@ -441,7 +441,9 @@ static void look_at_clients(struct worker *w)
     char *text = mem_alloc(PEEK_BYTES);
     struct parser *p = parser_new();
     for (struct session *s = w->sessions; s != NULL; s = s->next) {
-        size_t n = session_runs(s) ? conn_peek(s->conn, text, PEEK_BYTES) : 0, used = 0;
+        /* What the script's client, or one with requests held back, sends now is answered later. */
+        bool next = s != w->current && s->held == NULL && session_runs(s);
+        size_t n = next ? conn_peek(s->conn, text, PEEK_BYTES) : 0, used = 0;
         struct request req;
         const char *error = NULL;
         if (n > 0 &&

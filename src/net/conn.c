@@ -364,6 +364,11 @@ size_t conn_peek(const struct conn *c, char *buf, size_t n)
     if (c->tls != NULL || c->in_n > 0 || c->close_now) {
         return 0;
     }
+    if (c->ahead.n > 0) { /* it comes before what the kernel has */
+        n = size_min(n, c->ahead.n);
+        memcpy(buf, c->ahead.p, n);
+        return n;
+    }
     ssize_t got = recv(c->fd, buf, n, MSG_PEEK | MSG_DONTWAIT);
     return got > 0 ? (size_t)got : 0;
 }
@@ -373,6 +378,11 @@ bool conn_answer_peeked(struct conn *c, size_t used, struct slice text)
     char sink[4096];
     if (out_size(&c->out) > 0) {
         return false;
+    }
+    if (c->ahead.n > 0) {
+        must(used <= c->ahead.n);
+        c->ahead = slice_of(c->ahead.p + used, c->ahead.n - used);
+        used = 0;
     }
     while (used > 0) {
         ssize_t n = recv(c->fd, sink, size_min(used, sizeof sink), MSG_DONTWAIT);

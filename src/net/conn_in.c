@@ -285,12 +285,15 @@ bool conn_read_ahead(struct conn *c, char *to, size_t room, size_t *n)
     c->revents = 0;
     ssize_t got = transport_read(c, to, room);
     *n = received(c, got) ? (size_t)got : 0;
+    c->ahead = slice_of(to, *n);
     return true;
 }
 
-void conn_feed_ahead(struct conn *c, struct slice in)
+void conn_feed_ahead(struct conn *c)
 {
-    if (conn_closing(c)) {
+    struct slice in = c->ahead;
+    c->ahead = slice_of(NULL, 0);
+    if (conn_closing(c) || in.n == 0) { /* or conn_answer_peeked() has taken all of it */
         return;
     }
     if (may_feed(c)) {

@@ -145,7 +145,8 @@ struct conn {
     struct parser parser;
     char *in;
     size_t in_start, in_n, in_cap;
-    size_t feeding; /* bytes given to the input upcall that is running */
+    size_t feeding;     /* bytes given to the input upcall that is running */
+    struct slice ahead; /* in scratch: read in this turn, to be fed in it */
     size_t query_limit;
 
     /* output */
@@ -222,7 +223,7 @@ void conn_ready(struct conn *c);
  * part of scratch: *n bytes, 0 when there are none. They go to conn_feed_ahead() in the same turn,
  * before anything else is done with the connection. False: it is one for conn_ready(). */
 must_check bool conn_read_ahead(struct conn *c, char *to, size_t room, size_t *n);
-void conn_feed_ahead(struct conn *c, struct slice in);
+void conn_feed_ahead(struct conn *c);
 void conn_feed_kept(struct conn *c);
 /* conn_out.c */
 void conn_flush(struct conn *c, uint64_t release);

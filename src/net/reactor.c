@@ -222,7 +222,7 @@ static void feed_ahead(struct reactor *r, const struct net_input *in, unsigned n
         up->inputs_ahead(up->arg, r, in, n);
     }
     for (unsigned i = 0; i < n; i++) {
-        conn_feed_ahead(in[i].c, in[i].in);
+        conn_feed_ahead(in[i].c);
     }
 }
 

@@ -638,7 +638,50 @@ START_TEST(test_busy)
 }
 END_TEST
 
-/* One that has written cannot be ended; its changes are there when it is over. */
+/* Each client gets its replies in the order of its requests: that of the script, and those that
+ * sent in the same turn of the only reactor. */
+START_TEST(test_busy_in_order)
+{
+    enum { BESIDE = 6 };
+    struct client *a, *b[BESIDE], *sleeper, *killer;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "20");
+    sleeper = server_connect(&kv);
+    killer = server_connect(&kv);
+    a = server_connect(&kv);
+    for (unsigned i = 0; i < BESIDE; i++) {
+        b[i] = server_connect(&kv);
+    }
+    client_expect(killer, "+OK", "SET k v");
+    client_send(sleeper, "DEBUG SLEEP 0.2"); /* what comes meanwhile is read together after it */
+    client_send(a, "EVAL 'while true do end' 0");
+    for (unsigned i = 0; i < BESIDE; i++) {
+        client_send(b[i], "GET k");
+    }
+    wait_error(killer, "-BUSY Redis is busy running a script.", "ECHO x");
+    client_send(a, "ECHO a");
+    for (unsigned i = 0; i < BESIDE; i++) {
+        client_send(b[i], "ECHO b");
+    }
+    wait_error(killer, "-BUSY Redis is busy running a script.", "ECHO x");
+    client_expect(killer, "+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
+    client_expect_next(a, "\"a\"");
+    for (unsigned i = 0; i < BESIDE; i++) {
+        const char *got = client_read_line(b[i]);
+        ck_assert_msg(strcmp(got, "\"v\"") == 0 || strncmp(got, "-BUSY", 5) == 0, "%s", got);
+        got = client_read_line(b[i]);
+        ck_assert_msg(strcmp(got, "\"b\"") == 0 || strncmp(got, "-BUSY", 5) == 0, "%s", got);
+        client_close(b[i]);
+    }
+    client_read(sleeper); /* BUSY, if the script was read first */
+    client_close(a);
+    client_close(killer);
+    client_close(sleeper);
+    server_stop(&kv);
+}
+END_TEST
+
 /* An attribute stands before the reply that it is about. */
 START_TEST(test_attribute)
 {
@@ -653,6 +696,7 @@ START_TEST(test_attribute)
 }
 END_TEST
 
+/* One that has written cannot be ended; its changes are there when it is over. */
 START_TEST(test_unkillable)
 {
     server_init(&kv, SERVER_KV);
@@ -691,6 +735,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_busy);
+    tcase_add_test(tc, test_busy_in_order);
     tcase_add_test(tc, test_unkillable);
     tcase_add_test(tc, test_attribute);
     tcase_add_test(tc, test_atomic_on_all_reactors);
