@@ -161,6 +161,12 @@ static void run_on_other(struct session *s, const struct request *r)
         conn_close(c, CLOSE_NOW);
         return;
     }
+    if (slice_is(r->argv[0], "busy")) {
+        char text[64];
+        size_t n = conn_peek(c, text, sizeof text);
+        must(n == 0 || conn_answer_peeked(c, n, S("-BUSY\r\n")));
+        return;
+    }
     other->stop_why = STOP_PAUSED;
     other->resume.fire = resume_fired;
     reactor_timer_set(re, &other->resume, reactor_now_ms(re) + number(r, 2));
@@ -211,7 +217,7 @@ static bool run_control(struct session *s, const struct request *r, struct out *
         conn_close(s->c, CLOSE_AFTER_REPLY);
     } else if (slice_is(name, "drop")) {
         conn_close(s->c, CLOSE_NOW);
-    } else if (slice_is(name, "pause") || slice_is(name, "shut")) {
+    } else if (slice_is(name, "pause") || slice_is(name, "shut") || slice_is(name, "busy")) {
         run_on_other(s, r);
         resp_simple(o, S("OK"));
     } else if (slice_is(name, "tick")) {

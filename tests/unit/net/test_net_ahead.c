@@ -145,8 +145,29 @@ START_TEST(stopped_and_closed_by_one_before_them)
 }
 END_TEST
 
+/* What was read ahead comes before what the kernel has, also for one that looks and answers. */
+START_TEST(looked_at_before_it_is_fed)
+{
+    struct crowd w;
+    crowd_new(&w, 3);
+    int64_t handle = client_int(w.c[2], "HANDLE");
+    crowd_hold(&w);
+    client_send(w.c[1], "BUSY %lld", (long long)handle);
+    client_send(w.c[2], "ECHO 2");
+    client_send(w.c[3], "BUSY %lld", (long long)handle);
+    crowd_go(&w);
+    client_expect_next(w.c[1], "+OK");
+    client_expect_next(w.c[3], "+OK");
+    client_expect_next(w.c[2], "-BUSY"); /* libev promises no order: not in the middle, and it is */
+    client_expect(w.c[2], "+PONG", "PING");
+    ck_assert_uint_eq(atomic_load(&w.f->ahead_unfed), 1);
+    crowd_free(&w);
+}
+END_TEST
+
 UNIT_SUITE(net_ahead)
 {
     unit_case(suite, "read ahead", inputs_are_announced_together,
-              long_and_partial_inputs_among_them, stopped_and_closed_by_one_before_them);
+              long_and_partial_inputs_among_them, stopped_and_closed_by_one_before_them,
+              looked_at_before_it_is_fed);
 }
