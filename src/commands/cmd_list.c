@@ -86,14 +86,14 @@ void list_reply_value(struct call *c, const struct lp_value *v)
 
 /* ---- Pushing ---- */
 
-/* False: replied -OOM; elements before the one that failed stay, as far as the list existed or not:
+/* 0: replied -OOM; elements before the one that failed stay, as far as the list existed or not:
  * a new list that is still empty is taken back. */
-bool list_push_values(struct call *c, const struct key *k, enum ql_end end, const struct slice *v,
-                      unsigned n)
+uint64_t list_push_values(struct call *c, const struct key *k, enum ql_end end,
+                          const struct slice *v, unsigned n)
 {
     struct entry *e = list_make(c, k);
     if (e == NULL) {
-        return false;
+        return 0;
     }
     unsigned done = 0;
     while (done < n && quicklist_push(list_of(e), end, v[done]) == 0) {
@@ -109,13 +109,14 @@ bool list_push_values(struct call *c, const struct key *k, enum ql_end end, cons
         }
         effect_none(c);
         reply_oom(c);
-        return false;
+        return 0;
     }
     list_settle(e);
+    uint64_t length = quicklist_count(list_of(e));
     key_changed(c, k);
     call_more_changes(c, (int64_t)n - 1);
     notify(c, NOTIFY_LIST, end == QL_HEAD ? "lpush" : "rpush", k);
-    return true;
+    return length;
 }
 
 static void push_call(struct call *c, enum ql_end end, bool only_existing)
@@ -131,8 +132,9 @@ static void push_call(struct call *c, enum ql_end end, bool only_existing)
             return;
         }
     }
-    if (list_push_values(c, k, end, c->argv + 2, c->argc - 2)) {
-        reply_int(c, (int64_t)quicklist_count(list_of(key_peek(c, k))));
+    uint64_t length = list_push_values(c, k, end, c->argv + 2, c->argc - 2);
+    if (length > 0) {
+        reply_int(c, (int64_t)length);
     }
 }
 

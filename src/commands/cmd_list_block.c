@@ -45,7 +45,7 @@ static void move_one(struct call *c, struct entry *src, enum ql_end from, enum q
         notify(c, NOTIFY_LIST, to == QL_HEAD ? "lpush" : "rpush", ks);
         notify(c, NOTIFY_LIST, from == QL_HEAD ? "lpop" : "rpop", ks);
     } else {
-        if (!list_push_values(c, kd, to, &value, 1)) {
+        if (list_push_values(c, kd, to, &value, 1) == 0) {
             buf_free(&copy);
             return;
         }

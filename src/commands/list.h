@@ -14,10 +14,10 @@ void list_shrunk(
     struct call *c, const struct key *k,
     struct entry *e); /* elements were taken: deletes an empty list, or tells of the change */
 void list_reply_value(struct call *c, const struct lp_value *v);
-/* Pushes n values, creating the list; events and bookkeeping included. False: replied an error,
- * nothing changed. */
-bool list_push_values(struct call *c, const struct key *k, enum ql_end end, const struct slice *v,
-                      unsigned n);
+/* Pushes n (at least 1) values, creating the list; events and bookkeeping included. The length of
+ * the list then; 0: replied an error, nothing changed. */
+uint64_t list_push_values(struct call *c, const struct key *k, enum ql_end end,
+                          const struct slice *v, unsigned n);
 /* Replies n (1..count) elements as bulks while taking them from that end. */
 void list_pop_reply(struct call *c, const struct key *k, struct entry *e, enum ql_end end,
                     uint64_t n);
