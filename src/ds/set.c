@@ -173,6 +173,12 @@ bool set_next(struct set_iter *it, struct set_member *out)
 
 void set_at(const struct set *s, uint64_t rank, struct set_member *out)
 {
+    struct btree_item item;
+    if (s->form == SET_TREE) {
+        must(btree_at(s->p, rank, &item));
+        member_item(out, &item);
+        return;
+    }
     struct set_iter it;
     set_iter(&it, s, rank);
     must(set_next(&it, out));
