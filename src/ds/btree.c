@@ -128,30 +128,61 @@ static void put_over(struct btree *t, struct btree_path *p, const struct btree_f
     }
 }
 
-int btree_put(struct btree *t, uint64_t order, struct slice key, struct slice value, int64_t due)
+/* A record that is not there, at its place. */
+static void put_new(struct btree *t, struct btree_path *p, const struct btree_fresh *f)
 {
-    struct btree_item item = { order, key, value, due };
+    btree_path_own(t, p);
+    if (!btree_page_takes(p->page, f->size)) {
+        put_split(t, p, f);
+    } else {
+        struct btree_sum was = btree_node_sum(&p->page->node);
+        btree_path_changed(t, p, btree_page_insert(p->page, p->at, f), &was);
+    }
+}
+
+/* Values that keep their length are the usual ones: counters, flags, times. Nothing else of the
+ * page changes then, and no node above it. */
+static bool put_in_place(struct btree *t, struct btree_path *p, const struct btree_item *item)
+{
+    if (!btree_page_like(p->page, p->at, item)) {
+        return false;
+    }
+    btree_path_own(t, p);
+    btree_page_write(p->page, p->at, item);
+    return true;
+}
+
+static int put(struct btree *t, const struct btree_item *item, bool replaces)
+{
+    struct btree_path p;
     struct btree_fresh f;
-    int rc = btree_fresh_make(&f, &item);
+    bool there = t->root != NULL && btree_path_find(t, item->order, item->key, &p);
+    if (there && (!replaces || put_in_place(t, &p, item))) {
+        return 0;
+    }
+    int rc = btree_fresh_make(&f, item);
     if (rc != 0) {
         return rc;
     }
     if (t->root == NULL) {
         t->root = &btree_page_new(&f)->node;
-        return 1;
-    }
-    struct btree_path p;
-    bool there = btree_path_find(t, order, key, &p);
-    btree_path_own(t, &p);
-    if (there) {
-        put_over(t, &p, &f);
-    } else if (!btree_page_takes(p.page, f.size)) {
-        put_split(t, &p, &f);
+    } else if (!there) {
+        put_new(t, &p, &f);
     } else {
-        struct btree_sum was = btree_node_sum(&p.page->node);
-        btree_path_changed(t, &p, btree_page_insert(p.page, p.at, &f), &was);
+        btree_path_own(t, &p);
+        put_over(t, &p, &f);
     }
     return there ? 0 : 1;
+}
+
+int btree_put(struct btree *t, uint64_t order, struct slice key, struct slice value, int64_t due)
+{
+    return put(t, &(struct btree_item){ order, key, value, due }, true);
+}
+
+int btree_add(struct btree *t, uint64_t order, struct slice key)
+{
+    return put(t, &(struct btree_item){ order, key, S(""), BTREE_NO_DUE }, false);
 }
 
 int btree_edit(struct btree *t, uint64_t order, struct slice key, char **value)

@@ -49,6 +49,9 @@ uint64_t btree_pages(const struct btree *t); /* pages and big records: the effor
 /* ---- By (order, key). Keys and values that are given must not point into the tree. ---- */
 
 bool btree_find(const struct btree *t, uint64_t order, struct slice key, struct btree_item *out);
+/* Inserts (order, key) without value and due, unless it is there. 1: new; 0: it is there, and
+ * nothing was changed; -ENOMEM. */
+must_check int btree_add(struct btree *t, uint64_t order, struct slice key);
 /* Inserts, or replaces value and due of the record that is there. 1: new; 0: replaced; -ENOMEM:
  * unchanged. A key or value has at most UINT32_MAX bytes. */
 must_check int btree_put(struct btree *t, uint64_t order, struct slice key, struct slice value,

@@ -176,6 +176,10 @@ struct btree_page *btree_page_insert(struct btree_page *p, unsigned at,
 /* The same for the record that is there; NULL: the page is full, that record is gone. */
 struct btree_page *btree_page_replace(struct btree_page *p, unsigned at,
                                       const struct btree_fresh *f);
+/* Would the record at `at`, which has the item's key, keep its form with the item's value and due?
+ * Then btree_page_write() gives it those. */
+bool btree_page_like(const struct btree_page *p, unsigned at, const struct btree_item *item);
+void btree_page_write(struct btree_page *p, unsigned at, const struct btree_item *item);
 void btree_page_delete(struct btree_page *p, unsigned from, unsigned n);
 char *btree_page_edit(struct btree_page *p, unsigned at); /* its value; NULL: no memory */
 struct btree_page *btree_page_fit(struct btree_page *p);  /* gives back what is mostly unused */

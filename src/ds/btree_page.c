@@ -480,6 +480,29 @@ struct btree_page *btree_page_replace(struct btree_page *p, unsigned at,
     return p;
 }
 
+bool btree_page_like(const struct btree_page *p, unsigned at, const struct btree_item *item)
+{
+    struct btree_item is;
+    const uint8_t *record = btree_page_record(p, at);
+    if (is_big(record)) {
+        return false;
+    }
+    btree_page_get(p, at, &is);
+    return is.value.n == item->value.n && (is.due == BTREE_NO_DUE) == (item->due == BTREE_NO_DUE);
+}
+
+void btree_page_write(struct btree_page *p, unsigned at, const struct btree_item *item)
+{
+    struct btree_item is;
+    btree_page_get(p, at, &is);
+    if (item->due != BTREE_NO_DUE) { /* stands before the key */
+        memcpy((char *)(uintptr_t)is.key.p - sizeof item->due, &item->due, sizeof item->due);
+    }
+    if (item->value.n > 0) {
+        memcpy((char *)(uintptr_t)is.value.p, item->value.p, item->value.n);
+    }
+}
+
 char *btree_page_edit(struct btree_page *p, unsigned at)
 {
     uint8_t *record = end_of(p) - offs(p)[at];

@@ -229,7 +229,7 @@ static int append(struct set *s, struct set_member *m)
 
 static int tree_put(struct set *s, struct set_member *m)
 {
-    return btree_put(s->p, member_hash(m), set_text(m), S(""), BTREE_NO_DUE);
+    return btree_add(s->p, member_hash(m), set_text(m));
 }
 
 static int intset_put(struct set *s, int64_t number)

@@ -119,6 +119,33 @@ static inline void bt_put(struct btree *t, struct bt_oracle *o, const struct btr
     bt_set(o, item);
 }
 
+static inline void bt_add(struct btree *t, struct bt_oracle *o, struct btree_item item)
+{
+    size_t at;
+    bool there = bt_place(o, item.order, item.key, &at);
+    want(btree_add(t, item.order, item.key) == !there);
+    item.value = slice_of("", 0);
+    item.due = BTREE_NO_DUE;
+    if (!there) {
+        bt_set(o, &item);
+    }
+}
+
+/* A value as long as the one that is there, or a due for a due. */
+static inline void bt_put_alike(struct btree *t, struct bt_oracle *o, size_t at)
+{
+    struct btree_item item = bt_owned(&o->v[at]);
+    if (item.value.n > 0) {
+        memset((char *)(uintptr_t)item.value.p, (int)rng_below(256), item.value.n);
+    }
+    if (item.due != BTREE_NO_DUE && rng_below(2) == 0) {
+        item.due = (int64_t)rng_below(UINT64_C(1) << 62);
+    }
+    bt_put(t, o, &item);
+    free((void *)(uintptr_t)item.key.p);
+    free((void *)(uintptr_t)item.value.p);
+}
+
 /* What a random test puts in. `orders`: how many different ones, 0: any. `rare`: one in so many
  * keys and values is of 4 KiB or more. */
 struct bt_kind {
@@ -215,15 +242,19 @@ static inline void bt_random_step(struct btree *t, struct bt_oracle *o, const st
         struct btree_item item = bt_random_item(kind);
         if (o->n > 0 && rng_below(3) == 0) { /* replaces one that is there */
             size_t at = rng_below(o->n);
+            if (rng_below(3) == 0) {
+                bt_put_alike(t, o, at);
+                return;
+            }
             item.order = o->v[at].order;
             item.key = o->v[at].key;
             item = bt_owned(&item);
-            bt_put(t, o, &item);
+            rng_below(4) == 0 ? bt_add(t, o, item) : bt_put(t, o, &item);
             free((void *)(uintptr_t)item.key.p);
             free((void *)(uintptr_t)item.value.p);
             return;
         }
-        bt_put(t, o, &item);
+        rng_below(4) == 0 ? bt_add(t, o, item) : bt_put(t, o, &item);
     }
 }
 #endif
