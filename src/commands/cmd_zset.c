@@ -64,13 +64,16 @@ static int zadd_pair(struct zset_adding *z, struct zset *set, const struct zset_
         if (z->xx) {
             return 0;
         }
+        if (z->big && !zset_make_big(set)) {
+            return -ENOMEM;
+        }
         rc = zset_add(set, limits, member, score);
         z->added += rc == 0;
     } else {
         if (z->nx) {
             return 0;
         }
-        score += z->incr ? old : 0;
+        score = z->incr ? score + old : score; /* adding 0 would change -0 */
         if (isnan(score)) {
             return -EDOM;
         }
@@ -78,6 +81,9 @@ static int zadd_pair(struct zset_adding *z, struct zset *set, const struct zset_
             return 0;
         }
         if (score != old) {
+            if (z->big && !zset_make_big(set)) {
+                return -ENOMEM;
+            }
             rc = zset_move(set, member, old, score);
             z->updated += rc == 0;
         }
@@ -101,7 +107,9 @@ static bool zadd_may_fail(struct call *c, const struct zset_adding *z, struct zs
     return may;
 }
 
-/* All pairs or none: what was there is kept aside (big: by reference) where one may fail in the
+/* The form is that which all members together need, before the first change: so since 7.2, and the
+ * big one alone keeps the sign of a zero.
+ * All pairs or none: what was there is kept aside (big: by reference) where one may fail in the
  * middle. 0; -ENOMEM; -EDOM. */
 static int zadd_pairs(struct call *c, struct zset_adding *z, struct zset *set)
 {
@@ -109,6 +117,10 @@ static int zadd_pairs(struct call *c, struct zset_adding *z, struct zset *set)
     struct zset before = { .p = NULL };
     bool kept = zadd_may_fail(c, z, *set);
     int rc = 0;
+    z->big = z->pairs > limits.members;
+    for (unsigned i = 0; i < z->pairs && !z->big; i++) {
+        z->big = zadd_member(c, z, i).n > limits.member_bytes;
+    }
     if (kept && !zset_dup(*set, &before)) {
         return -ENOMEM;
     }

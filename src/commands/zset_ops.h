@@ -22,6 +22,7 @@ struct zset_adding {
     bool (*read)(struct call *c, unsigned i, double *score); /* what stands before the member;
                                                                 false: replied the error */
     /* The rest is the call's own, 0 before. */
+    bool big;      /* some member, or their number, is none for the small form */
     double *score; /* one per pair */
     uint64_t added, updated;
     double result; /* score of the last pair that was not passed over */

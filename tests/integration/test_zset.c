@@ -266,7 +266,7 @@ START_TEST(test_zset_negative_zero)
     memset(big, 'z', 65);
     big[65] = '\0';
     struct compare_script s = { NULL, 0 };
-    compare_add(&s, "ZADD b -0 1e3 7 %s", big);
+    compare_add(&s, "ZADD b 7 %s -0 1e3", big);
     static const char *const line[] = {
         "ZDIFFSTORE d 2 b none",
         "ZSCORE d 1e3",
@@ -284,10 +284,29 @@ START_TEST(test_zset_negative_zero)
         "ZRANGESTORE c b 0 0",
         "ZUNIONSTORE o 1 c AGGREGATE MIN",
         "ZSCORE o 1e3",
+        "ZSCORE b 1e3",
+        "ZADD b 5 1e3",
+        "ZADD b -0 1e3",
+        "ZSCORE b 1e3",
+        "ZADD b INCR -0 1e3",
+        "ZINCRBY b 0 1e3",
     };
     for (unsigned i = 0; i < countof(line); i++) {
         compare_add(&s, "%s", line[i]);
     }
+    /* Since 7.2 the form is chosen before the first member; not for members that are passed over */
+    compare_add(&s, "ZADD f -0 a 7 %s", big);
+    compare_add(&s, "EVAL \"return redis.call('zscore', KEYS[1], 'a')\" 1 f => \"-0\"");
+    compare_add(&s, "ZADD g 1 a");
+    compare_add(&s, "ZADD g XX 1 %s", big);
+    compare_add(&s, "OBJECT ENCODING g");
+    compare_add(&s, "ZADD g -0 a 7 %s", big);
+    compare_add(&s, "EVAL \"return redis.call('zscore', KEYS[1], 'a')\" 1 g => \"-0\"");
+    compare_add(&s, "CONFIG SET zset-max-listpack-entries 2");
+    compare_add(&s, "ZADD h 1 a 1 a 1 a");
+    compare_add(&s, "OBJECT ENCODING h => \"skiplist\"");
+    compare_add(&s, "DEL f g h");
+    compare_add(&s, "CONFIG SET zset-max-listpack-entries 128");
     compare_script(&s);
 }
 END_TEST
@@ -408,8 +427,8 @@ START_TEST(test_zset_recovered)
         "ZUNIONSTORE gone 2 s late", "ZADD in2 inf a -inf b -0 c", "SELECT 3", "ZADD z 1 in3",
         "ZINCRBY z 1 in3", "SELECT 0", "ZADD ttl 1 a", "EXPIRE ttl 1000", "ZINCRBY ttl 1 a",
         "COPY z z2", "ZREM z2 b", "MULTI", "ZADD m 1 a 2 b", "ZPOPMIN m", "BZPOPMAX none 0", "EXEC",
-        "ZADD sk 1 a 2 b -0 c 3 "
-        "a-member-that-is-longer-than-the-sixty-four-bytes-which-a-small-set-takes",
+        "ZADD sk 3 a-member-that-is-longer-than-the-sixty-four-bytes-which-a-small-set-takes "
+        "1 a 2 b -0 c",
         "ZINCRBY sk 0.25 a", "ZPOPMIN sk");
 }
 END_TEST
