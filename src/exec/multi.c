@@ -421,6 +421,11 @@ static void cmd_exec(struct call *c)
     }
 }
 
+void multi_begin(struct session *s)
+{
+    s->multi = mem_calloc(sizeof(struct multi));
+}
+
 static void cmd_multi(struct call *c)
 {
     if (c->session == NULL) {
@@ -431,7 +436,7 @@ static void cmd_multi(struct call *c)
         reply_error(c, "ERR MULTI calls can not be nested");
         return;
     }
-    c->session->multi = mem_calloc(sizeof(struct multi));
+    multi_begin(c->session);
     reply_ok(c);
 }
 

@@ -381,8 +381,8 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
  * It has the keyspace for itself, and everybody else would wait. After busy-reply-threshold the
  * other reactors go on without the keyspace (worker.busy): they answer BUSY, and let SCRIPT KILL
  * through. All shard locks are held then, so that whatever else would touch a shard waits. The
- * clients of the script's own reactor wait; their next request is looked at, and new ones go to
- * other reactors. */
+ * clients of the script's own reactor wait, but their next request is looked at: it gets BUSY, ends
+ * the script or begins a MULTI. New clients go to other reactors. */
 
 #define LOOK_US 10000
 
@@ -400,6 +400,10 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
         if (!w->scripts->wrote && !s->killed_script) {
             s->killed_script = true; /* cmd_script_kill() will find it done */
             atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
+        }
+    } else if (strcmp(ref->full, "multi") == 0 && req->argc == 1 && s->multi == NULL) {
+        if (conn_answer_peeked(s->conn, used, S("+OK\r\n"))) { /* what follows gets BUSY */
+            multi_begin(s);
         }
     } else if (strcmp(ref->full, "shutdown") == 0) {
         exec_shutdown_request(x, 0);
