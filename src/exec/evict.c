@@ -2,12 +2,18 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY      Sampling, as Redis: of `maxmemory-samples` entries of a random shard the worst goes.
- * Shards are slices of a keyed hash, so one of them is as good a sample as any other. THREADS  Any
- * reactor, before a command or between two, with no lock held. Each eviction is a transaction of
- * its own: DEL in the log, the event with its gate. BOUND    One call evicts for at most a time
- * that grows with maxmemory-eviction-tenacity; what is left over goes with the next commands. Big
- * values are freed by the background thread, so memory may fall a little later than the key goes.
- */
+ *          Shards are slices of a keyed hash, so one of them is as good a sample as any other.
+ *
+ * THREADS  Any reactor, before a command or between two, with no lock held. Each eviction is a
+ *          transaction of its own: DEL in the log, the event with its gate.
+ *
+ * BOUND    One call evicts for at most a time that grows with maxmemory-eviction-tenacity; what is
+ *          left over goes with the next commands. Big values are freed by the background thread, so
+ *          memory may fall a little later than the key goes.
+ *
+ * COUNT    What an eviction itself makes others hold for a moment must not make more keys go:
+ *          invalidations and replies that wait for the disk are not counted, and reactors
+ *          keep no idle blocks. */
 #include "exec/exec_int.h"
 #include "base/rng.h"
 
@@ -15,10 +21,18 @@
 #define SIZE_SAMPLES  5  /* elements of a big value that are measured */
 #define LIMIT_US_UNIT 50 /* a call's time: 500 us at tenacity 10, as in Redis */
 
-/* Without what clients hold that are about to be closed. */
-static int64_t used(struct exec *x)
+size_t memory_not_counted(const struct exec *x)
 {
-    return (int64_t)mem_used() - atomic_load_explicit(&x->leaving_mem, memory_order_relaxed);
+    int64_t leaving = atomic_load_explicit(&x->leaving_mem, memory_order_relaxed) +
+                      atomic_load_explicit(&x->telling_mem, memory_order_relaxed);
+    return (size_t)(leaving > 0 ? leaving : 0) + net_passing_bytes(x->net);
+}
+
+/* Bytes above the limit; 0 or less: none. */
+static int64_t excess_over(const struct exec *x, int64_t limit)
+{
+    int64_t excess = (int64_t)mem_used() - limit;
+    return excess <= 0 ? excess : excess - (int64_t)memory_not_counted(x);
 }
 
 static bool policy_is_volatile(int64_t policy)
@@ -110,14 +124,14 @@ static size_t evict_one(struct worker *w, int64_t policy)
 static bool evict_until(struct worker *w, int64_t policy, int64_t limit, int64_t until)
 {
     struct exec *x = w->x;
-    int64_t excess = used(x) - limit;
+    int64_t excess = excess_over(x, limit);
     do {
         size_t bytes = evict_one(w, policy);
         if (bytes == 0) {
             return false; /* nothing left that may go */
         }
         excess -= (int64_t)bytes;
-        if (excess <= 0 || used(x) <= limit) {
+        if (excess <= 0 || excess_over(x, limit) <= 0) {
             return true;
         }
     } while (clock_mono_us() < until);
@@ -128,26 +142,26 @@ unsigned evict_slice(struct worker *w)
 {
     struct exec *x = w->x;
     int64_t limit = option_int(&x->opt.maxmemory);
-    if (likely(limit == 0 || used(x) <= limit) ||
+    if (likely(limit == 0 || excess_over(x, limit) <= 0) ||
         option_int(&x->opt.maxmemory_policy) == POLICY_NOEVICTION || w->id != 0 ||
         pause_active(x)) {
         return 100;
     }
     section_poll(w);
-    return memory_make_room(w) && used(x) > limit ? 1 : 100;
+    return memory_make_room(w) && excess_over(x, limit) > 0 ? 1 : 100;
 }
 
 bool memory_make_room(struct worker *w)
 {
     struct exec *x = w->x;
     int64_t limit = option_int(&x->opt.maxmemory), policy = option_int(&x->opt.maxmemory_policy);
-    if (used(x) <= limit) {
+    if (excess_over(x, limit) <= 0) {
         return true;
     }
     if (pause_active(x)) {
         return true; /* whoever gets here may not write, or made the pause in this transaction */
     }
-    if (clients_make_room(w) && used(x) <= limit) {
+    if (clients_make_room(w) && excess_over(x, limit) <= 0) {
         return true;
     }
     if (policy == POLICY_NOEVICTION || atomic_load_explicit(&x->loading, memory_order_relaxed)) {

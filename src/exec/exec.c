@@ -232,6 +232,7 @@ static uint64_t up_turn_end(void *arg, struct reactor *r)
     struct exec *x = arg;
     struct worker *w = reactor_user(r);
     expire_look_earlier(w);
+    out_cache_lean(option_int(&x->opt.maxmemory) != 0);
     if (w->appended) {
         w->appended = false;
         wal_announce(x->wal, w->id);

@@ -634,6 +634,7 @@ struct exec_stats {
         blocking_missing;
     unsigned blocked_timed;
     uint64_t evicted_clients, clients_mem, clients_in_max, clients_out_max;
+    uint64_t mem_not_counted; /* of the memory in use, for maxmemory */
     unsigned pubsub_channels, pubsub_patterns, pubsub_shard_channels;
     unsigned tracking_clients, tracking_prefixes;
     uint64_t tracked_keys, tracked_items;

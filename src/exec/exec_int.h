@@ -311,6 +311,7 @@ struct exec {
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
     _Atomic uint64_t evicted_clients;
     _Atomic int64_t leaving_mem; /* of evicted clients that are not closed yet */
+    _Atomic int64_t telling_mem; /* of invalidations on their way to reactors */
     _Atomic int shutdown_flags;  /* -1: none asked */
     _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys,
         blocking_missing;
@@ -522,7 +523,8 @@ void commandlog_note_sizes(struct call *c);
 bool session_subscribed(const struct session *s); /* to anything */
 void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
                   unsigned argc);
-bool memory_make_room(struct worker *w); /* true: under maxmemory (after evicting) */
+size_t memory_not_counted(const struct exec *x); /* of mem_used(), for maxmemory */
+bool memory_make_room(struct worker *w);         /* true: under maxmemory (after evicting) */
 /* Between commands: what CONFIG SET maxmemory, or a slice before, left over; -> ms until it wants
  * to run again. */
 unsigned evict_slice(struct worker *w);

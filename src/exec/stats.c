@@ -31,6 +31,7 @@ void exec_stats(struct exec *x, struct exec_stats *out)
         out->clients_in_max = u64_max(out->clients_in_max, counter_get(&w->clients_in_max));
         out->clients_out_max = u64_max(out->clients_out_max, counter_get(&w->clients_out_max));
     }
+    out->mem_not_counted = memory_not_counted(x);
     out->clients = registry_count(x);
     out->evicted_clients = atomic_load_explicit(&x->evicted_clients, memory_order_relaxed);
     out->blocked_timed = atomic_load_explicit(&x->blocked_timed, memory_order_relaxed);

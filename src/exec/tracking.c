@@ -40,6 +40,7 @@ struct trackers {
 /* What is told, shared by all who are told it. */
 struct notice {
     _Atomic unsigned refs;
+    _Atomic int64_t *telling; /* exec.telling_mem */
     uint64_t gate;
     uint64_t author; /* the client that changed it; 0: nobody */
     bool bcast;      /* for those of a prefix */
@@ -109,10 +110,16 @@ void tracking_counts(struct exec *x, struct exec_stats *out)
 
 /* ---- Telling: on the reactor of who is told ---- */
 
+static void counted(_Atomic int64_t *telling, int64_t bytes)
+{
+    atomic_fetch_add_explicit(telling, bytes, memory_order_relaxed);
+}
+
 static void notice_release(void *p)
 {
     struct notice *n = p;
     if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1) {
+        counted(n->telling, -(int64_t)mem_usable(n));
         mem_free(n);
     }
 }
@@ -147,6 +154,7 @@ static void push(struct session *s, struct notice *n, bool redirected)
         out_add_ext(o, n->bytes, n->n, notice_release, notice_share(n));
     }
     conn_gate(s->conn, n->gate);
+    conn_count_passing(s->conn);
     clients_account(s);
 }
 
@@ -212,6 +220,7 @@ static void tell(struct session *s, struct notice *n)
 
 static void free_told(struct told *t)
 {
+    counted(t->notice->telling, -(int64_t)mem_usable(t));
     notice_release(t->notice);
     mem_free(t);
 }
@@ -253,11 +262,13 @@ void tracking_deliver(struct worker *w)
 
 /* ---- Handing over ---- */
 
-static struct notice *notice_new(const struct buf *bytes, uint64_t gate)
+static struct notice *notice_new(struct exec *x, const struct buf *bytes, uint64_t gate)
 {
     size_t n = bytes != NULL ? bytes->n : 0;
     struct notice *notice = mem_calloc(sizeof *notice + n);
     atomic_init(&notice->refs, 1);
+    notice->telling = &x->telling_mem;
+    counted(notice->telling, (int64_t)mem_usable(notice));
     notice->gate = gate;
     notice->n = n;
     if (n > 0) {
@@ -282,6 +293,7 @@ static void told_add(struct worker *w, struct notice *n, unsigned reactor, bool 
     t->m.run = on_told;
     t->next = NULL;
     t->notice = notice_share(n);
+    counted(n->telling, (int64_t)mem_usable(t));
     t->reactor = reactor;
     t->direct = direct;
     t->n = count;
@@ -381,7 +393,7 @@ static void tell_of_key(struct worker *w, struct slice key, const uint64_t *hand
     struct buf text = { 0 };
     buf_add_str(&text, "*1\r\n");
     put_key(&text, key);
-    struct notice *notice = notice_new(&text, gate);
+    struct notice *notice = notice_new(w->x, &text, gate);
     notice->author = author;
     buf_free(&text);
     hand_over(w, notice, handle, n);
@@ -505,7 +517,7 @@ static void publish_prefixes(struct txn *t, int kind, uint64_t author, uint64_t 
     for (unsigned i = 0; i < all->n; i++) {
         const struct prefix *p = &all->prefix[i];
         if (put_matching(&text, p, key, n)) {
-            struct notice *notice = notice_new(&text, gate);
+            struct notice *notice = notice_new(t->w->x, &text, gate);
             notice->author = author;
             notice->bcast = true;
             hand_over(t->w, notice, p->handle, p->n);
@@ -518,7 +530,7 @@ static void publish_prefixes(struct txn *t, int kind, uint64_t author, uint64_t 
 
 static void publish_all(struct worker *w, uint64_t gate)
 {
-    struct notice *n = notice_new(NULL, gate);
+    struct notice *n = notice_new(w->x, NULL, gate);
     n->all = true;
     for (unsigned r = 0; r < w->x->reactors; r++) {
         told_add(w, n, r, w->current != NULL && w->id == r, NULL, 0);

@@ -168,6 +168,8 @@ void conn_free(struct conn *c)
     }
     close(c->fd);
     out_clear(&c->out);
+    c->nmarks = 0;
+    conn_count_passing(c);
     parser_done(&c->parser);
     mem_free(c->in);
     slot_give(r, c->slot);

@@ -222,6 +222,18 @@ static void write_released(struct conn *c)
     }
 }
 
+void conn_count_passing(struct conn *c)
+{
+    size_t now = 0;
+    if (c->nmarks > 0) { /* blocks that hold nothing else count in full */
+        now = sent_of(c) == c->released ? c->out.mem : conn_parked_bytes(c);
+    }
+    if (now != c->passing) {
+        counter_add(&c->reactor->stats.passing, now - c->passing);
+        c->passing = now;
+    }
+}
+
 static void wait_update(struct conn *c)
 {
     struct heap *h = &c->reactor->waiting;
@@ -241,6 +253,7 @@ void conn_flush(struct conn *c, uint64_t release)
     if (c->close_now) {
         c->nmarks = 0;
         wait_update(c);
+        conn_count_passing(c);
         return;
     }
     release_marks(c, release);
@@ -248,6 +261,7 @@ void conn_flush(struct conn *c, uint64_t release)
         write_released(c);
     }
     wait_update(c);
+    conn_count_passing(c);
     if (c->soft_timer.armed) {
         check_limits(c);
     }

@@ -239,6 +239,15 @@ void net_stats(struct net *n, struct net_stats *out)
     out->connected = atomic_load_explicit(&n->connected, memory_order_relaxed);
 }
 
+size_t net_passing_bytes(const struct net *n)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < n->nreactors; i++) {
+        sum += counter_get(&n->reactors[i].stats.passing);
+    }
+    return (size_t)sum;
+}
+
 void net_stats_reset(struct net *n)
 {
     struct net_stats now;

@@ -66,6 +66,8 @@ void out_splice(
     struct out *to,
     struct out *from); /* moves all of `from` to the end of `to`; `from` becomes empty */
 void out_clear(struct out *o);
+/* Idle blocks of the calling reactor: lean keeps next to none. Cheap: once per turn is fine. */
+void out_cache_lean(bool lean);
 static inline size_t out_size(const struct out *o)
 {
     return o->bytes + (o->cur != NULL ? (size_t)(o->cur - o->tail->data) : 0);
@@ -168,6 +170,9 @@ uint64_t conn_lowest_gate(const struct conn *c); /* UINT64_MAX when nothing wait
 bool conn_over_limit(const struct conn *c);      /* the hard one: conn_gate() will close it */
 size_t conn_out_bytes(const struct conn *c);     /* unsent, gated or not, with block overhead */
 size_t conn_parked_bytes(const struct conn *c);  /* unsent because of a gate */
+/* After conn_gate(): what was written counts for net_passing_bytes() now, not from the end of the
+ * turn. */
+void conn_count_passing(struct conn *c);
 /* Buffered input that no upcall consumed; of a request that stops in a big argument, this
  * argument's bytes, as Redis's query buffer has them. While the input upcall runs: all that it was
  * given. */
@@ -266,6 +271,8 @@ struct net_stats {
 };
 void net_stats(struct net *n, struct net_stats *out); /* any thread, may lag */
 void net_stats_reset(struct net *n);
+/* Output memory that waits for a gate, thus for no peer. Any thread, may lag by a turn. */
+size_t net_passing_bytes(const struct net *n);
 
 /* ================= Composition ================= */
 

@@ -159,6 +159,7 @@ struct conn {
     uint32_t wait_place; /* in reactor->waiting */
     struct gate_mark marks[GATE_MARKS];
     size_t parked_low; /* STOP_PARKED ends when no more than this is parked */
+    size_t passing;    /* its part of stats.passing */
     size_t hard, soft;
     unsigned soft_seconds;
     const char *limit_what; /* a limit was exceeded: for conn_limit */
@@ -174,6 +175,7 @@ struct conn_slot {
 struct reactor_stats { /* written by the reactor, read by any thread */
     counter_t accepted, in_bytes, out_bytes, reads, writes, tls_accept_errors;
     counter_t output_limit_closed, query_limit_closed, turns, turn_ticks;
+    counter_t passing; /* bytes: see net_passing_bytes() */
 };
 
 struct reactor {

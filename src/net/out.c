@@ -27,17 +27,19 @@
 #define ROOM_MAX    65536 /* contract of out_room() */
 #define CACHE_SMALL 512   /* at most 1 MiB of each size idles per reactor */
 #define CACHE_LARGE 64
+#define LEAN_SMALL  4 /* where memory is limited, what idles is kept from data */
 
 struct block_cache {
     struct out_block *small, *large;
     unsigned nsmall, nlarge;
-    bool on;
+    unsigned small_max, large_max;
 };
 thread_local_fast struct block_cache cache;
 
 void out_cache_start(void)
 {
-    cache.on = true;
+    cache.small_max = CACHE_SMALL;
+    cache.large_max = CACHE_LARGE;
 }
 
 static void cache_drop(struct out_block *b)
@@ -84,6 +86,21 @@ static struct out_block *block_new(uint32_t cap)
     return b;
 }
 
+static void cache_shrink(struct out_block **list, unsigned *n, unsigned max)
+{
+    while (*n > max) {
+        mem_free(block_take(list, n));
+    }
+}
+
+void out_cache_lean(bool lean)
+{
+    cache.small_max = lean ? LEAN_SMALL : CACHE_SMALL;
+    cache.large_max = lean ? 0 : CACHE_LARGE;
+    cache_shrink(&cache.small, &cache.nsmall, cache.small_max);
+    cache_shrink(&cache.large, &cache.nlarge, cache.large_max);
+}
+
 static size_t block_mem(const struct out_block *b)
 {
     return sizeof *b + (b->cap != 0 ? b->cap : b->len);
@@ -94,11 +111,11 @@ static void block_free(struct out_block *b)
     if (b->cap == 0 && b->ext_free != NULL) {
         b->ext_free(b->ext_owner);
     }
-    if (b->cap == SMALL_CAP && cache.on && cache.nsmall < CACHE_SMALL) {
+    if (b->cap == SMALL_CAP && cache.nsmall < cache.small_max) {
         b->next = cache.small;
         cache.small = b;
         cache.nsmall++;
-    } else if (b->cap == LARGE_CAP && cache.on && cache.nlarge < CACHE_LARGE) {
+    } else if (b->cap == LARGE_CAP && cache.nlarge < cache.large_max) {
         b->next = cache.large;
         cache.large = b;
         cache.nlarge++;

@@ -148,7 +148,7 @@ static void section_memory(struct server *s, struct buf *b)
     buf_printf(b, "rss_overhead_bytes:%lld\r\n", (long long)rss - (long long)m.resident);
     buf_printf(b, "mem_fragmentation_ratio:%.2f\r\n", used > 0 ? (double)rss / (double)used : 1.0);
     buf_printf(b, "mem_fragmentation_bytes:%lld\r\n", (long long)rss - (long long)used);
-    line_u(b, "mem_not_counted_for_evict", 0);
+    line_u(b, "mem_not_counted_for_evict", st.mem_not_counted);
     line_u(b, "mem_replication_backlog", 0);
     line_u(b, "mem_total_replication_buffers", 0);
     line_u(b, "mem_clients_slaves", 0);

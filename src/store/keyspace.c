@@ -243,11 +243,21 @@ static void assert_all_held(struct keyspace *ks unused_arg)
     }
 }
 
-/* Takes one database away from all shards; its keys are still there for tables_release(). */
-static struct table *detach(struct keyspace *ks, unsigned db)
+struct table *tables_new(const struct keyspace *ks)
+{
+    size_t size = ks->cfg.shards * sizeof(struct table);
+    struct table *all = mem_aligned(sizeof *all, size);
+    memset(all, 0, size);
+    return all;
+}
+
+/* Takes one database away from all shards; its keys are still there for tables_release(). A
+ * database that was in use has headers again: they are part of what an empty keyspace takes, not of
+ * what its next key does. */
+static struct table *detach(struct keyspace *ks, unsigned db, bool in_use)
 {
     struct table *all = relaxed_get(ks->dbs[db]);
-    atomic_store_explicit(&ks->dbs[db], NULL, memory_order_release);
+    atomic_store_explicit(&ks->dbs[db], in_use ? tables_new(ks) : NULL, memory_order_release);
     for (unsigned i = 0; all != NULL && i < ks->cfg.shards; i++) {
         expire_detached(&ks->shards[i], &all[i]);
     }
@@ -262,7 +272,7 @@ size_t keyspace_flush(struct keyspace *ks, int db, bool async)
     size_t total = 0;
     for (unsigned i = first; i < end; i++) {
         size_t n = keyspace_count(ks, i);
-        struct table *all = detach(ks, i);
+        struct table *all = detach(ks, i, n > 0);
         if (all != NULL) {
             tables_release(ks, all, n, async);
         }

@@ -60,9 +60,7 @@ static struct table *table_need(struct shard *s, unsigned db)
     if (likely(t != NULL)) {
         return t;
     }
-    size_t size = s->ks->cfg.shards * sizeof *t;
-    struct table *all = mem_aligned(sizeof *t, size), *other = NULL;
-    memset(all, 0, size);
+    struct table *all = tables_new(s->ks), *other = NULL;
     if (!atomic_compare_exchange_strong_explicit(&s->dbs[db], &other, all, memory_order_acq_rel,
                                                  memory_order_acquire)) {
         mem_free(all);

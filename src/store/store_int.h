@@ -475,6 +475,7 @@ void lazyfree_stop(struct keyspace *ks); /* after everything queued is freed */
 void entry_release(struct keyspace *ks, struct entry *e);
 /* Takes over one database's array of headers; entries are freed in the background or before
  * returning, the segments when no sweep can look any more. */
+struct table *tables_new(const struct keyspace *ks); /* empty ones, one per shard */
 void tables_release(struct keyspace *ks, struct table *all, size_t entries, bool async);
 
 #endif

@@ -73,8 +73,7 @@ static bool urgent(struct wal *w)
 
 static int write_zeros(struct wal *w, int fd, uint64_t from, uint64_t to)
 {
-    uint8_t *zeros = mem_aligned(WAL_BLOCK, ZERO_BYTES);
-    memset(zeros, 0, ZERO_BYTES);
+    uint8_t *zeros = mem_map(ZERO_BYTES);
     int err = 0;
     while (err == 0 && from < to) {
         uint64_t n = u64_min(ZERO_BYTES, to - from);
@@ -87,7 +86,7 @@ static int write_zeros(struct wal *w, int fd, uint64_t from, uint64_t to)
             usleep(PACE_US);
         }
     }
-    mem_free(zeros);
+    mem_unmap(zeros, ZERO_BYTES);
     return err;
 }
 

@@ -18,7 +18,8 @@
  *             The bound need not be fresh. The newest tail the producer has seen will do, and
  *             saves fetching the contended line twice.
  * MEMORY      A producer fills chunks, the consumer empties them and hands them back. In the
- *             steady state nothing is allocated. */
+ *             steady state nothing is allocated. Chunks are mappings, which mem_used() does not
+ *             count: what waits for the disk must not make keys go, and maxmemory would. */
 #include "base/mem.h"
 #include "wal/wal_int.h"
 
@@ -33,9 +34,12 @@ _Static_assert(CHUNK_BYTES > INLINE_MAX + sizeof(struct wal_entry) + 8, "one ent
 
 static struct wal_chunk *chunk_new(void)
 {
-    struct wal_chunk *c = mem_aligned(64, sizeof *c + CHUNK_BYTES);
-    c->next = NULL;
-    return c;
+    return mem_map(sizeof(struct wal_chunk) + CHUNK_BYTES);
+}
+
+static void chunk_free(struct wal_chunk *c)
+{
+    mem_unmap(c, sizeof *c + CHUNK_BYTES);
 }
 
 static struct wal_chunk *chunk_get(struct wal_producer *p)
@@ -59,7 +63,7 @@ static struct wal_chunk *chunk_get(struct wal_producer *p)
 static void chunk_give_back(struct wal_producer *p, struct wal_chunk *c)
 {
     if (atomic_load_explicit(&p->nreturned, memory_order_relaxed) >= SPARE_MAX) {
-        mem_free(c);
+        chunk_free(c);
         return;
     }
     atomic_fetch_add_explicit(&p->nreturned, 1, memory_order_relaxed);
@@ -74,7 +78,7 @@ static void chunks_free(struct wal_chunk *c)
 {
     while (c != NULL) {
         struct wal_chunk *next = c->next;
-        mem_free(c);
+        chunk_free(c);
         c = next;
     }
 }

@@ -323,6 +323,54 @@ START_TEST(test_evicted)
 }
 END_TEST
 
+/* Telling of an evicted key takes more memory than the key did. While that waits for the disk, and
+ * when it has left, it must not make more keys go. */
+START_TEST(test_no_feedback)
+{
+    enum { LONG_KEYS = 300, NAME = 1000 };
+    struct client *w = server_connect(&kv), *c[READERS];
+    client_expect(w, "+OK", "FLUSHALL");
+    client_expect(w, "+OK", "CONFIG SET maxmemory-policy allkeys-lru");
+    client_expect(w, "+OK", "CONFIG SET maxmemory-eviction-tenacity 100");
+    for (unsigned i = 0; i < READERS; i++) {
+        c[i] = tracker("");
+    }
+    for (unsigned k = 0; k < LONG_KEYS; k++) {
+        client_expect(w, "+OK", "SET %0*u v", NAME, k);
+        for (unsigned i = 0; i < READERS; i++) {
+            client_expect(c[i], "\"v\"", "GET %0*u", NAME, k);
+        }
+    }
+    int64_t evicted = stat_of(w, "evicted_keys"), limit = stat_of(w, "used_memory") - 40000;
+    client_expect(w, "+OK", "DEBUG AOF-FLUSH-SLEEP 100000");
+    client_expect(w, "+OK", "CONFIG SET maxmemory %lld", (long long)limit);
+    for (unsigned i = 0; i < 200; i++) {
+        client_send(w, "PING");
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        client_expect_next(w, "+PONG");
+    }
+    ck_assert_int_gt(stat_of(w, "mem_not_counted_for_evict"), 0);
+    for (unsigned i = 0; i < READERS; i++) {
+        ck_assert_ptr_nonnull(strstr(client_read_line(c[i]), "invalidate"));
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        client_expect(w, "+PONG", "PING");
+    }
+    int64_t gone = stat_of(w, "evicted_keys") - evicted;
+    ck_assert_int_ge(gone, 10);
+    ck_assert_int_le(gone, 100);
+    client_expect(w, "+OK", "DEBUG AOF-FLUSH-SLEEP 0");
+    client_expect(w, "+OK", "CONFIG SET maxmemory 0");
+    client_expect(w, "+OK", "CONFIG SET maxmemory-policy noeviction");
+    client_expect(w, "+OK", "CONFIG SET maxmemory-eviction-tenacity 10");
+    for (unsigned i = 0; i < READERS; i++) {
+        client_close(c[i]);
+    }
+    client_close(w);
+}
+END_TEST
+
 /* ================= Modes ================= */
 
 START_TEST(test_opt_in_and_out)
@@ -577,7 +625,7 @@ UNIT_SUITE(tracking)
     TCase *tc = unit_case(suite, "beside redis", test_arguments, test_prefixes_beside_redis);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case(suite, "who is told", test_told_once, test_what_reads, test_own_changes,
-                   test_script_again, test_expired, test_evicted);
+                   test_script_again, test_expired, test_evicted, test_no_feedback);
     tcase_add_unchecked_fixture(tc, start, stop);
     tc = unit_case_loop(suite, "changes", 60, test_change, countof(changes));
     tcase_add_unchecked_fixture(tc, start, stop);

@@ -12,6 +12,15 @@
 
 /* ---- Gates ---- */
 
+static void wait_passing(const struct fixture *f, bool some)
+{
+    int64_t until = clock_mono_ms() + unit_patient_ms(10000);
+    while ((net_passing_bytes(f->net) > 0) != some && clock_mono_ms() < until) {
+        sleep_ms(1);
+    }
+    ck_assert_int_eq(net_passing_bytes(f->net) > 0, some);
+}
+
 START_TEST(gates_release_in_order)
 {
     struct fixture *f = fixture_run(1);
@@ -22,6 +31,7 @@ START_TEST(gates_release_in_order)
     client_send(c, "GATE 30 d");
     client_send(c, "PING"); /* behind d */
     client_expect_nothing(c, 30);
+    wait_passing(f, true);
     ck_assert_uint_eq(atomic_load(&f->lowest_asked), 10);
     fixture_release(f, 9);
     client_expect_nothing(c, 20);
@@ -38,6 +48,11 @@ START_TEST(gates_release_in_order)
     client_expect_next(c, "+PONG");
     client_expect_nothing(c, 10);
     ck_assert(atomic_load(&f->lowest_asked) == UINT64_MAX);
+    wait_passing(f, false);
+    client_send(c, "GATE 40 e");
+    wait_passing(f, true);
+    client_send(c, "DROP"); /* what it takes goes with it */
+    wait_passing(f, false);
     client_close(c);
     fixture_stop(f);
 }

@@ -226,6 +226,28 @@ START_TEST(blocks_are_used_again)
 }
 END_TEST
 
+START_TEST(lean_keeps_no_blocks)
+{
+    char big[100000] = { 0 };
+    struct out o = { 0 };
+    out_cache_start();
+    out_add(&o, big, sizeof big);
+    out_clear(&o);
+    size_t kept = mem_used();
+    out_cache_lean(true);
+    size_t lean = mem_used();
+    ck_assert_uint_le(lean + sizeof big, kept);
+    out_add(&o, big, sizeof big);
+    out_clear(&o);
+    ck_assert_uint_le(mem_used(), lean);
+    out_cache_lean(false);
+    out_add(&o, big, sizeof big);
+    out_clear(&o);
+    ck_assert_uint_ge(mem_used(), lean + sizeof big);
+    out_cache_stop();
+}
+END_TEST
+
 START_TEST(small_splice_is_copied)
 {
     struct out to = { 0 }, from = { 0 };
@@ -254,6 +276,6 @@ END_TEST
 UNIT_SUITE(net_out)
 {
     unit_case(suite, "chain", random_operations, everything_sent_owns_nothing,
-              short_reply_is_a_small_block, blocks_are_used_again, small_splice_is_copied,
-              rewind_to_nothing);
+              short_reply_is_a_small_block, blocks_are_used_again, lean_keeps_no_blocks,
+              small_splice_is_copied, rewind_to_nothing);
 }
