@@ -125,6 +125,7 @@ class Comparison:
     def __init__(self, peers, coverage):
         self.peers, self.coverage, self.queued, self.known = peers, coverage, [], collections.Counter()
         self.missed = []  # (event, key) of the reference that kv need not send
+        self.looked = False  # the reference looked other keys up, or none: its events tell nothing
         self.parted = False  # an accepted difference has left other data behind: what follows cannot be compared
 
     def count(self, name, words, tree):
@@ -137,6 +138,7 @@ class Comparison:
                     self.coverage.counts[name, token] += 1
 
     def one(self, name, words, kv, ref):
+        self.looked = self.looked or normalise.looks_at_any(name, words, kv, ref)
         if kv == ref:
             self.count(name, words, ref)
             return True
@@ -187,8 +189,9 @@ class Comparison:
         while self.missed and kv_events != ref_events and self.forgive(kv_events, ref_events):
             pass
         self.missed = []
-        if any(normalise.looks_at_any(name, words, kv, ref) for (name, words), ((_, kv), (_, ref)) in zip(batch, pairs)):
+        if self.looked:
             ref_events = kv_events
+        self.looked = False
         if any(normalise.looks_in_any_order(name, words) for name, words in batch) and sorted(kv_events) == sorted(ref_events):
             ref_events = kv_events
         if found is None and kv_events != ref_events:
