@@ -25,7 +25,8 @@ size_t memory_not_counted(const struct exec *x)
 {
     int64_t leaving = atomic_load_explicit(&x->leaving_mem, memory_order_relaxed) +
                       atomic_load_explicit(&x->telling_mem, memory_order_relaxed);
-    return (size_t)(leaving > 0 ? leaving : 0) + net_passing_bytes(x->net);
+    size_t passing = x->net != NULL ? net_passing_bytes(x->net) : 0; /* before it serves: none */
+    return (size_t)(leaving > 0 ? leaving : 0) + passing;
 }
 
 /* Bytes above the limit; 0 or less: none. */

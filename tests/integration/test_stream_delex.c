@@ -1,7 +1,7 @@
-/* test_stream_delex.c -- XDELEX, XACKDEL and the words of XTRIM, which no reference
- * server here knows: what their
- * documentation says; and beside a model, with the log.
- * SPDX-License-Identifier: BSD-3-Clause */
+/* test_stream_delex.c -- XDELEX, XACKDEL and the words of XTRIM, which no reference knows.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What their documentation says; and beside a model, with the log. */
 #include "base/base.h"
 #include "base/rng.h"
 #include "server.h"
