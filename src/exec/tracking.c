@@ -40,7 +40,7 @@ struct trackers {
 /* What is told, shared by all who are told it. */
 struct notice {
     _Atomic unsigned refs;
-    _Atomic int64_t *telling; /* exec.telling_mem */
+    _Atomic int64_t *telling; /* exec.telling_mem: until it is in its clients' output */
     uint64_t gate;
     uint64_t author; /* the client that changed it; 0: nobody */
     bool bcast;      /* for those of a prefix */
@@ -110,16 +110,10 @@ void tracking_counts(struct exec *x, struct exec_stats *out)
 
 /* ---- Telling: on the reactor of who is told ---- */
 
-static void counted(_Atomic int64_t *telling, int64_t bytes)
-{
-    atomic_fetch_add_explicit(telling, bytes, memory_order_relaxed);
-}
-
 static void notice_release(void *p)
 {
     struct notice *n = p;
     if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1) {
-        counted(n->telling, -(int64_t)mem_usable(n));
         mem_free(n);
     }
 }
@@ -218,9 +212,16 @@ static void tell(struct session *s, struct notice *n)
     reactor_post(s->w->x->workers[handle_reactor(f->to)].r, &f->m);
 }
 
+/* It and what it holds: from here on net counts what waits for a gate, and what waits for the peer
+ * counts as any output. */
+static int64_t told_memory(const struct told *t)
+{
+    return (int64_t)(mem_usable(t) + mem_usable(t->notice));
+}
+
 static void free_told(struct told *t)
 {
-    counted(t->notice->telling, -(int64_t)mem_usable(t));
+    atomic_fetch_sub_explicit(t->notice->telling, told_memory(t), memory_order_relaxed);
     notice_release(t->notice);
     mem_free(t);
 }
@@ -268,7 +269,6 @@ static struct notice *notice_new(struct exec *x, const struct buf *bytes, uint64
     struct notice *notice = mem_calloc(sizeof *notice + n);
     atomic_init(&notice->refs, 1);
     notice->telling = &x->telling_mem;
-    counted(notice->telling, (int64_t)mem_usable(notice));
     notice->gate = gate;
     notice->n = n;
     if (n > 0) {
@@ -293,7 +293,7 @@ static void told_add(struct worker *w, struct notice *n, unsigned reactor, bool 
     t->m.run = on_told;
     t->next = NULL;
     t->notice = notice_share(n);
-    counted(n->telling, (int64_t)mem_usable(t));
+    atomic_fetch_add_explicit(n->telling, told_memory(t), memory_order_relaxed);
     t->reactor = reactor;
     t->direct = direct;
     t->n = count;
