@@ -482,8 +482,10 @@ START_TEST(test_redirect)
     do { /* until its reactor has seen that it is gone */
         client_expect(w, "+OK", "SET k 3");
     } while (client_line(c, "GET k")[0] != '>' && usleep(10000) == 0);
-    ck_assert_str_eq(client_last_line(c), broken);
-    client_expect_next(c, "\"3\"");
+    do { /* more than one, when the first came after the reply to GET */
+        ck_assert_str_eq(client_last_line(c), broken);
+    } while (client_read_line(c)[0] == '>');
+    ck_assert_str_eq(client_last_line(c), "\"3\"");
     ck_assert_ptr_nonnull(strstr(client_ask(c, "CLIENT INFO")->text, "flags=tR "));
     client_expect(c, "+OK", "CLIENT TRACKING on");
     ck_assert_ptr_nonnull(strstr(client_ask(c, "CLIENT INFO")->text, "flags=t "));
