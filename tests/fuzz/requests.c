@@ -225,15 +225,19 @@ static struct slice choose_id(struct choices *c)
 
 static struct slice choose_script(struct choices *c)
 {
+    static const char library[] =
+        "#!lua name=lib\nredis.register_function('f', function(k, a) return redis.call('set', k[1] "
+        "or 's', a[1] or '') end)";
+    static const char read_only[] =
+        "#!lua name=ro\nredis.register_function{function_name='g', callback=function(k, a) return "
+        "#k + #a end, flags={'no-writes'}}";
     static const char *const scripts[] = {
         "return redis.call(KEYS[1] and 'type' or 'ping', KEYS[1])",
         "return {KEYS, ARGV, 1, {ok='a'}, {err='b'}, false}",
         "redis.setresp(3); return redis.pcall(unpack(ARGV))",
         "#!lua flags=no-writes\nreturn redis.call('get', KEYS[1])",
-        "#!lua name=lib\nredis.register_function('f', function(k, a) return redis.call('set', k[1] "
-        "or 's', a[1] or '') end)",
-        "#!lua name=ro\nredis.register_function{function_name='g', callback=function(k, a) return "
-        "#k + #a end, flags={'no-writes'}}",
+        library,
+        read_only,
         "return redis.call('set', 's', 1)",
         "return redis.sha1hex('') .. undefined",
         "redis.replicate_commands(); redis.set_repl(0); return redis.call('lpush', 'l', 'a')",
