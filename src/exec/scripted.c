@@ -386,6 +386,17 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
 
 #define LOOK_US 10000
 
+/* SHUTDOWN ABORT, and what is no argument of it, waits for its answer. */
+static bool is_shutdown(const struct cmd_ref *ref, const struct request *req)
+{
+    bool fine = strcmp(ref->full, "shutdown") == 0;
+    for (unsigned i = 1; fine && i < req->argc; i++) {
+        fine = slice_is(req->argv[i], "nosave") || slice_is(req->argv[i], "save") ||
+               slice_is(req->argv[i], "now") || slice_is(req->argv[i], "force");
+    }
+    return fine;
+}
+
 /* One request that the kernel has for a client of this reactor, parsed from a look at it. */
 static void answer_busy(struct worker *w, struct session *s, const struct request *req, size_t used)
 {
@@ -393,20 +404,23 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
     const struct cmd_ref *ref = command_lookup(x, req->argv, req->argc);
     bool function = atomic_load_explicit(&x->busy, memory_order_relaxed) == SCRIPT_FUNCTION;
     bool may = s->authenticated && !s->restricted;
+    bool silent = s->reply_mode != REPLY_ON || (s->resp == 2 && session_subscribed(s));
     if (ref == NULL || !may) {
         return; /* it waits for its answer */
     }
-    if (strcmp(ref->full, function ? "function|kill" : "script|kill") == 0) {
+    if (s->multi == NULL && strcmp(ref->full, function ? "function|kill" : "script|kill") == 0) {
         if (!w->scripts->wrote && !s->killed_script) {
             s->killed_script = true; /* cmd_script_kill() will find it done */
             atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
         }
+    } else if (s->multi == NULL && is_shutdown(ref, req)) {
+        exec_shutdown_request(x, 0);
+    } else if (silent) {
+        /* It waits, for no answer or for another one. */
     } else if (strcmp(ref->full, "multi") == 0 && req->argc == 1 && s->multi == NULL) {
         if (conn_answer_peeked(s->conn, used, S("+OK\r\n"))) { /* what follows gets BUSY */
             multi_begin(s);
         }
-    } else if (strcmp(ref->full, "shutdown") == 0) {
-        exec_shutdown_request(x, 0);
     } else if (!(ref->row->flags & CMD_ALLOW_BUSY) && strcmp(ref->full, "exec") != 0) {
         char text[160];
         size_t n = (size_t)snprintf(text, sizeof text, "-%s\r\n", script_busy_text(x));

@@ -686,6 +686,51 @@ START_TEST(test_busy_in_order)
 }
 END_TEST
 
+/* What is looked at while a script runs is what it is: who wants no replies gets none, a
+ * subscriber's MULTI is refused, SHUTDOWN ABORT ends nothing, and SCRIPT KILL in a MULTI is queued.
+ */
+START_TEST(test_busy_silent)
+{
+    struct client *a, *off, *sub, *aborts, *queues, *killer;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "20");
+    killer = server_connect(&kv);
+    a = server_connect(&kv);
+    off = server_connect(&kv);
+    sub = server_connect(&kv);
+    aborts = server_connect(&kv);
+    queues = server_connect(&kv);
+    client_expect(queues, "+OK", "MULTI");
+    client_expect(sub, "[\"subscribe\", \"ch\", 1]", "SUBSCRIBE ch");
+    client_send(off, "CLIENT REPLY OFF");
+    client_send(off, "SET off 1");
+    while (client_line(killer, "GET off")[0] != '"') { /* until it is */
+    }
+    client_send(a, "EVAL 'while true do end' 0");
+    wait_error(killer, "-BUSY Redis is busy running a script.", "ECHO x");
+    client_send(off, "GET k");
+    client_send(sub, "MULTI");
+    client_send(aborts, "SHUTDOWN ABORT");
+    client_send(queues, "SCRIPT KILL");
+    for (unsigned i = 0; i < 3; i++) { /* each after another look at the clients */
+        client_expect_error(killer, "BUSY", "ECHO x");
+    }
+    client_expect(killer, "+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
+    client_expect(off, "+OK", "CLIENT REPLY ON");
+    ck_assert(strstr(client_read_line(sub), "Can't execute 'multi'") != NULL);
+    client_expect_next(aborts, "-ERR No shutdown in progress.");
+    client_expect_next(queues, "+QUEUED");
+    client_close(a);
+    client_close(off);
+    client_close(sub);
+    client_close(aborts);
+    client_close(queues);
+    client_close(killer);
+    server_stop(&kv);
+}
+END_TEST
+
 /* An attribute stands before the reply that it is about. */
 START_TEST(test_attribute)
 {
@@ -740,6 +785,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_busy);
     tcase_add_test(tc, test_busy_in_order);
+    tcase_add_test(tc, test_busy_silent);
     tcase_add_test(tc, test_unkillable);
     tcase_add_test(tc, test_attribute);
     tcase_add_test(tc, test_atomic_on_all_reactors);
