@@ -77,6 +77,9 @@ int64_t entry_end(const struct entry *e);
 uint32_t entry_clock(const struct entry *e); /* opaque access word: LRU seconds or LFU (minutes << 8
                                                 | counter); 24 bits used */
 void entry_set_clock(struct entry *e, uint32_t clock);
+/* What is broken in the container of a value, in words; NULL: nothing, or it has none. Looks at all
+ * of it: for tests and fuzzers. */
+const char *entry_problem(const struct entry *e);
 size_t entry_memory(
     const struct entry *e,
     unsigned samples); /* bytes with its value; samples: elements looked at, 0 = all */

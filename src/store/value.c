@@ -369,3 +369,18 @@ void entry_free(struct entry *e)
     }
     mem_free(e);
 }
+
+const char *entry_problem(const struct entry *e)
+{
+    struct set s;
+    struct fields f;
+    struct zset z;
+    switch (entry_type(e)) {
+    case OBJ_LIST: return quicklist_check(entry_ptr(e));
+    case OBJ_SET: entry_get_set(e, &s); return set_check(&s);
+    case OBJ_HASH: entry_get_fields(e, FIELDS_ALL, &f); return fields_check(&f);
+    case OBJ_ZSET: entry_get_zset(e, &z); return zset_check(z);
+    case OBJ_STREAM: return stream_check(entry_ptr(e));
+    default: return NULL;
+    }
+}

@@ -138,21 +138,6 @@ void rig_converse(struct slice requests, struct buf *replies)
 
 /* ---- Values ---- */
 
-static const char *problem_of(const struct entry *e)
-{
-    struct set s;
-    struct fields f;
-    struct zset z;
-    switch (entry_type(e)) {
-    case OBJ_LIST: return quicklist_check(entry_ptr(e));
-    case OBJ_SET: entry_get_set(e, &s); return set_check(&s);
-    case OBJ_HASH: entry_get_fields(e, FIELDS_ALL, &f); return fields_check(&f);
-    case OBJ_ZSET: entry_get_zset(e, &z); return zset_check(z);
-    case OBJ_STREAM: return stream_check(entry_ptr(e));
-    default: return NULL;
-    }
-}
-
 /* A score of -0 becomes 0 while a sorted set is small, so the order of members tells which it is.
  */
 static bool same_zset(const struct entry *a, const struct entry *b)
@@ -233,7 +218,7 @@ static struct entry *read_as(struct slice name, struct rdb_reader *r)
 
 static void must_be_sound(const struct entry *e)
 {
-    const char *problem = problem_of(e);
+    const char *problem = entry_problem(e);
     if (problem != NULL) {
         fprintf(stderr, "%s\n", problem);
         abort();

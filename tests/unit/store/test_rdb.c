@@ -46,20 +46,6 @@ static struct entry *adopt(unsigned number, struct rdb_value *v)
     return e;
 }
 
-static const char *problem_of(const struct entry *e)
-{
-    struct set s;
-    struct fields f;
-    struct zset z;
-    switch (entry_type(e)) {
-    case OBJ_LIST: return quicklist_check(entry_ptr(e));
-    case OBJ_SET: entry_get_set(e, &s); return set_check(&s);
-    case OBJ_HASH: entry_get_fields(e, FIELDS_ALL, &f); return fields_check(&f);
-    case OBJ_ZSET: entry_get_zset(e, &z); return zset_check(z);
-    default: return NULL;
-    }
-}
-
 /* ---- Are two entries the same value? ---- */
 
 static void same_list(const struct entry *a, const struct entry *b)
@@ -241,7 +227,7 @@ START_TEST(test_random_values)
         struct rdb_reader r = rdb_reader_of(buf_slice(&w.b));
         struct entry *back = read_entry(&r, rdb_type(e));
         ck_assert(rdb_at_end(&r) && r.error == 0);
-        ck_assert_ptr_null(problem_of(back));
+        ck_assert_ptr_null(entry_problem(back));
         same(e, back);
         drop(e);
         drop(back);
@@ -497,7 +483,7 @@ START_TEST(test_samples)
         ck_assert_msg(e == NULL && error == -EINVAL, "%s: was read", s->what);
     } else {
         ck_assert_msg(e != NULL, "%s: was not read", s->what);
-        ck_assert_ptr_null(problem_of(e));
+        ck_assert_ptr_null(entry_problem(e));
         describe(e, &text);
         ck_assert_str_eq(text.p, s->value);
         drop(e);
@@ -559,7 +545,7 @@ START_TEST(test_damage)
                 refused++;
                 continue;
             }
-            const char *problem = problem_of(e);
+            const char *problem = entry_problem(e);
             ck_assert_msg(problem == NULL, "type %u: %s", type, problem);
             drop(e);
         }
@@ -620,7 +606,7 @@ START_TEST(test_no_memory)
         ck_assert_int_eq(fault_arm(""), 0);
         if (done) {
             e = adopt(3, &v);
-            ck_assert_ptr_null(problem_of(e));
+            ck_assert_ptr_null(entry_problem(e));
             drop(e);
         } else {
             ck_assert_int_eq(r.error, -ENOMEM);
