@@ -461,7 +461,7 @@ void fx_collect_slow(struct call *c);
 /* Verbatim effect of a changed call without explicit ones. */
 static inline void fx_collect(struct call *c)
 {
-    if (c->in->changed || c->in->force_verbatim) {
+    if ((c->in->changed || c->in->force_verbatim) && c->x->wal != NULL) {
         fx_collect_slow(c);
     }
 }

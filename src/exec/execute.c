@@ -109,7 +109,7 @@ void txn_touch(struct txn *t, const struct key *k, bool changed)
 void txn_commit(struct txn *t)
 {
     struct exec *x = t->w->x;
-    t->lsn = fx_append(t);
+    t->lsn = fx_any(t) ? fx_append(t) : 0;
     if (t->lsn != 0) {
         for (unsigned i = 0; i < t->ntouched; i++) {
             x->shards[t->touched[i].shard].recent[t->touched[i].group] = t->lsn;
