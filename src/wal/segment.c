@@ -102,9 +102,14 @@ static void leave(struct wal *w)
     }
 }
 
-static void install(struct wal *w, const struct wal_file *file, enum wal_sync sync)
+/* False: since the file was opened for `sync` another one is wanted. */
+static bool install(struct wal *w, const struct wal_file *file, enum wal_sync sync)
 {
     lock_acquire(&w->take);
+    if (w->want_sync != sync) {
+        lock_release(&w->take);
+        return false;
+    }
     w->cur = *file;
     w->pos.segment = file->number;
     w->pos.offset = 0;
@@ -115,6 +120,26 @@ static void install(struct wal *w, const struct wal_file *file, enum wal_sync sy
     lock_release(&w->take);
     wal_publish_mode(w, sync);
     wal_admission_changed(w);
+    return true;
+}
+
+/* A mode that nobody wants any more (wal_set_sync() gave up for want of space) must not act for a
+ * moment either: replies leave by it. */
+static void begin(struct wal *w, struct wal_file *next)
+{
+    for (;;) {
+        lock_acquire(&w->take);
+        enum wal_sync sync = w->want_sync;
+        lock_release(&w->take);
+        next->fd = wal_segment_open(w, next->number, sync);
+        if (next->fd < 0) {
+            wal_die("open of a prepared segment", next->fd);
+        }
+        if (install(w, next, sync)) {
+            return;
+        }
+        io_close(next->fd);
+    }
 }
 
 static void give_up(struct wal *w, int err)
@@ -130,18 +155,11 @@ static void give_up(struct wal *w, int err)
 int wal_switch_segment(struct wal *w, uint64_t need)
 {
     (void)fault("wal.switch");
-    lock_acquire(&w->take);
-    enum wal_sync sync = w->want_sync;
-    lock_release(&w->take);
     leave(w);
     struct wal_file next = { .fd = -1 };
     int err = wal_files_next(w, need, &next);
     if (err == 0) {
-        next.fd = wal_segment_open(w, next.number, sync);
-        if (next.fd < 0) {
-            wal_die("open of a prepared segment", next.fd);
-        }
-        install(w, &next, sync);
+        begin(w, &next);
     } else {
         give_up(w, err);
     }

@@ -320,6 +320,17 @@ static void want_sync(struct wal *w, enum wal_sync sync)
     wal_kick_writers(w);
 }
 
+/* False: it acts already. */
+static bool unwant_sync(struct wal *w, enum wal_sync sync, enum wal_sync before)
+{
+    lock_acquire(&w->take);
+    bool acts = w->pos.sync == sync && !w->switching;
+    w->want_sync = acts ? sync : before;
+    lock_release(&w->take);
+    wal_kick_writers(w);
+    return !acts;
+}
+
 int wal_set_sync(struct wal *w, enum wal_sync sync)
 {
     enum wal_sync before = (enum wal_sync)atomic_load(&w->mode);
@@ -330,8 +341,8 @@ int wal_set_sync(struct wal *w, enum wal_sync sync)
         if (switched_to(w, sync)) {
             return wal_wait_until(w, appended);
         }
-        if (atomic_load(&w->holding)) { /* no space for the segment that the switch needs */
-            want_sync(w, before);
+        /* No space for the segment that the switch needs. */
+        if (atomic_load(&w->holding) && unwant_sync(w, sync, before)) {
             return -atomic_load(&w->last_errno);
         }
         wal_event_wait(w, seen, -1);

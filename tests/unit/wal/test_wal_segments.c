@@ -440,6 +440,51 @@ START_TEST(test_whole)
 }
 END_TEST
 
+/* A mode that could not be had for want of space does not act later, when there is some: not even
+ * for the moment of a switch and back, since then replies would leave that nothing on the disk
+ * stands for. */
+static struct wal *_Atomic watched;
+static atomic_bool told_early;
+
+static void on_wake_watched(void *arg unused_arg, unsigned producer unused_arg)
+{
+    uint64_t release = wal_release_point(watched); /* first: durable moves before it */
+    if (release > wal_durable(watched).v) {
+        atomic_store(&told_early, true);
+    }
+}
+
+START_TEST(test_set_sync_refused)
+{
+    static const enum wal_sync refused[] = { WAL_SYNC_NO, WAL_SYNC_EVERYSEC };
+    struct rig r;
+    rig_init(&r, unit_tmpdir());
+    r.cfg.segment_bytes = 64 * 1024;
+    r.cfg.wake = on_wake_watched;
+    rig_start(&r);
+    for (unsigned round = 0; round < countof(refused); round++) {
+        ck_assert(eventually(rig_stats(&r).prepared == 2));
+        watched = r.w;
+        ck_assert_int_eq(fault_arm("wal.segment_create=enospc:0:0"), 0);
+        for (unsigned i = 0; i < 2; i++) { /* each takes a prepared segment, and uses it */
+            ck_assert_int_eq(wal_set_sync(r.w, i == 0 ? WAL_SYNC_NO : WAL_SYNC_ALWAYS), 0);
+            ck_assert_int_eq(wal_wait_until(r.w, rig_append(&r, 0, S("used"))), 0);
+        }
+        ck_assert(eventually(wal_state(r.w) == WAL_NOSPACE));
+        ck_assert_int_eq(wal_set_sync(r.w, refused[round]), -ENOSPC);
+        uint64_t lsn = rig_append(&r, 0, S("waits for space"));
+        wal_announce(r.w, 0);
+        ck_assert_uint_lt(wal_wait(r.w, 0, lsn, false), lsn);
+        atomic_store(&told_early, false);
+        ck_assert_int_eq(fault_arm(""), 0);
+        ck_assert(eventually(wal_durable(r.w).v >= lsn));
+        ck_assert(!atomic_load(&told_early));
+        ck_assert_int_eq(rig_stats(&r).sync, WAL_SYNC_ALWAYS);
+    }
+    rig_stop(&r);
+}
+END_TEST
+
 UNIT_SUITE(wal_segments)
 {
     unit_case_loop(suite, "switch", 120, test_switch, 4);
@@ -449,6 +494,7 @@ UNIT_SUITE(wal_segments)
               test_dir_sync_fails);
     unit_case_loop(suite, "set_sync", 120, test_set_sync, 2);
     unit_case(suite, "set_sync under load", test_set_sync_under_load);
+    unit_case(suite, "set_sync refused", test_set_sync_refused);
     unit_case(suite, "directory", test_locked, test_current, test_bad_config, test_whole);
     unit_case_loop(suite, "birth", 120, test_birth_interrupted, 11);
 }
