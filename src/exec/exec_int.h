@@ -493,6 +493,7 @@ void session_unwatch(struct session *s);       /* takes shard locks */
 void session_discard(struct session *s);       /* leaves MULTI */
 bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv,
                  unsigned argc);
+#define EXECABORT "EXECABORT Transaction discarded because of: "
 void multi_flag_error(struct session *s);
 void multi_begin(struct session *s); /* in no MULTI yet */
 void events_publish(struct txn *t, uint64_t gate);

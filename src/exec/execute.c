@@ -279,8 +279,7 @@ static void refuse_arity(struct session *s, struct call *c)
     if (strcmp(row->name, "exec") == 0) {
         session_unwatch(s);
         session_discard(s);
-        reply_error(c, "EXECABORT Transaction discarded because of: wrong number of arguments for "
-                       "'exec' command");
+        reply_error(c, EXECABORT "wrong number of arguments for 'exec' command");
         return;
     }
     if (s->multi != NULL) {
@@ -298,7 +297,7 @@ static void refuse_busy(struct session *s, struct call *c)
     counter_add(&s->w->stats[c->in->ref->id].rejected, 1); /* EXEC ends its transaction anyway */
     session_unwatch(s);
     session_discard(s);
-    reply_errorf(c, "EXECABORT Transaction discarded because of: %s", script_busy_text(s->w->x));
+    reply_errorf(c, EXECABORT "%s", script_busy_text(s->w->x));
 }
 
 const char *write_refusal(struct exec *x, const struct command *row)

@@ -394,14 +394,14 @@ static void cmd_exec(struct call *c)
         why = "EXECABORT Transaction discarded because of previous errors.";
     } else if ((m->flags & CMD_DENYOOM) && option_int(&c->x->opt.maxmemory) > 0 &&
                !memory_make_room(w)) {
-        why = "EXECABORT Transaction discarded because of: OOM command not allowed when used "
-              "memory > 'maxmemory'.";
+        why = EXECABORT "OOM command not allowed when used "
+                        "memory > 'maxmemory'.";
     } else if ((m->flags & CMD_WRITE) && lacks_replicas(c->x)) {
-        why = "EXECABORT Transaction discarded because of: NOREPLICAS Not enough good replicas to "
-              "write.";
+        why = EXECABORT "NOREPLICAS Not enough good replicas to "
+                        "write.";
     } else if ((m->flags & CMD_WRITE) && c->x->wal != NULL && wal_state(c->x->wal) == WAL_NOSPACE) {
-        why = "EXECABORT Transaction discarded because of: MISCONF Errors writing to the log: no "
-              "space left on the device.";
+        why = EXECABORT "MISCONF Errors writing to the log: no "
+                        "space left on the device.";
     }
     if (why != NULL) {
         reply_error(c, why);

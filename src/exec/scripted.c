@@ -382,7 +382,7 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
  * other reactors go on without the keyspace (worker.busy): they answer BUSY, and let SCRIPT KILL
  * through. All shard locks are held then, so that whatever else would touch a shard waits. The
  * clients of the script's own reactor wait, but their next request is looked at: it gets BUSY, ends
- * the script or begins a MULTI. New clients go to other reactors. */
+ * the script, begins a MULTI or is an EXEC, which BUSY ends. New clients go to other reactors. */
 
 #define LOOK_US 10000
 
@@ -421,15 +421,21 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
         if (conn_answer_peeked(s->conn, used, S("+OK\r\n"))) { /* what follows gets BUSY */
             multi_begin(s);
         }
-    } else if (!(ref->row->flags & CMD_ALLOW_BUSY) && strcmp(ref->full, "exec") != 0) {
+    } else if (!(ref->row->flags & CMD_ALLOW_BUSY)) {
+        bool ends = s->multi != NULL && strcmp(ref->full, "exec") == 0;
         char text[160];
-        size_t n = (size_t)snprintf(text, sizeof text, "-%s\r\n", script_busy_text(x));
-        if (conn_answer_peeked(s->conn, used, slice_of(text, n))) {
-            counter_add(&w->stats[ref->id].rejected, 1);
-            error_count(x, w, S("BUSY"));
-            if (s->multi != NULL) {
-                multi_flag_error(s);
-            }
+        size_t n = (size_t)snprintf(text, sizeof text, "-%s%s\r\n", ends ? EXECABORT : "",
+                                    script_busy_text(x));
+        if (!conn_answer_peeked(s->conn, used, slice_of(text, n))) {
+            return;
+        }
+        counter_add(&w->stats[ref->id].rejected, 1);
+        error_count(x, w, ends ? S("EXECABORT") : S("BUSY"));
+        if (ends) {
+            session_unwatch(s);
+            session_discard(s);
+        } else if (s->multi != NULL) {
+            multi_flag_error(s);
         }
     }
 }

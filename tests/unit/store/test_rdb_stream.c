@@ -39,15 +39,20 @@ static void random_entries(struct stream *s, unsigned n)
     struct stream_id id = { 1, 0 };
     for (unsigned i = 0; i < n; i++) {
         struct slice texts[8];
+        const char *own[8];
         uint32_t pairs = 1 + (uint32_t)rng_below(4);
         for (uint32_t t = 0; t < 2 * pairs; t++) {
-            texts[t] = t % 2 == 0 && rng_below(4) > 0 ? slice_of("abcdefgh" + t, 1)
-                                                      : oracle_copy(oracle_value(50, 9000));
+            bool shared = t % 2 == 0 && rng_below(4) > 0;
+            texts[t] = shared ? slice_of("abcdefgh" + t, 1) : oracle_copy(oracle_value(50, 9000));
+            own[t] = shared ? NULL : texts[t].p;
         }
         id.seq = rng_below(3) == 0 ? rng_u64() >> 1 : id.seq + 1;
         id.ms += rng_below(3) == 0 ? 1 + (rng_u64() >> 44) : 0;
         if (stream_id_cmp(id, stream_state(s)->last) > 0) {
             want(stream_append(s, id, texts, pairs, &limits.stream) == 0);
+        }
+        for (uint32_t t = 0; t < 2 * pairs; t++) {
+            free((void *)(uintptr_t)own[t]);
         }
         struct stream_id edge;
         if (rng_below(5) == 0 && stream_edge(s, rng_below(2) == 0, &edge)) {
