@@ -9,19 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct server kv;
-
-static void start(void)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "4");
-    server_wait_ready(&kv);
-}
-
-static void stop(void)
-{
-    server_stop(&kv);
-}
+SERVER_FIXTURE("--threads", "4")
 
 static int64_t count_of(struct client *c, const char *name)
 {

@@ -8,21 +8,7 @@
 
 #define DISABLED "-ERR This instance has cluster support disabled"
 
-static struct server kv;
-static struct client *c;
-
-static void setup(void)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "2");
-    c = server_connect(&kv);
-}
-
-static void teardown(void)
-{
-    client_close(c);
-    server_stop(&kv);
-}
+SERVER_CLIENT_FIXTURE("--threads", "2")
 
 /* With as few arguments as each takes. */
 static const char *const subcommands[] = {
@@ -128,5 +114,5 @@ UNIT_SUITE(cluster)
 {
     TCase *one = unit_case(suite, "standalone", test_disabled, test_arity_first, test_rows,
                            test_restore_asking);
-    tcase_add_checked_fixture(one, setup, teardown);
+    tcase_add_checked_fixture(one, start, stop);
 }

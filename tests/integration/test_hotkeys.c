@@ -7,21 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct server kv;
-static struct client *c;
-
-static void setup(void)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "2", "--enable-debug-command", "yes");
-    c = server_connect(&kv);
-}
-
-static void teardown(void)
-{
-    client_close(c);
-    server_stop(&kv);
-}
+SERVER_CLIENT_FIXTURE("--threads", "2", "--enable-debug-command", "yes")
 
 /* ---- Reading the map ---- */
 
@@ -306,7 +292,7 @@ UNIT_SUITE(hotkeys)
 {
     tcase_add_unchecked_fixture(unit_case(suite, "sessions", test_life, test_form, test_arguments,
                                           test_duration, test_multi),
-                                setup, teardown);
-    tcase_add_unchecked_fixture(unit_case(suite, "what", test_keys, test_order, test_sample), setup,
-                                teardown);
+                                start, stop);
+    tcase_add_unchecked_fixture(unit_case(suite, "what", test_keys, test_order, test_sample), start,
+                                stop);
 }

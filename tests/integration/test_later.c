@@ -7,21 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct server kv;
-static struct client *c;
-
-static void setup(void)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "2", "--notify-keyspace-events", "E$g");
-    c = server_connect(&kv);
-}
-
-static void teardown(void)
-{
-    client_close(c);
-    server_stop(&kv);
-}
+SERVER_CLIENT_FIXTURE("--threads", "2", "--notify-keyspace-events", "E$g")
 
 /* What the log says is what was done: the same data after a crash. */
 static void expect_recovered(void)
@@ -264,5 +250,5 @@ UNIT_SUITE(later)
 {
     TCase *tc = unit_case(suite, "later", test_digest, test_set_if, test_delex, test_msetex,
                           test_events, test_bitop);
-    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_checked_fixture(tc, start, stop);
 }

@@ -7,19 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static struct server kv;
-
-static void start(void)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "4");
-    server_wait_ready(&kv);
-}
-
-static void stop(void)
-{
-    server_stop(&kv);
-}
+SERVER_FIXTURE("--threads", "4")
 
 static void expect(struct client *c, const char *want, const char *line)
 {

@@ -9,21 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct server kv;
-static struct client *c;
-
-static void setup(void)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "2", "--notify-keyspace-events", "Et");
-    c = server_connect(&kv);
-}
-
-static void teardown(void)
-{
-    client_close(c);
-    server_stop(&kv);
-}
+SERVER_CLIENT_FIXTURE("--threads", "2", "--notify-keyspace-events", "Et")
 
 /* n entries i-0, two groups that have read them all. */
 static void make_stream(unsigned n)
@@ -294,7 +280,7 @@ START_TEST(test_out_of_memory)
         refused += !delete_or_nothing("XDELEX s DELREF IDS 2 1-0 4-0");
         refused += !delete_or_nothing("XACKDEL s g IDS 17 2-0 5-0 9-1 9-2 9-3 9-4 9-5 9-6 9-7 9-8 "
                                       "9-9 9-10 9-11 9-12 9-13 9-14 9-15");
-        teardown();
+        stop();
     }
     ck_assert_uint_ge(refused, 3);
 }
@@ -500,7 +486,7 @@ UNIT_SUITE(stream_delex)
     TCase *tc =
         unit_case_slow(suite, "stream_delex", 120, test_arguments, test_xdelex, test_xackdel,
                        test_trim, test_trim_many, test_events, test_watch, test_model);
-    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_checked_fixture(tc, start, stop);
 #ifdef KV_FAULTS
     unit_case_slow(suite, "memory", 120, test_out_of_memory);
 #endif

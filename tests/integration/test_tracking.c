@@ -13,19 +13,7 @@
 
 #define READERS 8 /* more than reactors: some share one, some do not */
 
-static struct server kv;
-
-static void start(void)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "4", "--enable-debug-command", "yes");
-    server_wait_ready(&kv);
-}
-
-static void stop(void)
-{
-    server_stop(&kv);
-}
+SERVER_FIXTURE("--threads", "4", "--enable-debug-command", "yes")
 
 /* A client of RESP3 with these options. */
 static struct client *tracker(const char *options)

@@ -68,6 +68,35 @@ bool server_log_has(const struct server *s, const char *text);
 void server_wait_log(const struct server *s, size_t from, const char *text, int ms);
 
 struct client *server_connect(const struct server *s);
+
+/* The fixture of a case: start() and stop() of a server `kv` with these arguments. */
+#define SERVER_FIXTURE(...)             \
+    static struct server kv;            \
+    static void start(void)             \
+    {                                   \
+        server_init(&kv, SERVER_KV);    \
+        server_start(&kv, __VA_ARGS__); \
+        server_wait_ready(&kv);         \
+    }                                   \
+    static void stop(void)              \
+    {                                   \
+        server_stop(&kv);               \
+    }
+/* Likewise, and a client `c` of it. */
+#define SERVER_CLIENT_FIXTURE(...)      \
+    static struct server kv;            \
+    static struct client *c;            \
+    static void start(void)             \
+    {                                   \
+        server_init(&kv, SERVER_KV);    \
+        server_start(&kv, __VA_ARGS__); \
+        c = server_connect(&kv);        \
+    }                                   \
+    static void stop(void)              \
+    {                                   \
+        client_close(c);                \
+        server_stop(&kv);               \
+    }
 /* A TCP port nobody listens on just now. */
 uint16_t server_free_port(void);
 #endif
