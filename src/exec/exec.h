@@ -432,9 +432,10 @@ must_check uint64_t call_defer(struct call *c);
 /* ================= Scripts: script/ runs them, exec knows no language ================= */
 /* Runs `body` as one transaction with the locks of c->keys: for the handler of a CMD_OWN_TXN row.
  * When body answers false, because call_script_command() did, all it did is undone and it runs once
- * more, in an exclusive section. alone: begins there. Inside EXEC the transaction is EXEC's. The
- * answer: did it run alone? c->in->held may be set then, and nothing was done. */
-bool call_script(struct call *c, const char *name, bool alone,
+ * more, in an exclusive section. alone: begins there. Inside EXEC the transaction is EXEC's. Before
+ * the section other exclusive commands may run: body looks its script up again. c->in->held may be
+ * set after it, and nothing was done. name lasts as long as the call. */
+void call_script(struct call *c, const char *name, bool alone,
                  bool (*body)(struct call *c, void *arg), void *arg);
 enum script_rules {
     SCRIPT_READONLY = 1,

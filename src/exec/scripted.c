@@ -177,7 +177,7 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
 
 static void slow_end(struct worker *w);
 
-bool call_script(struct call *c, const char *name, bool alone,
+void call_script(struct call *c, const char *name, bool alone,
                  bool (*body)(struct call *c, void *arg), void *arg)
 {
     struct worker *w = c->in->w;
@@ -186,7 +186,6 @@ bool call_script(struct call *c, const char *name, bool alone,
     sc->name = name;
     sc->wrote = false;
     sc->started_us = sc->looked_us = clock_mono_us();
-    bool exclusive = alone || c->in->t->exclusive;
     if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0)) {
         monitor_feed(w->x, c->session, c->db, c->argv, c->argc); /* before what it calls */
     }
@@ -196,7 +195,6 @@ bool call_script(struct call *c, const char *name, bool alone,
         c->session->db = db;
         slow_end(w);
     } else if (alone || !attempt(c, body, arg)) {
-        exclusive = true;
         section_enter(w);
         if (pause_holds(c)) {
             c->in->held = true;
@@ -210,7 +208,6 @@ bool call_script(struct call *c, const char *name, bool alone,
         waits_serve_rest(w);
     }
     w->ticks = started; /* the commands of the script are part of its time */
-    return exclusive;
 }
 
 /* ---- Its commands ---- */

@@ -327,20 +327,58 @@ bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules
 
 struct eval {
     struct vm *vm;
-    struct script *script;
+    struct script *script; /* until SCRIPT FLUSH */
     struct run run;
     unsigned nkeys;
+    bool by_sha1, readonly;
+    bool ran; /* it runs once more */
+    char sha[41];
 };
+
+static struct script *script_by_sha(struct call *c, struct vm *vm)
+{
+    char sha[41] = "";
+    for (unsigned i = 0; c->argv[1].n == 40 && i < 40; i++) {
+        char ch = c->argv[1].p[i];
+        sha[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+    }
+    struct script *sc = sha[0] != '\0' ? script_of(vm, sha) : NULL;
+    if (sc == NULL) {
+        reply_error(c, "NOSCRIPT No matching script. Please use EVAL.");
+    }
+    return sc;
+}
+
+/* The script, and what it may do; false: replied. */
+static bool eval_find(struct call *c, struct eval *e)
+{
+    e->vm = vm_of_call(c);
+    e->script = e->by_sha1 ? script_by_sha(c, e->vm) : load_text(c, e->vm, c->argv[1]);
+    lua_settop(e->vm->L, 0);
+    if (e->script == NULL) {
+        return false;
+    }
+    memcpy(e->sha, e->script->sha, sizeof e->sha);
+    e->run = (struct run){ .c = c, .name = e->sha, .flags = e->script->flags };
+    return script_rules(c, e->script->flags, e->readonly, &e->run.rules);
+}
 
 static bool eval_body(struct call *c, void *arg)
 {
     struct eval *e = arg;
-    lua_State *L = e->vm->L;
+    if (unlikely(vm_stale(e->vm)) && !eval_find(c, e)) { /* flushed while it waited to run alone */
+        return true;
+    }
+    if (e->ran) {
+        atomic_store_explicit(&e->script->alone, true, memory_order_relaxed);
+    }
+    e->ran = true;
     e->run.again = false;
     e->run.resp = 2;
     if (!push_cached(c, e->vm, e->script)) {
         return true;
     }
+    lua_State *L = e->vm->L;
     if (!vm_push_arguments(e->vm, c, e->nkeys)) {
         lua_settop(L, 0);
         return true;
@@ -365,40 +403,10 @@ static void eval(struct call *c, bool by_sha1, bool readonly)
         reply_error(c, "ERR Number of keys can't be negative");
         return;
     }
-    struct vm *vm = vm_of_call(c);
-    struct script *sc;
-    if (by_sha1) {
-        char sha[41];
-        sc = NULL;
-        if (c->argv[1].n == 40) {
-            for (unsigned i = 0; i < 40; i++) {
-                char ch = c->argv[1].p[i];
-                sha[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
-            }
-            sha[40] = '\0';
-            sc = script_of(vm, sha);
-        }
-        if (sc == NULL) {
-            reply_error(c, "NOSCRIPT No matching script. Please use EVAL.");
-            return;
-        }
-    } else {
-        sc = load_text(c, vm, c->argv[1]);
-        if (sc == NULL) {
-            return;
-        }
-        lua_settop(vm->L, 0);
-    }
-    struct eval e = { .vm = vm,
-                      .script = sc,
-                      .run = { .c = c, .name = sc->sha, .flags = sc->flags },
-                      .nkeys = (unsigned)nkeys };
-    if (!script_rules(c, sc->flags, readonly, &e.run.rules)) {
-        return;
-    }
-    bool alone = atomic_load_explicit(&sc->alone, memory_order_relaxed);
-    if (call_script(c, sc->sha, alone, eval_body, &e) && !alone) {
-        atomic_store_explicit(&sc->alone, true, memory_order_relaxed);
+    struct eval e = { .nkeys = (unsigned)nkeys, .by_sha1 = by_sha1, .readonly = readonly };
+    if (eval_find(c, &e)) {
+        bool alone = atomic_load_explicit(&e.script->alone, memory_order_relaxed);
+        call_script(c, e.sha, alone, eval_body, &e);
     }
 }
 

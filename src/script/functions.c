@@ -274,15 +274,20 @@ static void load_visit(const void *node, VISIT which, int depth unused_arg)
     must(run_text(walking->vm, body, &again, &what)); /* it did before, and depends on nothing */
 }
 
+static bool libraries_changed(const struct vm *vm)
+{
+    return vm->library_generation !=
+           atomic_load_explicit(&vm->s->library_generation, memory_order_acquire);
+}
+
 /* The state knows every library as it is now. */
 static void libraries_into(struct vm *vm)
 {
     struct scripts *s = vm->s;
-    uint64_t now = atomic_load_explicit(&s->library_generation, memory_order_acquire);
-    if (vm->library_generation == now) {
+    if (!libraries_changed(vm)) {
         return;
     }
-    vm->library_generation = now;
+    vm->library_generation = atomic_load_explicit(&s->library_generation, memory_order_acquire);
     lua_newtable(vm->L);
     lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions");
     struct loader l = { vm };
@@ -319,35 +324,9 @@ void functions_each(struct scripts *s,
 
 /* ---- FCALL ---- */
 
-struct fcall {
-    struct vm *vm;
-    const struct function *f;
-    struct run run;
-    unsigned nkeys;
-};
-
-static bool fcall_body(struct call *c, void *arg)
-{
-    struct fcall *f = arg;
-    lua_State *L = f->vm->L;
-    f->run.again = false;
-    f->run.resp = 2;
-    lua_getfield(L, LUA_REGISTRYINDEX, "functions");
-    push_lower(L, f->f->name);
-    lua_rawget(L, -2);
-    lua_remove(L, -2);
-    must(lua_isfunction(L, -1));
-    if (!vm_push_arguments(f->vm, c, f->nkeys)) {
-        lua_settop(L, 0);
-        return true;
-    }
-    vm_call(f->vm, &f->run, 2);
-    return !f->run.again;
-}
-
 static struct function *function_of(struct exec *x, struct slice given)
 {
-    char name[256];
+    char name[FUNCTION_NAME_MAX];
     if (given.n >= sizeof name || memchr(given.p, '\0', given.n) != NULL) {
         return NULL;
     }
@@ -362,11 +341,64 @@ bool fcall_may_write(struct exec *x, const struct slice *argv, unsigned argc unu
     return f == NULL || !(f->flags & SCRIPT_FLAG_NO_WRITES);
 }
 
+struct fcall {
+    struct vm *vm;
+    struct function *fn; /* until the libraries change */
+    struct run run;
+    unsigned nkeys;
+    bool readonly;
+    bool ran; /* it runs once more */
+    char name[FUNCTION_NAME_MAX];
+};
+
+/* The function, and what it may do; false: replied. */
+static bool fcall_find(struct call *c, struct fcall *f)
+{
+    f->vm = vm_of_call(c);
+    f->fn = function_of(c->x, c->argv[1]);
+    if (f->fn == NULL) {
+        reply_error(c, "ERR Function not found");
+        return false;
+    }
+    snprintf(f->name, sizeof f->name, "%s", f->fn->name);
+    f->run = (struct run){ .c = c, .name = f->name, .flags = f->fn->flags };
+    if (!script_rules(c, f->fn->flags, f->readonly, &f->run.rules)) {
+        return false;
+    }
+    libraries_into(f->vm);
+    return true;
+}
+
+static bool fcall_body(struct call *c, void *arg)
+{
+    struct fcall *f = arg;
+    if (unlikely(vm_stale(f->vm) || libraries_changed(f->vm)) && !fcall_find(c, f)) {
+        return true; /* they changed while it waited to run alone */
+    }
+    if (f->ran) {
+        atomic_store_explicit(&f->fn->alone, true, memory_order_relaxed);
+    }
+    f->ran = true;
+    f->run.again = false;
+    f->run.resp = 2;
+    lua_State *L = f->vm->L;
+    lua_getfield(L, LUA_REGISTRYINDEX, "functions");
+    push_lower(L, f->name);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    must(lua_isfunction(L, -1));
+    if (!vm_push_arguments(f->vm, c, f->nkeys)) {
+        lua_settop(L, 0);
+        return true;
+    }
+    vm_call(f->vm, &f->run, 2);
+    return !f->run.again;
+}
+
 static void fcall(struct call *c, bool readonly)
 {
-    struct function *fn = function_of(c->x, c->argv[1]);
     int64_t nkeys;
-    if (fn == NULL) {
+    if (function_of(c->x, c->argv[1]) == NULL) {
         reply_error(c, "ERR Function not found");
         return;
     }
@@ -382,17 +414,10 @@ static void fcall(struct call *c, bool readonly)
         reply_error(c, "ERR Number of keys can't be negative");
         return;
     }
-    struct fcall f = { .vm = vm_of_call(c),
-                       .f = fn,
-                       .run = { .c = c, .name = fn->name, .flags = fn->flags },
-                       .nkeys = (unsigned)nkeys };
-    if (!script_rules(c, fn->flags, readonly, &f.run.rules)) {
-        return;
-    }
-    libraries_into(f.vm);
-    bool alone = atomic_load_explicit(&fn->alone, memory_order_relaxed);
-    if (call_script(c, fn->name, alone, fcall_body, &f) && !alone) {
-        atomic_store_explicit(&fn->alone, true, memory_order_relaxed);
+    struct fcall f = { .nkeys = (unsigned)nkeys, .readonly = readonly };
+    if (fcall_find(c, &f)) {
+        bool alone = atomic_load_explicit(&f.fn->alone, memory_order_relaxed);
+        call_script(c, f.name, alone, fcall_body, &f);
     }
 }
 

@@ -32,6 +32,7 @@ struct flag_name {
 };
 extern const struct flag_name script_flag_names[]; /* terminated by NULL */
 
+#define FUNCTION_NAME_MAX 256 /* with its NUL */
 struct function {
     struct library *of;
     char *name, *description; /* description NULL: none */
@@ -109,6 +110,9 @@ static inline struct vm *vm_of(lua_State *L)
 struct vm *vm_new(struct scripts *s);
 void vm_free(struct vm *vm);
 struct vm *vm_of_call(struct call *c);
+/* SCRIPT FLUSH has come since: what it knows of the cache is freed. The next vm_of_call() is
+ * another. */
+bool vm_stale(const struct vm *vm);
 /* Pushes the function that the text is; false: the error. limited: it may fail for memory. */
 must_check bool vm_compile(struct vm *vm, struct slice text, const char *name, bool limited);
 /* Pushes the keys of EVAL or FCALL, and the other arguments, as a table each. False: replied that

@@ -65,14 +65,19 @@ void vm_free(struct vm *vm)
     }
 }
 
+bool vm_stale(const struct vm *vm)
+{
+    return vm->cache_generation !=
+           atomic_load_explicit(&vm->s->cache_generation, memory_order_acquire);
+}
+
 struct vm *vm_of_call(struct call *c)
 {
     struct scripts *s = exec_scripts(c->x);
     unsigned id = call_worker(c);
     must(id < s->nvm);
     struct vm **at = &s->vm[id];
-    if (*at != NULL && (*at)->cache_generation !=
-                           atomic_load_explicit(&s->cache_generation, memory_order_acquire)) {
+    if (*at != NULL && vm_stale(*at)) {
         vm_free(*at);
         *at = NULL;
     }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Each as EVAL "text" 0. */
@@ -728,6 +729,56 @@ START_TEST(test_busy_silent)
 }
 END_TEST
 
+/* A script touches a key that it did not declare, so it runs again, alone; before that its text or
+ * its function goes: then it has not run. */
+static void flush_while_waiting(const char *flush, const char *load, const char *call)
+{
+    struct client *waits = server_connect(&kv), *flushes = server_connect(&kv);
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 200 && refused < 2; i++) {
+        client_line(flushes, "%s", load);
+        int64_t before = client_int(flushes, "INCRBY ran 0");
+        client_expect(flushes, "+OK", "MULTI");
+        client_expect(flushes, "+QUEUED", "%s", flush);
+        client_expect(flushes, "+QUEUED", "INCRBY ran 0");
+        client_send(waits, "%s", call);
+        /* while it runs, for one of the waits */
+        struct timespec some_ms = { 0, (long)(i % 20) * 1000000 };
+        nanosleep(&some_ms, NULL);
+        const struct resp *r = client_ask(flushes, "EXEC");
+        ck_assert_uint_eq(r->count, 2);
+        int64_t at_flush = r->at[1]->integer;
+        bool ran = client_read_line(waits)[0] != '-';
+        ck_assert_int_eq(at_flush, before + ran);
+        ck_assert_int_eq(client_int(flushes, "INCRBY ran 0"), before + ran);
+        refused += !ran;
+    }
+    ck_assert_uint_gt(refused, 0);
+    client_close(waits);
+    client_close(flushes);
+}
+
+START_TEST(test_flush_while_waiting)
+{
+#define SLOW_INCR "for i = 1, 3000000 do end return redis.call('INCR', 'ran')"
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "4", "--busy-reply-threshold", "0");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "SET ran 0");
+    char evalsha[60];
+    snprintf(evalsha, sizeof evalsha, "EVALSHA %s 0",
+             client_ask(c, "SCRIPT LOAD \"" SLOW_INCR "\"")->text);
+    flush_while_waiting("SCRIPT FLUSH", "SCRIPT LOAD \"" SLOW_INCR "\"", evalsha);
+    flush_while_waiting(
+        "FUNCTION FLUSH",
+        "FUNCTION LOAD \"#!lua name=l\\nredis.register_function('f', function() " SLOW_INCR
+        " end)\"",
+        "FCALL f 0");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* An attribute stands before the reply that it is about. */
 START_TEST(test_attribute)
 {
@@ -782,6 +833,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_busy);
     tcase_add_test(tc, test_busy_in_order);
+    tcase_add_test(tc, test_flush_while_waiting);
     tcase_add_test(tc, test_busy_silent);
     tcase_add_test(tc, test_unkillable);
     tcase_add_test(tc, test_attribute);
