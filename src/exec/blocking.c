@@ -159,11 +159,6 @@ void call_block_until(struct call *c, uint64_t lsn, int64_t deadline_ms,
     }
 }
 
-uint64_t session_last_write(const struct session *s)
-{
-    return s->last_lsn;
-}
-
 static void durable_unlink(struct waiter *w)
 {
     struct waiter **at = &w->home->durable_waits;
@@ -205,6 +200,12 @@ bool waits_durable_pending(struct worker *w)
 static void waiter_free(struct waiter *w)
 {
     struct exec *x = w->home->x;
+    if (unlikely(w->home->busy) && w->n > 0) { /* the locks are a slow script's: later */
+        w->leaves = true;
+        w->timer.fire = on_timer;
+        reactor_timer_set(w->home->r, &w->timer, reactor_now_ms(w->home->r) + SCRIPT_LOOK_MS);
+        return;
+    }
     for (unsigned i = 0; i < w->n; i++) {
         struct shard *s = keyspace_shard(x->ks, w->keys[w->first + i].shard);
         if (w->home->in_section) {
@@ -281,7 +282,9 @@ static void end_with(struct waiter *w, const struct served *end)
 static void on_timer(struct reactor *r, struct reactor_timer *t)
 {
     struct waiter *w = container_of(t, struct waiter, timer);
-    if (move_state(w, WAIT_WAITING, WAIT_DONE)) {
+    if (w->leaves) {
+        waiter_free(w);
+    } else if (move_state(w, WAIT_WAITING, WAIT_DONE)) {
         end_with(w, NULL);
     } else if (atomic_load_explicit(&w->state, memory_order_seq_cst) == WAIT_CLAIMED) {
         reactor_timer_set(r, t, reactor_now_ms(r) + 1); /* it may yet be un-claimed */

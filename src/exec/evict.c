@@ -149,7 +149,7 @@ unsigned evict_slice(struct worker *w)
         return 100;
     }
     section_poll(w);
-    return memory_make_room(w) && excess_over(x, limit) > 0 ? 1 : 100;
+    return !w->busy && memory_make_room(w) && excess_over(x, limit) > 0 ? 1 : 100;
 }
 
 bool memory_make_room(struct worker *w)

@@ -257,7 +257,7 @@ static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_ga
 {
     struct exec *x = arg;
     struct worker *w = reactor_user(r);
-    if (unlikely(w->check_clients)) {
+    if (unlikely(w->check_clients && !w->busy)) {
         clients_evict(w);
     }
     worker_quiesce(w);
@@ -297,12 +297,15 @@ static unsigned up_tick(void *arg, struct reactor *r)
     w->ticks = clock_ticks();
     section_poll(w);
     if (unlikely(w->busy)) {
-        return 10;
+        return SCRIPT_LOOK_MS;
     }
     unsigned again = expire_slice(w);
+    if (unlikely(w->busy)) { /* since a moment ago */
+        return SCRIPT_LOOK_MS;
+    }
     unsigned clients = unlikely(option_int(&w->x->opt.cron_paused)) ? 100 : clients_cron(w);
     unsigned evicts = evict_slice(w);
-    if (!option_int(&w->x->opt.cron_paused) && tracking_slice(w)) {
+    if (!option_int(&w->x->opt.cron_paused) && !w->busy && tracking_slice(w)) {
         evicts = 1;
     }
     again = again < evicts ? again : evicts;

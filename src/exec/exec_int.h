@@ -113,7 +113,7 @@ struct call_int {
 };
 
 /* ---- Workers ---- */
-enum worker_state { WORKER_ASLEEP = 0, WORKER_RUNNING = 1, WORKER_PARKED = 2 };
+enum worker_state { WORKER_ASLEEP = 0, WORKER_RUNNING = 1, WORKER_PARKED = 2, WORKER_BUSY = 3 };
 
 struct pending { /* one parsed request of a batch */
     struct request req;
@@ -152,7 +152,7 @@ struct worker {
     uint64_t ticks;      /* end of the previous command */
     bool appended;       /* something went to the log in this turn */
     bool in_section;     /* this thread holds the exclusive section */
-    bool busy;           /* parked by a section, but answering: a slow script has it */
+    bool busy;           /* it answers without the keyspace: a slow script has that */
     bool declared_only;  /* in it, nothing changes but whole databases and declared keys */
     struct session *current;
     struct session *stopped; /* connections stopped at admission or for too many parked bytes
@@ -542,8 +542,10 @@ void expire_look_earlier(struct worker *w); /* its reactor, in each turn: what o
 
 /* scripted.c */
 void scripts_free(struct worker *w);
+void script_unlock(struct worker *w); /* end of a section: what a slow script in it has locked */
 enum script_kind { SCRIPT_EVAL = 1, SCRIPT_FUNCTION = 2 };
 const char *script_busy_text(const struct exec *x); /* what others are answered meanwhile */
+#define SCRIPT_LOOK_MS 10 /* what has to wait for a script that runs long looks again so often */
 
 /* pause.c */
 bool pause_active_slow(struct exec *x);

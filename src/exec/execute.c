@@ -318,6 +318,9 @@ const char *write_refusal(struct exec *x, const struct command *row)
 /* Reads, too, make room, as in Redis; what is evicted is told of before the reply. */
 static bool has_room(struct session *s, const struct command *row)
 {
+    if (s->w->busy) {
+        return true; /* SCRIPT KILL must not wait for the script */
+    }
     bool room = memory_make_room(s->w);
     if (s->w->told != NULL && s->reply_mode == REPLY_ON) {
         tracking_deliver(s->w);
@@ -525,6 +528,21 @@ static void reply_silence(struct session *s, struct out_mark mark)
     }
 }
 
+/* What would be done while a script runs long, but needs shards: WATCH, and what ends the session's
+ * watches. The client waits, not its reactor: another one may want to end the script. */
+static bool waits_for_script(const struct session *s, const struct pending *p)
+{
+    uint32_t flags = p->ref != NULL ? p->ref->row->flags : 0;
+    if (!s->authenticated || (s->multi != NULL && !(flags & CMD_NO_QUEUE))) {
+        return false; /* refused, or queued */
+    }
+    if ((flags & CMD_ALLOW_BUSY) && p->ref->row->keys[0].step != 0) {
+        return true;
+    }
+    return s->watching != NULL && (flags & CMD_OWN_TXN) &&
+           (flags & (CMD_NO_QUEUE | CMD_ALLOW_BUSY));
+}
+
 void exec_request(struct session *s, struct pending *p)
 {
     struct worker *w = s->w;
@@ -542,6 +560,10 @@ void exec_request(struct session *s, struct pending *p)
                       .in = &in };
     c.cmd = p->ref != NULL ? p->ref->row : NULL;
     section_poll(w); /* first: a section may take long, and time goes on in it */
+    if (unlikely(w->busy) && waits_for_script(s, p)) {
+        pause_hold(s, p);
+        return;
+    }
     c.now_ms = worker_now_ms(w);
     w->current = s;
     s->commands++;

@@ -74,7 +74,7 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigne
         }
         *next = now; /* what comes after those is not known */
         section_poll(w);
-        if (pause_active(x)) { /* perhaps it began just now */
+        if (w->busy || pause_active(x)) { /* perhaps it began just now */
             break;
         }
         bool late = false;
@@ -86,7 +86,7 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigne
             more = true;
         }
     }
-    if (w->waits_left) {
+    if (w->waits_left && !w->busy) {
         waits_serve_rest(w);
     }
     latency_note(x, LATENCY_EXPIRE_CYCLE, clock_mono_us() - start);

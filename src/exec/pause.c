@@ -8,7 +8,8 @@
  * to be parked by a section, so it either ran before the pause or is held by it. RELEASE  Each
  * reactor releases its own sessions: at its timer, or at the message of an UNPAUSE. The message
  * follows the store that ends the pause, so whoever still saw the pause holds its session before
- * the message comes. What must still wait is held again. THREADS  pause_active(), pause_holds():
+ * the message comes. What must still wait is held again. What waits for a script that runs long
+ * (execute.c) is held in the same way, until it is over. THREADS  pause_active(), pause_holds():
  * workers. The rest: the session's reactor. */
 #include "exec/exec_int.h"
 
@@ -71,8 +72,9 @@ void pause_hold(struct session *s, const struct pending *p)
     s->paused = true;
     conn_stop(s->conn, STOP_PAUSED);
     atomic_fetch_add_explicit(&w->x->blocked_now, 1, memory_order_relaxed);
-    int64_t until = atomic_load_explicit(&w->x->pause_until_ms, memory_order_relaxed);
-    if (!w->pause_timer.armed) { /* until 0: it ended this moment */
+    int64_t until = w->busy ? reactor_now_ms(w->r) + SCRIPT_LOOK_MS
+                            : atomic_load_explicit(&w->x->pause_until_ms, memory_order_relaxed);
+    if (!w->pause_timer.armed || until < w->pause_timer.due_ms) { /* 0: it ended this moment */
         w->pause_timer.fire = on_timer;
         reactor_timer_set(w->r, &w->pause_timer, until);
     }

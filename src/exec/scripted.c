@@ -38,7 +38,9 @@ struct script_scope {
     /* the script that runs */
     int64_t started_us, looked_us; /* monotonic */
     const char *name;
-    bool slow; /* x->busy is it, and all shard locks are held */
+    bool slow;   /* x->busy is it */
+    bool locked; /* all shard locks are held, until the section ends: the rest of an EXEC, too, has
+                    the keyspace for itself */
     bool wrote;
 };
 
@@ -377,7 +379,9 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
  *
  * It has the keyspace for itself, and everybody else would wait. After busy-reply-threshold the
  * other reactors go on without the keyspace (worker.busy): they answer BUSY, and let SCRIPT KILL
- * through. All shard locks are held then, so that whatever else would touch a shard waits. The
+ * through. All shard locks are held then, so that whatever else would touch a shard waits; for what
+ * reactors do while they are busy that would mean that nobody can end the script, so it is put off:
+ * expiry, eviction, WATCH and its end, taking a client out of the queues it waited in. The
  * clients of the script's own reactor wait, but their next request is looked at: it gets BUSY, ends
  * the script, begins a MULTI or is an EXEC, which BUSY ends. New clients go to other reactors. */
 
@@ -536,8 +540,12 @@ static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
     atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
     atomic_store_explicit(&x->busy_since_us, sc->started_us, memory_order_relaxed);
     tell_slow(x, sc->name, c->argv, c->argc);
-    lock_assume_all(RANK_SHARD, false);
-    all_shards(w, true);
+    reactor_away(w->r, true);
+    if (!sc->locked) {
+        sc->locked = true;
+        lock_assume_all(RANK_SHARD, false);
+        all_shards(w, true);
+    }
     atomic_store_explicit(&x->busy, function ? SCRIPT_FUNCTION : SCRIPT_EVAL, memory_order_seq_cst);
     atomic_fetch_add_explicit(&x->section_word, 1, memory_order_seq_cst);
     futex_wake(&x->section_word, 64);
@@ -548,10 +556,18 @@ static void slow_end(struct worker *w)
     struct script_scope *sc = w->scripts;
     if (sc->slow) {
         sc->slow = false;
+        reactor_away(w->r, false);
         atomic_store_explicit(&w->x->busy, 0, memory_order_seq_cst);
         tell_slow(w->x, NULL, NULL, 0);
+    }
+}
+
+void script_unlock(struct worker *w)
+{
+    struct script_scope *sc = w->scripts;
+    if (sc != NULL && sc->locked) {
+        sc->locked = false;
         all_shards(w, false);
-        lock_assume_all(RANK_SHARD, true);
     }
 }
 

@@ -2,14 +2,25 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY        FLUSHALL, SWAPDB, EXEC with whole-keyspace commands and configuration changes need
- * every other thread out of the keyspace, for microseconds. Freed tables need the proof that nobody
- * still prefetches from them. THREADS    A worker is RUNNING from worker_wake() to worker_sleep();
- * in between it polls at every command boundary. PROTOCOL   Initiator: section lock, flag = 1, full
- * fence, wait until no other worker is RUNNING. Worker going RUNNING: state = RUNNING, full fence,
- * read flag: set -> state = PARKED, wait. One of the two fences comes first, so either the
- * initiator sees RUNNING and waits for the poll, or the worker sees the flag. PARKED and ASLEEP are
- * quiescent. LOCKS      section_lock, rank SECTION: held for the whole section; shard locks may be
- * taken inside (rank above). */
+ *            every other thread out of the keyspace, for microseconds. Freed tables need the proof
+ *            that nobody still prefetches from them.
+ *
+ * THREADS    A worker is RUNNING from worker_wake() to worker_sleep(); in between it polls at every
+ *            command boundary.
+ *
+ * PROTOCOL   Initiator: section lock, flag = 1, full fence, wait until no other worker is RUNNING.
+ *            Worker going RUNNING: state = RUNNING, full fence, read flag: set -> state = PARKED,
+ *            wait. One of the two fences comes first, so either the initiator sees RUNNING and
+ *            waits for the poll, or the worker sees the flag. PARKED and ASLEEP are quiescent.
+ *
+ * BUSY       A slow script has the section and all shard locks: the others run without the
+ *            keyspace, and who touches a shard all the same waits for its lock. He may get it when
+ *            the script is over and somebody else has the section; so initiators wait for BUSY
+ *            workers, too. A worker is BUSY only if it sees x->busy after it said so, and that is
+ *            cleared before anybody else can get the section.
+ *
+ * LOCKS      section_lock, rank SECTION: held for the whole section; shard locks may be taken
+ *            inside (rank above). */
 #include "exec/exec_int.h"
 
 static void state_set(struct worker *w, enum worker_state to)
@@ -33,7 +44,12 @@ static void quiescent_point(struct worker *w)
                           memory_order_release);
 }
 
-/* Becomes RUNNING, waiting out a section that is on; or busy, when a slow script has it. */
+static bool is_in(uint32_t state)
+{
+    return state == WORKER_RUNNING || state == WORKER_BUSY;
+}
+
+/* Becomes RUNNING, waiting out a section that is on; or BUSY, when a slow script has it. */
 static void run_again(struct worker *w)
 {
     struct exec *x = w->x;
@@ -47,8 +63,12 @@ static void run_again(struct worker *w)
         state_set(w, WORKER_PARKED);
         tell_initiator(x);
         if (atomic_load_explicit(&x->busy, memory_order_seq_cst) != 0) {
-            w->busy = true; /* PARKED, and the keyspace is somebody else's */
-            return;
+            state_set(w, WORKER_BUSY);
+            if (atomic_load_explicit(&x->busy, memory_order_seq_cst) != 0) {
+                w->busy = true; /* the keyspace is somebody else's */
+                return;
+            }
+            continue;
         }
         if (atomic_load_explicit(&x->section_flag, memory_order_seq_cst)) {
             futex_wait(&x->section_word, word, 1000);
@@ -84,7 +104,7 @@ void section_enter(struct worker *w)
 {
     struct exec *x = w != NULL ? w->x : NULL;
     must(x != NULL && !w->in_section);
-    bool running = atomic_load_explicit(&w->state, memory_order_relaxed) == WORKER_RUNNING;
+    bool running = is_in(atomic_load_explicit(&w->state, memory_order_relaxed));
     if (running) { /* another initiator may be waiting for us while we wait for its lock */
         quiescent_point(w);
         state_set(w, WORKER_PARKED);
@@ -99,13 +119,14 @@ void section_enter(struct worker *w)
         }
         for (;;) {
             uint32_t word = atomic_load_explicit(&x->section_word, memory_order_seq_cst);
-            if (atomic_load_explicit(&o->state, memory_order_seq_cst) != WORKER_RUNNING) {
+            if (!is_in(atomic_load_explicit(&o->state, memory_order_seq_cst))) {
                 break;
             }
             futex_wait(&x->section_word, word, 1000);
         }
     }
     state_set(w, running ? WORKER_RUNNING : WORKER_PARKED);
+    w->busy = false;
     w->in_section = true;
     lock_assume_all(RANK_SHARD, true);
 }
@@ -114,6 +135,7 @@ void section_leave(struct worker *w)
 {
     struct exec *x = w->x;
     must(w->in_section);
+    script_unlock(w);
     lock_assume_all(RANK_SHARD, false);
     w->in_section = false;
     atomic_store_explicit(&x->section_flag, 0, memory_order_seq_cst);

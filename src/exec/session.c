@@ -45,6 +45,11 @@ bool session_runs(const struct session *s)
     return s->waiter == NULL && !s->paused && !s->deferred && !s->doomed && !conn_closing(s->conn);
 }
 
+uint64_t session_last_write(const struct session *s)
+{
+    return s->last_lsn;
+}
+
 /* ---- Batches ---- */
 
 static void pending_prepare(struct worker *w, struct pending *p)
@@ -304,6 +309,39 @@ void session_set_obuf_class(struct session *s, enum obuf_class cls)
                     (unsigned)option_int(&o->obuf_soft_s[cls]));
 }
 
+/* Closed while a script ran long: its watches need locks that the script holds, and they name it.
+ */
+struct late {
+    struct reactor_timer timer;
+    struct session *s;
+};
+
+static void on_late(struct reactor *r, struct reactor_timer *t)
+{
+    struct late *l = container_of(t, struct late, timer);
+    if (l->s->w->busy) {
+        reactor_timer_set(r, t, reactor_now_ms(r) + SCRIPT_LOOK_MS);
+        return;
+    }
+    session_unwatch(l->s);
+    mem_free(l->s);
+    mem_free(l);
+}
+
+static void session_free(struct session *s)
+{
+    struct worker *w = s->w;
+    if (likely(!w->busy || s->watching == NULL)) {
+        session_unwatch(s);
+        mem_free(s);
+        return;
+    }
+    struct late *l = mem_calloc(sizeof *l);
+    l->s = s;
+    l->timer.fire = on_late;
+    reactor_timer_set(w->r, &l->timer, reactor_now_ms(w->r) + SCRIPT_LOOK_MS);
+}
+
 void session_close(struct session *s)
 {
     struct worker *w = s->w;
@@ -311,7 +349,6 @@ void session_close(struct session *s)
     counter_add(&w->clients_mem, -s->counted_mem);
     atomic_fetch_sub_explicit(&w->x->leaving_mem, (int64_t)s->leaving_mem, memory_order_relaxed);
     session_unblock_closed(s);
-    session_unwatch(s);
     session_discard(s);
     session_unsubscribe_all(s);
     session_unmonitor(s);
@@ -340,7 +377,7 @@ void session_close(struct session *s)
     mem_free(s->name);
     mem_free(s->lib_name);
     mem_free(s->lib_ver);
-    mem_free(s);
+    session_free(s);
 }
 
 void session_protocol_error(struct session *s, const char *error)

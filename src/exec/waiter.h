@@ -32,6 +32,7 @@ struct waiter {
     struct key *keys; /* all declared keys of the command, bytes in args */
     unsigned nkeys, first, n;
     struct reactor_timer timer;
+    bool leaves; /* it ended; a slow script has the locks that taking it out of the lists needs */
     /* home reactor only: in home->durable_waits until `lsn` is durable */
     uint64_t lsn;
     struct waiter *next_durable;

@@ -56,19 +56,24 @@ static void accepted_here(struct reactor *r, struct message *m)
     mem_free(a);
 }
 
-/* But not `except`, unless it is the only one. More reactors with clients than processors would
- * share out the same work in smaller turns: each costs a wake-up and a group of the log. */
-static struct reactor *least_loaded(struct net *n, const struct reactor *except)
+static uint64_t burden(const struct reactor *r)
 {
-    struct reactor *best = NULL;
-    unsigned low = UINT_MAX, n_able = n->serving;
-    if (except != NULL && n_able == 1 && n->nreactors > 1) {
+    uint64_t away = atomic_load_explicit(&r->away, memory_order_relaxed);
+    return away << 32 | reactor_conns(r);
+}
+
+/* But none that is away, unless all are. More reactors with clients than processors would share out
+ * the same work in smaller turns: each costs a wake-up and a group of the log. */
+static struct reactor *least_loaded(struct net *n)
+{
+    struct reactor *best = &n->reactors[0];
+    unsigned n_able = n->serving;
+    if (n_able == 1 && n->nreactors > 1 &&
+        atomic_load_explicit(&best->away, memory_order_relaxed)) {
         n_able = 2; /* another one stands in */
     }
-    for (unsigned i = 0; i < n_able && low > 0; i++) {
-        unsigned load = reactor_conns(&n->reactors[i]);
-        if ((load < low && &n->reactors[i] != except) || best == NULL) {
-            low = &n->reactors[i] == except ? UINT_MAX : load;
+    for (unsigned i = 1; i < n_able; i++) {
+        if (burden(&n->reactors[i]) < burden(best)) {
             best = &n->reactors[i];
         }
     }
@@ -92,7 +97,7 @@ static void hand_over(struct net *n, int fd, enum conn_kind kind, const struct p
         reject(n, fd, kind);
         return;
     }
-    struct reactor *r = least_loaded(n, n->accept_elsewhere ? reactor_self() : NULL);
+    struct reactor *r = least_loaded(n);
     atomic_fetch_add_explicit(&n->connected, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->load, 1, memory_order_relaxed);
     if (r == reactor_self()) {
@@ -161,20 +166,24 @@ static void on_connect(struct ev_loop *loop unused_arg, ev_io *io, int revents u
     }
 }
 
+void reactor_away(struct reactor *r, bool away)
+{
+    atomic_store_explicit(&r->away, away, memory_order_relaxed);
+}
+
 void reactor_accept(struct reactor *r)
 {
     struct net *n = r->net;
+    reactor_drain_only(r, accepted_here);
     if (r != &n->reactors[0]) {
         return; /* the listeners are with the first one */
     }
-    n->accept_elsewhere = true;
     /* Without the lock: who changes the list waits for the exclusive section that the caller has.
      */
     for (struct listener *l = n->listeners; l != NULL; l = l->next) {
         for (unsigned i = 0; i < ACCEPT_BATCH && ev_is_active(&l->io) && accept_one(l); i++) {
         }
     }
-    n->accept_elsewhere = false;
 }
 
 /* ---- Opening ---- */

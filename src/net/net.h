@@ -223,9 +223,12 @@ size_t conn_peek(const struct conn *c, char *buf, size_t n);
 /* Of what conn_peek() gave, takes `used` bytes away and sends `text` at once. False: other output
  * is on its way or waits, nothing was done. */
 must_check bool conn_answer_peeked(struct conn *c, size_t used, struct slice text);
-/* On its thread, in an exclusive section: new connections that wait are taken, for other reactors
- * if there are any. */
+/* On its thread, in an exclusive section: new connections that wait are taken; those that it was
+ * given already are opened. */
 void reactor_accept(struct reactor *r);
+/* Its thread has no time for clients, or has again: others get new connections, if there are any.
+ */
+void reactor_away(struct reactor *r, bool away);
 int64_t conn_last_input_ms(const struct conn *c); /* monotonic; for idle and timeout */
 int64_t conn_last_output_ms(const struct conn *c);
 bool conn_tls_peer_name(const struct conn *c, struct buf *cn); /* tls-auth-clients-user */

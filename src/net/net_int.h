@@ -204,10 +204,12 @@ struct reactor {
     unsigned sleeps;     /* without a look before them */
     ev_async wake;
     ev_timer alarm;
+    struct message *put_off; /* taken from the inbox, oldest first, and not run yet */
 
     /* atomic */
     _Atomic(struct message *) inbox; /* newest first */
     atomic_uint load;                /* connections, those on their way included */
+    atomic_bool away;                /* new ones are better off elsewhere */
     atomic_bool stopping;
     struct reactor_stats stats;
 };
@@ -238,6 +240,8 @@ must_check int reactor_init(struct reactor *r, struct net *n, unsigned id, size_
 void reactor_done(struct reactor *r);
 void *reactor_main(void *arg);
 void reactor_drain_inbox(struct reactor *r);
+/* Only the messages that `run` is for; the others stay, in their order. */
+void reactor_drain_only(struct reactor *r, void (*run)(struct reactor *r, struct message *m));
 
 /* ---- listen.c: all listeners; their events are reactor 0's ---- */
 struct listener {
@@ -280,7 +284,6 @@ struct net {
 
     /* under lock */
     struct lock lock;
-    bool accept_elsewhere; /* first reactor: it has no time for clients of its own */
     struct listener *listeners;
     int backlog;
     struct tls_context *tls;

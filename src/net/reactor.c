@@ -83,7 +83,8 @@ void reactor_wake(struct reactor *r)
     ev_async_send(r->loop, &r->wake);
 }
 
-void reactor_drain_inbox(struct reactor *r)
+/* Oldest first: what was put off, then the inbox. */
+static struct message *take_messages(struct reactor *r)
 {
     struct message *newest = atomic_exchange_explicit(&r->inbox, NULL, memory_order_acquire);
     struct message *m = NULL;
@@ -93,10 +94,39 @@ void reactor_drain_inbox(struct reactor *r)
         m = newest;
         newest = older;
     }
+    struct message *all = r->put_off, **end = &all;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    *end = m;
+    r->put_off = NULL;
+    return all;
+}
+
+void reactor_drain_only(struct reactor *r, void (*run)(struct reactor *r, struct message *m))
+{
+    struct message *m = take_messages(r), **end = &r->put_off;
     while (m != NULL) {
         struct message *next = m->next;
-        m->run(r, m);
+        if (m->run == run) {
+            run(r, m);
+        } else {
+            m->next = NULL;
+            *end = m;
+            end = &m->next;
+        }
         m = next;
+    }
+}
+
+/* One by one, so that who runs one finds the others where reactor_drain_only() looks. */
+void reactor_drain_inbox(struct reactor *r)
+{
+    r->put_off = take_messages(r);
+    while (r->put_off != NULL) {
+        struct message *m = r->put_off;
+        r->put_off = m->next;
+        m->run(r, m);
     }
 }
 
@@ -277,7 +307,7 @@ static bool has_work(const struct reactor *r)
             return true;
         }
     }
-    return atomic_load_explicit(&r->inbox, memory_order_relaxed) != NULL;
+    return r->put_off != NULL || atomic_load_explicit(&r->inbox, memory_order_relaxed) != NULL;
 }
 
 /* True when there is nothing left to do but to wait. */

@@ -1,0 +1,213 @@
+/* test_script_slow.c -- While a script takes long: what reactors must do meanwhile keeps none of
+ * them from being told to end it, and a transaction with such a script stays alone to its end.
+ * SPDX-License-Identifier: BSD-3-Clause */
+#include "base/base.h"
+#include "base/clock.h"
+#include "server.h"
+#include "unit.h"
+#include <stdio.h>
+#include <string.h>
+
+#define ENDLESS "EVAL 'while true do end' 0"
+
+static struct server kv;
+static struct client *runner; /* whose script it is */
+
+static void start(void)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", "20");
+    runner = server_connect(&kv);
+}
+
+static void stop(void)
+{
+    client_close(runner);
+    server_stop(&kv);
+}
+
+/* New clients go to the reactor that does not run the script. */
+static void expect_from_new_client(const char *reply, const char *request)
+{
+    struct client *c = server_connect(&kv);
+    client_expect(c, reply, "%s", request);
+    client_close(c);
+}
+
+static void wait_busy(struct client *c)
+{
+    int64_t until = clock_mono_ms() + unit_patient_ms(20000);
+    while (strncmp(client_line(c, "GET k"), "-BUSY", 5) != 0) {
+        ck_assert_int_lt(clock_mono_ms(), until);
+    }
+}
+
+/* Both reactors answer and hear what ends the script, for `ms` and at their end. */
+static void expect_killable(int ms)
+{
+    int64_t until = clock_mono_ms() + ms;
+    do {
+        expect_from_new_client(
+            "-BUSY Redis is busy running a script. You can only call SCRIPT KILL "
+            "or SHUTDOWN NOSAVE.",
+            "GET k");
+    } while (clock_mono_ms() < until);
+    expect_from_new_client("+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(runner), "Script killed by user") != NULL);
+}
+
+enum { EACH = 4 }; /* some are on the reactor that is to answer, whichever that is */
+
+/* Clients whose time is up, or who leave, are in queues that only who has the keyspace may touch.
+ */
+START_TEST(test_blocked_end)
+{
+    struct client *timed[EACH], *leaving[EACH], *other = server_connect(&kv);
+    for (unsigned i = 0; i < EACH; i++) {
+        timed[i] = server_connect(&kv);
+        leaving[i] = server_connect(&kv);
+        client_send(timed[i], "BLPOP list %s", "0.2");
+        client_send(leaving[i], "BLPOP list 0");
+    }
+    client_send(runner, ENDLESS);
+    wait_busy(other);
+    for (unsigned i = 0; i < EACH; i++) {
+        client_close(leaving[i]);
+    }
+    expect_killable(500);
+    for (unsigned i = 0; i < EACH; i++) {
+        const char *got = client_read_line(timed[i]); /* BUSY: the script was first */
+        ck_assert_msg(strcmp(got, "nil*") == 0 || strncmp(got, "-BUSY", 5) == 0, "%s", got);
+        client_expect(timed[i], "nil", "GET k");
+        client_close(timed[i]);
+    }
+    int64_t until = clock_mono_ms() + unit_patient_ms(20000);
+    while (strstr(client_ask(other, "INFO clients")->text, "blocked_clients:0\r") == NULL) {
+        ck_assert_int_lt(clock_mono_ms(), until);
+    }
+    client_expect(other, "1", "RPUSH list x"); /* nobody is there to take it */
+    client_expect(other, "[\"x\"]", "LRANGE list 0 -1");
+    client_close(other);
+}
+END_TEST
+
+/* WATCH, and what ends a WATCH: EXEC, DISCARD, UNWATCH, RESET, QUIT, a connection that is closed.
+ */
+START_TEST(test_watchers)
+{
+    static const char *const ends[] = { "WATCH j", "UNWATCH", "DISCARD", "RESET", "EXEC", "QUIT" };
+    static const char *const reply[] = { "+OK", "+OK", "+OK", "+RESET", "[]", "+OK" };
+    struct client *c[countof(ends)][EACH], *leaving[EACH], *other = server_connect(&kv);
+    for (unsigned i = 0; i < EACH; i++) {
+        leaving[i] = server_connect(&kv);
+        client_expect(leaving[i], "+OK", "WATCH k");
+        for (unsigned e = 0; e < countof(ends); e++) {
+            c[e][i] = server_connect(&kv);
+            client_expect(c[e][i], "+OK", "WATCH k");
+            if (e >= 2 && e <= 4) {
+                client_expect(c[e][i], "+OK", "MULTI");
+            }
+        }
+    }
+    client_send(runner, ENDLESS);
+    wait_busy(other);
+    for (unsigned i = 0; i < EACH; i++) {
+        client_close(leaving[i]);
+        for (unsigned e = 0; e < countof(ends); e++) {
+            client_send(c[e][i], "%s", ends[e]);
+        }
+    }
+    expect_killable(100);
+    client_expect(other, "+OK", "SET k v"); /* nothing of who has gone is looked at */
+    for (unsigned e = 0; e < countof(ends); e++) {
+        for (unsigned i = 0; i < EACH; i++) {
+            const char *got = client_read_line(c[e][i]);
+            ck_assert_msg(strcmp(got, reply[e]) == 0 ||
+                              (strcmp(ends[e], "EXEC") == 0 && strcmp(got, "nil*") == 0),
+                          "%s: %s", ends[e], got); /* k may have been set before it ran */
+            if (strcmp(ends[e], "QUIT") != 0) {
+                client_expect(c[e][i], "\"v\"", "GET k");
+            }
+            client_close(c[e][i]);
+        }
+    }
+    client_close(other);
+}
+END_TEST
+
+/* Clients that come while the script runs are answered, also those that its own reactor was given
+ * before anybody knew that it takes long. */
+START_TEST(test_new_clients)
+{
+    struct client *early[EACH], *late[EACH], *c = server_connect(&kv);
+    client_expect(c, "+OK", "CONFIG SET busy-reply-threshold 300");
+    client_send(runner, ENDLESS);
+    for (unsigned i = 0; i < EACH; i++) {
+        early[i] = server_connect(&kv);
+    }
+    for (unsigned i = 0; i < EACH; i++) {
+        wait_busy(early[i]);
+        late[i] = server_connect(&kv);
+    }
+    for (unsigned i = 0; i < EACH; i++) {
+        client_expect_error(late[i], "BUSY", "GET k");
+    }
+    expect_killable(0);
+    for (unsigned i = 0; i < EACH; i++) {
+        client_expect(early[i], "nil", "GET k");
+        client_expect(late[i], "nil", "GET k");
+        client_close(early[i]);
+        client_close(late[i]);
+    }
+    client_close(c);
+}
+END_TEST
+
+/* The script itself takes the memory: who wants to end it need not make room first. */
+START_TEST(test_over_memory)
+{
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "DEBUG POPULATE 10000");
+    const char *used = strstr(client_ask(c, "INFO memory")->text, "used_memory:");
+    long long now = 0;
+    ck_assert(used != NULL && sscanf(used, "used_memory:%lld", &now) == 1);
+    client_expect(
+        c, "+OK",
+        "CONFIG SET maxmemory %lld maxmemory-policy allkeys-random "
+        "maxmemory-eviction-tenacity 0", /* a key for each request, so that some are left */
+        now + (8 << 20));
+    client_send(runner, "EVAL \"local t = {} for i = 1, 20 do t[i] = string.rep('x', 1000000) .. i "
+                        "end while true do end\" 0");
+    wait_busy(c);
+    expect_killable(100);
+    client_close(c);
+}
+END_TEST
+
+/* What comes behind a slow script in its EXEC is still alone: no WATCH gets in between, whose
+ * client would then learn of a change that came before all that it has seen. */
+START_TEST(test_exec_stays_alone)
+{
+    struct client *c = server_connect(&kv);
+    client_expect(runner, "+OK", "MULTI");
+    client_expect(runner, "+QUEUED",
+                  "EVAL \"local t = os.clock() + 0.3 while os.clock() < t do end\" 0");
+    client_expect(runner, "+QUEUED", "DEBUG SLEEP 0.2");
+    client_expect(runner, "+QUEUED", "SET k v");
+    client_send(runner, "EXEC");
+    wait_busy(c);
+    client_expect(c, "+OK", "WATCH k");
+    client_expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "GET k");
+    client_expect(c, "[\"v\"]", "EXEC");
+    client_expect_next(runner, "[nil, +OK, +OK]");
+    client_close(c);
+}
+END_TEST
+
+UNIT_SUITE(script_slow)
+{
+    TCase *tc = unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
+                          test_over_memory, test_exec_stays_alone);
+    tcase_add_checked_fixture(tc, start, stop);
+}
