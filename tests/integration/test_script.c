@@ -1,14 +1,11 @@
 /* test_script.c -- EVAL, SCRIPT, FUNCTION and FCALL beside redis-server, over a restart, and many
  * at once. SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
-#include "base/clock.h"
 #include "compare.h"
 #include "unit.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 /* Each as EVAL "text" 0. */
 static void compare_evals(const char *const *text, unsigned n)
@@ -586,199 +583,6 @@ START_TEST(test_atomic_on_all_reactors)
 }
 END_TEST
 
-/* Asks until the answer is this error: the script runs, and has for longer than the threshold. */
-static void wait_error(struct client *c, const char *error, const char *line)
-{
-    int64_t deadline = clock_mono_ms() + unit_patient_ms(20000);
-    while (!client_line_starts(c, error, "%s", line)) {
-        ck_assert_msg(clock_mono_ms() < deadline, "%s is not answered with %s", line, error);
-        usleep(10000);
-    }
-}
-
-/* A script without an end: others hear BUSY, can end it, and everything goes on. With one reactor
- * they wait, but for MULTI, EXEC, SCRIPT KILL and what gets BUSY. */
-static void busy_and_killed(const char *threads, const char *call, const char *word)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", threads, "--busy-reply-threshold", "20");
-    struct client *a = server_connect(&kv), *b = server_connect(&kv);
-    client_expect(b, "\"lib\"",
-                  "FUNCTION LOAD \"#!lua name=lib\\nredis.register_function('forever', "
-                  "function() while true do pcall(function() while true do end end) end end)\"");
-    client_expect(b, "+OK", "SET k v");
-    client_send(a, "%s", call);
-    wait_error(b, "-BUSY Redis is busy running a script.", "GET k");
-    client_expect(b, "+OK", "MULTI");
-    client_expect_error(b, "BUSY", "GET k");
-    client_expect_error(b, "EXECABORT Transaction discarded because of: BUSY", "EXEC");
-    if (strcmp(threads, "1") != 0) {
-        const char *stats = client_line(b, "FUNCTION STATS"); /* how it was called, in full */
-        ck_assert_msg(strstr(stats, "\"command\", [\"") != NULL, "%s", stats);
-        ck_assert_msg(word[0] == 'S' || strstr(stats, "[\"FCALL\", \"forever\", \"0\"]") != NULL,
-                      "%s", stats);
-    }
-    struct client *c = server_connect(&kv);
-    client_expect(c, "+OK", "%s KILL", word);
-    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
-    client_expect_error(b, "ERR EXEC without MULTI", "EXEC");
-    client_expect(b, "\"v\"", "GET k");
-    client_expect(a, "\"v\"", "GET k");
-    client_expect(c, "-NOTBUSY No scripts in execution right now.", "%s KILL", word);
-    client_close(a);
-    client_close(b);
-    client_close(c);
-    server_stop(&kv);
-}
-
-START_TEST(test_busy)
-{
-    busy_and_killed("4", "EVAL 'while true do end' 0", "SCRIPT");
-    busy_and_killed("4", "EVAL 'while true do end' 2 k k2", "SCRIPT");
-    busy_and_killed("4", "FCALL forever 0", "FUNCTION");
-    busy_and_killed("1", "EVAL 'while true do pcall(string.rep, 1) end' 1 k", "SCRIPT");
-}
-END_TEST
-
-/* Each client gets its replies in the order of its requests: that of the script, and those that
- * sent in the same turn of the only reactor. */
-START_TEST(test_busy_in_order)
-{
-    enum { BESIDE = 6 };
-    struct client *a, *b[BESIDE], *sleeper, *killer;
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "20");
-    sleeper = server_connect(&kv);
-    killer = server_connect(&kv);
-    a = server_connect(&kv);
-    for (unsigned i = 0; i < BESIDE; i++) {
-        b[i] = server_connect(&kv);
-    }
-    client_expect(killer, "+OK", "SET k v");
-    client_send(sleeper, "DEBUG SLEEP 0.2"); /* what comes meanwhile is read together after it */
-    client_send(a, "EVAL 'while true do end' 0");
-    for (unsigned i = 0; i < BESIDE; i++) {
-        client_send(b[i], "GET k");
-    }
-    wait_error(killer, "-BUSY Redis is busy running a script.", "ECHO x");
-    client_send(a, "ECHO a");
-    for (unsigned i = 0; i < BESIDE; i++) {
-        client_send(b[i], "ECHO b");
-    }
-    wait_error(killer, "-BUSY Redis is busy running a script.", "ECHO x");
-    client_expect(killer, "+OK", "SCRIPT KILL");
-    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
-    client_expect_next(a, "\"a\"");
-    for (unsigned i = 0; i < BESIDE; i++) {
-        const char *got = client_read_line(b[i]);
-        ck_assert_msg(strcmp(got, "\"v\"") == 0 || strncmp(got, "-BUSY", 5) == 0, "%s", got);
-        got = client_read_line(b[i]);
-        ck_assert_msg(strcmp(got, "\"b\"") == 0 || strncmp(got, "-BUSY", 5) == 0, "%s", got);
-        client_close(b[i]);
-    }
-    client_read(sleeper); /* BUSY, if the script was read first */
-    client_close(a);
-    client_close(killer);
-    client_close(sleeper);
-    server_stop(&kv);
-}
-END_TEST
-
-/* What is looked at while a script runs is what it is: who wants no replies gets none, a
- * subscriber's MULTI is refused, SHUTDOWN ABORT ends nothing, and SCRIPT KILL in a MULTI is queued.
- */
-START_TEST(test_busy_silent)
-{
-    struct client *a, *off, *sub, *aborts, *queues, *killer;
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "20");
-    killer = server_connect(&kv);
-    a = server_connect(&kv);
-    off = server_connect(&kv);
-    sub = server_connect(&kv);
-    aborts = server_connect(&kv);
-    queues = server_connect(&kv);
-    client_expect(queues, "+OK", "MULTI");
-    client_expect(sub, "[\"subscribe\", \"ch\", 1]", "SUBSCRIBE ch");
-    client_send(off, "CLIENT REPLY OFF");
-    client_send(off, "SET off 1");
-    while (client_line(killer, "GET off")[0] != '"') { /* until it is */
-    }
-    client_send(a, "EVAL 'while true do end' 0");
-    wait_error(killer, "-BUSY Redis is busy running a script.", "ECHO x");
-    client_send(off, "GET k");
-    client_send(sub, "MULTI");
-    client_send(aborts, "SHUTDOWN ABORT");
-    client_send(queues, "SCRIPT KILL");
-    for (unsigned i = 0; i < 3; i++) { /* each after another look at the clients */
-        client_expect_error(killer, "BUSY", "ECHO x");
-    }
-    client_expect(killer, "+OK", "SCRIPT KILL");
-    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
-    client_expect(off, "+OK", "CLIENT REPLY ON");
-    ck_assert(strstr(client_read_line(sub), "Can't execute 'multi'") != NULL);
-    client_expect_next(aborts, "-ERR No shutdown in progress.");
-    client_expect_next(queues, "+QUEUED");
-    client_close(a);
-    client_close(off);
-    client_close(sub);
-    client_close(aborts);
-    client_close(queues);
-    client_close(killer);
-    server_stop(&kv);
-}
-END_TEST
-
-/* A script touches a key that it did not declare, so it runs again, alone; before that its text or
- * its function goes: then it has not run. */
-static void flush_while_waiting(const char *flush, const char *load, const char *call)
-{
-    struct client *waits = server_connect(&kv), *flushes = server_connect(&kv);
-    unsigned refused = 0;
-    for (unsigned i = 0; i < 200 && refused < 2; i++) {
-        client_line(flushes, "%s", load);
-        int64_t before = client_int(flushes, "INCRBY ran 0");
-        client_expect(flushes, "+OK", "MULTI");
-        client_expect(flushes, "+QUEUED", "%s", flush);
-        client_expect(flushes, "+QUEUED", "INCRBY ran 0");
-        client_send(waits, "%s", call);
-        /* while it runs, for one of the waits */
-        struct timespec some_ms = { 0, (long)(i % 20) * 1000000 };
-        nanosleep(&some_ms, NULL);
-        const struct resp *r = client_ask(flushes, "EXEC");
-        ck_assert_uint_eq(r->count, 2);
-        int64_t at_flush = r->at[1]->integer;
-        bool ran = client_read_line(waits)[0] != '-';
-        ck_assert_int_eq(at_flush, before + ran);
-        ck_assert_int_eq(client_int(flushes, "INCRBY ran 0"), before + ran);
-        refused += !ran;
-    }
-    ck_assert_uint_gt(refused, 0);
-    client_close(waits);
-    client_close(flushes);
-}
-
-START_TEST(test_flush_while_waiting)
-{
-#define SLOW_INCR "for i = 1, 3000000 do end return redis.call('INCR', 'ran')"
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "4", "--busy-reply-threshold", "0");
-    struct client *c = server_connect(&kv);
-    client_expect(c, "+OK", "SET ran 0");
-    char evalsha[60];
-    snprintf(evalsha, sizeof evalsha, "EVALSHA %s 0",
-             client_ask(c, "SCRIPT LOAD \"" SLOW_INCR "\"")->text);
-    flush_while_waiting("SCRIPT FLUSH", "SCRIPT LOAD \"" SLOW_INCR "\"", evalsha);
-    flush_while_waiting(
-        "FUNCTION FLUSH",
-        "FUNCTION LOAD \"#!lua name=l\\nredis.register_function('f', function() " SLOW_INCR
-        " end)\"",
-        "FCALL f 0");
-    client_close(c);
-    server_stop(&kv);
-}
-END_TEST
-
 /* An attribute stands before the reply that it is about. */
 START_TEST(test_attribute)
 {
@@ -789,29 +593,6 @@ START_TEST(test_attribute)
     client_expect(c, "\"Some real reply following the attribute\"",
                   "EVAL \"redis.setresp(3) return redis.call('DEBUG', 'PROTOCOL', 'attrib')\" 0");
     client_close(c);
-    server_stop(&kv);
-}
-END_TEST
-
-/* One that has written cannot be ended; its changes are there when it is over. */
-START_TEST(test_unkillable)
-{
-    server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "4", "--busy-reply-threshold", "20");
-    struct client *a = server_connect(&kv), *b = server_connect(&kv);
-    client_send(a, "EVAL \"redis.call('set',KEYS[1],'x') local n = redis.call('get',KEYS[2]) "
-                   "local t = os.clock() + 1 while os.clock() < t do end return n\" 2 k m");
-    wait_error(b, "-UNKILLABLE", "SCRIPT KILL");
-    client_expect_error(b, "BUSY", "GET k");
-    client_expect_next(a, "nil");
-    client_expect(b, "\"x\"", "GET k");
-    client_close(a);
-    client_close(b);
-    server_kill(&kv);
-    server_start(&kv, "--threads", "1");
-    b = server_connect(&kv);
-    client_expect(b, "\"x\"", "GET k");
-    client_close(b);
     server_stop(&kv);
 }
 END_TEST
@@ -831,11 +612,6 @@ UNIT_SUITE(script)
     tc = unit_case(suite, "own servers", test_functions_recover);
     tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
-    tcase_add_test(tc, test_busy);
-    tcase_add_test(tc, test_busy_in_order);
-    tcase_add_test(tc, test_flush_while_waiting);
-    tcase_add_test(tc, test_busy_silent);
-    tcase_add_test(tc, test_unkillable);
     tcase_add_test(tc, test_attribute);
     tcase_add_test(tc, test_atomic_on_all_reactors);
 }
