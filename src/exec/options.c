@@ -201,7 +201,7 @@ static bool obuf_set(void *base, const struct slice *argv, unsigned argc, const 
 {
     struct exec_options *o = base;
     *error = "Wrong number of arguments in buffer limit configuration.";
-    if (argc == 0 || argc % 4 != 0) {
+    if (argc % 4 != 0) {
         return false;
     }
     for (unsigned pass = 0; pass < 2; pass++) { /* all are checked before any is stored */

@@ -383,7 +383,8 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
  * reactors do while they are busy that would mean that nobody can end the script, so it is put off:
  * expiry, eviction, WATCH and its end, taking a client out of the queues it waited in. The
  * clients of the script's own reactor wait, but their next request is looked at: it gets BUSY, ends
- * the script, begins a MULTI or is an EXEC, which BUSY ends. New clients go to other reactors. */
+ * the script, asks about it, begins a MULTI or is an EXEC, which BUSY ends. New clients go to other
+ * reactors. */
 
 #define LOOK_US 10000
 
@@ -398,24 +399,75 @@ static bool is_shutdown(const struct cmd_ref *ref, const struct request *req)
     return fine;
 }
 
+static bool is_kill(const struct cmd_ref *ref)
+{
+    return strcmp(ref->full, "script|kill") == 0 || strcmp(ref->full, "function|kill") == 0;
+}
+
+#define ANSWER_MAX 16384 /* what any socket takes at once */
+
+/* These touch no key, and what they say is about the script that runs. */
+static void answer_about_script(struct worker *w, struct session *s, const struct cmd_ref *ref,
+                                const struct request *req, size_t used, bool silent)
+{
+    struct out out = { 0 };
+    struct call_int in = { .t = &w->txn, .w = w, .ref = ref };
+    struct call c = { .cmd = ref->row,
+                      .argv = req->argv,
+                      .argc = req->argc,
+                      .db = s->db,
+                      .resp = s->resp,
+                      .x = w->x,
+                      .ks = w->x->ks,
+                      .session = s,
+                      .out = &out,
+                      .in = &in };
+    ref->row->proc(&c);
+    struct buf text = { 0 };
+    out_copy_to(&out, &text);
+    out_clear(&out);
+    if (!silent && text.n <= ANSWER_MAX && conn_answer_peeked(s->conn, used, buf_slice(&text))) {
+        stat_count(w, ref->id, 0, in.error);
+    } else if (is_kill(ref) && !in.error) {
+        s->killed_script = true; /* call_script_kill() will find it done */
+    }
+    buf_free(&text);
+}
+
+static void answer_refused(struct worker *w, struct session *s, const struct cmd_ref *ref,
+                           size_t used)
+{
+    bool ends = s->multi != NULL && strcmp(ref->full, "exec") == 0;
+    char text[160];
+    size_t n = (size_t)snprintf(text, sizeof text, "-%s%s\r\n", ends ? EXECABORT : "",
+                                script_busy_text(w->x));
+    if (!conn_answer_peeked(s->conn, used, slice_of(text, n))) {
+        return;
+    }
+    counter_add(&w->stats[ref->id].rejected, 1);
+    error_count(w->x, w, ends ? S("EXECABORT") : S("BUSY"));
+    if (ends) {
+        session_unwatch(s);
+        session_discard(s);
+    } else if (s->multi != NULL) {
+        multi_flag_error(s);
+    }
+}
+
 /* One request that the kernel has for a client of this reactor, parsed from a look at it. */
 static void answer_busy(struct worker *w, struct session *s, const struct request *req, size_t used)
 {
-    struct exec *x = w->x;
-    const struct cmd_ref *ref = command_lookup(x, req->argv, req->argc);
-    bool function = atomic_load_explicit(&x->busy, memory_order_relaxed) == SCRIPT_FUNCTION;
+    const struct cmd_ref *ref = command_lookup(w->x, req->argv, req->argc);
     bool may = s->authenticated && !s->restricted;
     bool silent = s->reply_mode != REPLY_ON || (s->resp == 2 && session_subscribed(s));
     if (ref == NULL || !may) {
         return; /* it waits for its answer */
     }
-    if (s->multi == NULL && strcmp(ref->full, function ? "function|kill" : "script|kill") == 0) {
-        if (!w->scripts->wrote && !s->killed_script) {
-            s->killed_script = true; /* cmd_script_kill() will find it done */
-            atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
-        }
+    bool about = req->argc == 2 && (is_kill(ref) || strcmp(ref->full, "function|stats") == 0);
+    if (s->multi == NULL && about) {
+        answer_about_script(w, s, ref, req, used, silent);
     } else if (s->multi == NULL && is_shutdown(ref, req)) {
-        exec_shutdown_request(x, 0);
+        exec_shutdown_request(w->x, 0);
     } else if (silent) {
         /* It waits, for no answer or for another one. */
     } else if (strcmp(ref->full, "multi") == 0 && req->argc == 1 && s->multi == NULL) {
@@ -423,21 +475,7 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
             multi_begin(s);
         }
     } else if (!(ref->row->flags & CMD_ALLOW_BUSY)) {
-        bool ends = s->multi != NULL && strcmp(ref->full, "exec") == 0;
-        char text[160];
-        size_t n = (size_t)snprintf(text, sizeof text, "-%s%s\r\n", ends ? EXECABORT : "",
-                                    script_busy_text(x));
-        if (!conn_answer_peeked(s->conn, used, slice_of(text, n))) {
-            return;
-        }
-        counter_add(&w->stats[ref->id].rejected, 1);
-        error_count(x, w, ends ? S("EXECABORT") : S("BUSY"));
-        if (ends) {
-            session_unwatch(s);
-            session_discard(s);
-        } else if (s->multi != NULL) {
-            multi_flag_error(s);
-        }
+        answer_refused(w, s, ref, used);
     }
 }
 

@@ -107,6 +107,12 @@ START_TEST(test_bad_configuration)
     has("Bad directive or wrong number of arguments");
     ck_assert_int_eq(sh("echo 'include bad.conf' > outer.conf; $KV outer.conf"), 1);
     has("at line 3 of bad.conf");
+    ck_assert_int_eq(sh("echo appendonly | $KV -"), 1);
+    has("wrong number of arguments");
+    ck_assert_int_eq(sh("echo user | $KV -"), 1);
+    has("Bad directive or wrong number of arguments");
+    ck_assert_int_eq(sh("printf 'save\\nbind\\nport 0\\n' | $KV -"), 1); /* they may stand alone */
+    has("Configured to not listen anywhere, exiting.");
     ck_assert_int_eq(sh("echo 'port \"1' | $KV -"), 1);
     has("Unbalanced quotes in configuration line");
     ck_assert_int_eq(sh("$KV --port x"), 1);

@@ -22,7 +22,7 @@ static void wait_error(struct client *c, const char *error, const char *line)
 }
 
 /* A script without an end: others hear BUSY, can end it, and everything goes on. With one reactor
- * they wait, but for MULTI, EXEC, SCRIPT KILL and what gets BUSY. */
+ * they wait, but for MULTI, EXEC, what is about the script and what gets BUSY. */
 static void busy_and_killed(const char *threads, const char *call, const char *word)
 {
     server_init(&kv, SERVER_KV);
@@ -37,12 +37,11 @@ static void busy_and_killed(const char *threads, const char *call, const char *w
     client_expect(b, "+OK", "MULTI");
     client_expect_error(b, "BUSY", "GET k");
     client_expect_error(b, "EXECABORT Transaction discarded because of: BUSY", "EXEC");
-    if (strcmp(threads, "1") != 0) {
-        const char *stats = client_line(b, "FUNCTION STATS"); /* how it was called, in full */
-        ck_assert_msg(strstr(stats, "\"command\", [\"") != NULL, "%s", stats);
-        ck_assert_msg(word[0] == 'S' || strstr(stats, "[\"FCALL\", \"forever\", \"0\"]") != NULL,
-                      "%s", stats);
-    }
+    const char *stats = client_line(b, "FUNCTION STATS"); /* how it was called, in full */
+    ck_assert_msg(strstr(stats, "\"command\", [\"") != NULL, "%s", stats);
+    ck_assert_msg(word[0] == 'S' || strstr(stats, "[\"FCALL\", \"forever\", \"0\"]") != NULL, "%s",
+                  stats);
+    client_expect_error(b, "BUSY", "%s KILL", word[0] == 'S' ? "FUNCTION" : "SCRIPT");
     struct client *c = server_connect(&kv);
     client_expect(c, "+OK", "%s KILL", word);
     ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
@@ -62,6 +61,7 @@ START_TEST(test_busy)
     busy_and_killed("4", "EVAL 'while true do end' 2 k k2", "SCRIPT");
     busy_and_killed("4", "FCALL forever 0", "FUNCTION");
     busy_and_killed("1", "EVAL 'while true do pcall(string.rep, 1) end' 1 k", "SCRIPT");
+    busy_and_killed("1", "FCALL forever 0", "FUNCTION");
 }
 END_TEST
 
@@ -205,10 +205,10 @@ START_TEST(test_flush_while_waiting)
 END_TEST
 
 /* One that has written cannot be ended; its changes are there when it is over. */
-START_TEST(test_unkillable)
+static void unkillable(const char *threads)
 {
     server_init(&kv, SERVER_KV);
-    server_start(&kv, "--threads", "4", "--busy-reply-threshold", "20");
+    server_start(&kv, "--threads", threads, "--busy-reply-threshold", "20");
     struct client *a = server_connect(&kv), *b = server_connect(&kv);
     client_send(a, "EVAL \"redis.call('set',KEYS[1],'x') local n = redis.call('get',KEYS[2]) "
                    "local t = os.clock() + 1 while os.clock() < t do end return n\" 2 k m");
@@ -224,6 +224,12 @@ START_TEST(test_unkillable)
     client_expect(b, "\"x\"", "GET k");
     client_close(b);
     server_stop(&kv);
+}
+
+START_TEST(test_unkillable)
+{
+    unkillable("4");
+    unkillable("1");
 }
 END_TEST
 
