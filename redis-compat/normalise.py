@@ -204,9 +204,17 @@ def without_fields(tree, names):
     return (kind, items)
 
 
+READ = (b"entries-read", b"lag")
+
+
 def more_of_consumers(_, kv, ref):
     """XINFO: 7.2 tells when a consumer was active."""
-    return near_numbers(without_fields(kv, (b"inactive", b"active-time")), ref)
+    return near_numbers(without_fields(kv, (b"inactive", b"active-time") + READ), without_fields(ref, READ))
+
+
+def groups_read(_, kv, ref):
+    """XINFO: where entries went unread, because they were deleted or trimmed, 7.2.6 and 7.4.2 count what a group has read and its lag in another way."""
+    return near_numbers(without_fields(kv, READ), without_fields(ref, READ))
 
 
 # ---- not in that list, but valkey 8.0.1 answers as kv does, so Redis or Valkey changed it after 7.0.15 ----
@@ -315,6 +323,7 @@ DIFFERENCES = {
     ("redis", "object|refcount"): shared_integer, ("valkey", "object|refcount"): shared_integer,
     ("redis", "xread"): reads_streams, ("redis", "xreadgroup"): reads_streams, ("valkey", "xread"): reads_streams, ("valkey", "xreadgroup"): reads_streams,
     ("redis", "xinfo|stream"): more_of_consumers, ("redis", "xinfo|consumers"): more_of_consumers, ("redis", "xsetid"): setid_order,
+    ("valkey", "xinfo|stream"): groups_read, ("valkey", "xinfo|groups"): groups_read, ("redis", "xinfo|groups"): groups_read,
     ("redis", "lpos"): least_integer, ("valkey", "scan"): valkey_scan,
     **{("redis", name): huge_timeout for name in ("blpop", "brpop", "blmove", "brpoplpush", "blmpop")},
     **{("redis", name): waits_for_scores for name in ("bzpopmin", "bzpopmax", "bzmpop")},

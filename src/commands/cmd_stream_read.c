@@ -207,6 +207,7 @@ static void read_fresh(struct call *c, struct xread *r, unsigned i, struct strea
     read_head(c, r, i);
     claims_begin(&claims, c, k, c->argv[r->group], c->argv[r->consumer]);
     struct out_block *hole = reply_array_deferred(c);
+    stream_group_resume(s, g);
     stream_iter(&it, s, from, STREAM_ID_MAX, true);
     while ((r->count == 0 || n < r->count) && stream_next(&it, &e)) {
         reply_stream_entry(c, &it, &e);

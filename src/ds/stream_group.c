@@ -350,11 +350,24 @@ static bool has_gaps(const struct stream *s, struct stream_id from)
            stream_id_cmp(from, s->state.max_deleted) <= 0;
 }
 
+/* Does what is left of the stream begin behind `last`? Then `gaps` says whether an entry of it was
+ * deleted by itself. */
+static bool begins_behind(const struct stream *s, struct stream_id last, bool *gaps)
+{
+    struct stream_id first;
+    if (!stream_edge(s, true, &first)) {
+        return false;
+    }
+    *gaps = stream_id_cmp(s->state.max_deleted, first) >= 0;
+    return stream_id_cmp(last, first) < 0;
+}
+
 bool stream_lag(const struct stream *s, const struct stream_group *g, uint64_t *lag)
 {
     int64_t read = g->read;
-    if (s->state.added == 0) {
-        *lag = 0;
+    bool gaps;
+    if (s->state.length == 0 || (begins_behind(s, g->last, &gaps) && !gaps)) {
+        *lag = s->state.length; /* all of it, however much went unread before */
         return true;
     }
     if (read == STREAM_READ_UNKNOWN || has_gaps(s, g->last)) {
@@ -364,9 +377,18 @@ bool stream_lag(const struct stream *s, const struct stream_group *g, uint64_t *
     return read != STREAM_READ_UNKNOWN;
 }
 
+void stream_group_resume(const struct stream *s, struct stream_group *g)
+{
+    bool gaps;
+    if (g->read != STREAM_READ_UNKNOWN && begins_behind(s, g->last, &gaps)) {
+        g->read = STREAM_READ_UNKNOWN;
+    }
+}
+
 void stream_group_advance(const struct stream *s, struct stream_group *g, struct stream_id id)
 {
-    if (g->read != STREAM_READ_UNKNOWN && !has_gaps(s, id)) {
+    struct stream_id ahead = g->last;
+    if (g->read != STREAM_READ_UNKNOWN && stream_id_next(&ahead) && !has_gaps(s, ahead)) {
         g->read++;
     } else if (s->state.added > 0) {
         g->read = stream_distance(s, id);

@@ -43,6 +43,9 @@ void stream_group_remove(struct stream *s, const struct stream_group *g, struct 
 bool stream_lag(const struct stream *s, const struct stream_group *g, uint64_t *lag);
 /* Entries ever added up to and including id; STREAM_READ_UNKNOWN: nobody can tell. */
 int64_t stream_distance(const struct stream *s, struct stream_id id);
+/* Before the first stream_group_advance() of a read: entries may have been trimmed unread since the
+ * last one. */
+void stream_group_resume(const struct stream *s, struct stream_group *g);
 /* The group has been given `id`, the next entry. */
 void stream_group_advance(const struct stream *s, struct stream_group *g, struct stream_id id);
 

@@ -224,7 +224,7 @@ START_TEST(test_stream_groups)
         "XGROUP CREATE nokey t 1 ENTRIESREAD 8 ENTRIESREAD 8",
         "XGROUP SETID s g 1 ENTRIESREAD 8 ENTRIESREAD 8",
         "XGROUP SETID s nope (1 ENTRIESREAD 8 ENTRIESREAD 8", "XGROUP SETID s g 0 MKSTREAM",
-        "XGROUP SETID s g 1 ENTRIESREAD 1", "XINFO GROUPS s", "XGROUP CREATECONSUMER s g alice",
+        "XGROUP SETID s g 1-1 ENTRIESREAD 1", "XINFO GROUPS s", "XGROUP CREATECONSUMER s g alice",
         "XGROUP CREATECONSUMER s g alice", "XGROUP CREATECONSUMER s nope alice",
         "XGROUP CREATECONSUMER nokey g alice", "XGROUP DELCONSUMER s g bob",
         "XGROUP DELCONSUMER s g alice", "XGROUP DELCONSUMER s nope alice", "XGROUP DESTROY s nope",
@@ -349,13 +349,12 @@ START_TEST(test_stream_watch)
 }
 END_TEST
 
-/* Many nodes, entries with the same and with other fields, whatever is deleted in between. The lag
- * is left out: 7.0.15 still counts it for a group that the stream was trimmed past, 7.2.6 and later
- * do not when something was deleted there. */
+/* Many nodes, entries with the same and with other fields, whatever is deleted in between. What the
+ * group has read and its lag are left out: 7.0.15 miscounts both when entries went unread. */
 START_TEST(test_stream_random)
 {
-    static const char without_lag[] = "local r = redis.call('XINFO', 'GROUPS', 's') "
-                                      "for _, g in ipairs(r) do g[12] = 0 end return r";
+    static const char groups[] = "local r = redis.call('XINFO', 'GROUPS', 's') for _, g in "
+                                 "ipairs(r) do g[10] = 0 g[12] = 0 end return r";
     struct compare_script s = { NULL, 0 };
     compare_add(&s, "CONFIG SET stream-node-max-entries 7");
     compare_add(&s, "XGROUP CREATE s g 0 MKSTREAM");
@@ -373,7 +372,7 @@ START_TEST(test_stream_random)
         case 7: compare_add(&s, "XREADGROUP GROUP g c COUNT %u STREAMS s >", n); break;
         case 8: compare_add(&s, "XACK s g %u-1 %u-1", a, a / 2); break;
         case 9: compare_add(&s, "~near=500 XINFO STREAM s"); break;
-        case 10: compare_add(&s, "EVAL \"%s\" 0", without_lag); break;
+        case 10: compare_add(&s, "EVAL \"%s\" 0", groups); break;
         case 11: compare_add(&s, "XPENDING s g"); break;
         case 12: compare_add(&s, "XADD s %u-1 f%u v g w", i, n % 3); break;
         default: break;
@@ -507,6 +506,42 @@ START_TEST(test_stream_later)
 }
 END_TEST
 
+/* What was deleted or trimmed before a group read it does not stay in its lag: as since 7.2.6. */
+START_TEST(test_stream_unread)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 1; i <= 4; i++) {
+        (void)client_line(c, "XADD s %u-1 a 1", i);
+    }
+    client_expect(c, "+OK", "XGROUP CREATE s g 0");
+    (void)client_line(c, "XREADGROUP GROUP g c COUNT 2 STREAMS s >");
+    client_expect(c, "1", "XDEL s 3-1");
+    client_expect(c, "[[\"s\", [[\"4-1\", [\"a\", \"1\"]]]]]", "XREADGROUP GROUP g c STREAMS s >");
+    client_expect(c,
+                  "[[\"name\", \"g\", \"consumers\", 1, \"pending\", 3, \"last-delivered-id\", "
+                  "\"4-1\", \"entries-read\", 4, \"lag\", 0]]",
+                  "XINFO GROUPS s");
+    for (unsigned i = 5; i <= 7; i++) {
+        (void)client_line(c, "XADD s %u-1 a 1", i);
+    }
+    client_expect(c, "5", "XTRIM s MAXLEN 1");
+    client_expect(c,
+                  "[[\"name\", \"g\", \"consumers\", 1, \"pending\", 3, \"last-delivered-id\", "
+                  "\"4-1\", \"entries-read\", 4, \"lag\", 1]]",
+                  "XINFO GROUPS s");
+    client_expect(c, "[[\"s\", [[\"7-1\", [\"a\", \"1\"]]]]]",
+                  "XREADGROUP GROUP g c NOACK STREAMS s >");
+    client_expect(c,
+                  "[[\"name\", \"g\", \"consumers\", 1, \"pending\", 3, \"last-delivered-id\", "
+                  "\"7-1\", \"entries-read\", 7, \"lag\", 0]]",
+                  "XINFO GROUPS s");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(integration_stream)
 {
     TCase *tc =
@@ -515,6 +550,6 @@ UNIT_SUITE(integration_stream)
                        test_stream_groups, test_stream_pending, test_stream_claim,
                        test_stream_watch, test_stream_random, test_stream_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
-    unit_case(suite, "later versions", test_stream_later);
+    unit_case(suite, "later versions", test_stream_later, test_stream_unread);
     unit_case(suite, "gone", test_stream_gone);
 }

@@ -351,6 +351,50 @@ START_TEST(test_lag)
     g = (struct stream_group){ .last = ms(7), .read = 7 };
     ck_assert(stream_lag(s, &g, &lag));
     ck_assert_uint_eq(lag, 3);
+    g = (struct stream_group){ .last = ms(6), .read = 6 };
+    stream_group_advance(s, &g, ms(7)); /* the deleted one had been read */
+    ck_assert_int_eq(g.read, 7);
+    stream_free(s);
+}
+END_TEST
+
+/* A group that has read all there is has no lag, whatever went unread on the way. */
+START_TEST(test_lag_unread)
+{
+    struct stream *s = stream_new();
+    struct stream_group g = { .last = ms(2), .read = 2 };
+    uint64_t lag = 99;
+    for (uint64_t i = 1; i <= 10; i++) {
+        add(s, i);
+    }
+    for (uint64_t i = 3; i <= 9; i++) {
+        ck_assert_int_eq(stream_delete(s, ms(i)), 1);
+    }
+    stream_group_resume(s, &g);
+    ck_assert_int_eq(g.read, 2);
+    stream_group_advance(s, &g, ms(10));
+    ck_assert_int_eq(g.read, 10);
+    ck_assert(stream_lag(s, &g, &lag));
+    ck_assert_uint_eq(lag, 0);
+    for (uint64_t i = 11; i <= 20; i++) {
+        add(s, i);
+    }
+    struct stream_trim t = { .length = 4 };
+    ck_assert_uint_eq(stream_trim(s, &t, NULL), 9);
+    ck_assert(stream_lag(s, &g, &lag));
+    ck_assert_uint_eq(lag, 4); /* 17 to 20 */
+    stream_group_resume(s, &g);
+    stream_group_advance(s, &g, ms(17));
+    ck_assert_int_eq(g.read, 17);
+    ck_assert(stream_lag(s, &g, &lag));
+    ck_assert_uint_eq(lag, 3);
+    ck_assert_int_eq(stream_delete(s, ms(19)), 1);
+    g = (struct stream_group){ .last = ms(10), .read = 10 };
+    ck_assert(!stream_lag(s, &g, &lag)); /* a gap in what is left */
+    t.length = 0;
+    ck_assert_uint_eq(stream_trim(s, &t, NULL), 3);
+    ck_assert(stream_lag(s, &g, &lag));
+    ck_assert_uint_eq(lag, 0);
     stream_free(s);
 }
 END_TEST
@@ -397,5 +441,5 @@ UNIT_SUITE(stream_group)
 {
     unit_case_slow(suite, "random", 120, test_random, test_random_far);
     unit_case(suite, "memory", test_nomem, test_remove_much);
-    unit_case(suite, "lag", test_distance, test_lag);
+    unit_case(suite, "lag", test_distance, test_lag, test_lag_unread);
 }
