@@ -36,7 +36,8 @@ bool config_load_words(struct config *c, const struct slice *argv, unsigned argc
     struct bound *b = config_find(c, argv[0]);
     const char *why = "Bad directive or wrong number of arguments";
     bool ok = b != NULL && (argc >= 2 || !(b->o->flags & OPTF_HIDDEN)); /* a bare `save` is none */
-    if (ok && argc >= 2 && (b->o->flags & OPTF_MULTI) && b->loaded && !(argc == 2 && argv[1].n == 0)) {
+    if (ok && argc >= 2 && (b->o->flags & OPTF_MULTI) && b->loaded &&
+        !(argc == 2 && argv[1].n == 0)) {
         ok = load_more(b, argv + 1, argc - 1, &why);
     } else if (ok) {
         ok = bound_set_words(b, argv + 1, argc - 1, &why);
