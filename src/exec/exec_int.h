@@ -246,6 +246,7 @@ struct session {
     struct multi *multi;         /* NULL: not in MULTI */
     struct watch_node *watching; /* its WATCHes, newest first */
     unsigned watch_count;
+    bool unwatches;             /* it does not watch any more; exec_request() says so when it can */
     struct waiter *waiter;      /* blocked; NULL: not */
     struct subscriptions *subs; /* NULL: none */
     struct tracking *tracking;  /* NULL: it does not track what it reads */

@@ -528,19 +528,13 @@ static void reply_silence(struct session *s, struct out_mark mark)
     }
 }
 
-/* What would be done while a script runs long, but needs shards: WATCH, and what ends the session's
- * watches. The client waits, not its reactor: another one may want to end the script. */
+/* What would be done while a script runs long, but needs a shard: WATCH. The client waits, not its
+ * reactor: another one may want to end the script. */
 static bool waits_for_script(const struct session *s, const struct pending *p)
 {
-    uint32_t flags = p->ref != NULL ? p->ref->row->flags : 0;
-    if (!s->authenticated || (s->multi != NULL && !(flags & CMD_NO_QUEUE))) {
-        return false; /* refused, or queued */
-    }
-    if ((flags & CMD_ALLOW_BUSY) && p->ref->row->keys[0].step != 0) {
-        return true;
-    }
-    return s->watching != NULL && (flags & CMD_OWN_TXN) &&
-           (flags & (CMD_NO_QUEUE | CMD_ALLOW_BUSY));
+    const struct command *row = p->ref != NULL ? p->ref->row : NULL;
+    return row != NULL && (row->flags & CMD_ALLOW_BUSY) && row->keys[0].step != 0 &&
+           s->authenticated && s->multi == NULL;
 }
 
 void exec_request(struct session *s, struct pending *p)
@@ -563,6 +557,9 @@ void exec_request(struct session *s, struct pending *p)
     if (unlikely(w->busy) && waits_for_script(s, p)) {
         pause_hold(s, p);
         return;
+    }
+    if (unlikely(s->unwatches)) {
+        session_unwatch(s);
     }
     c.now_ms = worker_now_ms(w);
     w->current = s;

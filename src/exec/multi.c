@@ -230,6 +230,10 @@ static void watch_unlink(struct exec *x, struct watch_node *n)
 void session_unwatch(struct session *s)
 {
     struct exec *x = s->w->x;
+    s->unwatches = s->w->busy && s->watching != NULL;
+    if (unlikely(s->unwatches)) { /* the locks are a slow script's */
+        return;
+    }
     while (s->watching != NULL) {
         struct watch_node *n = s->watching;
         s->watching = n->next_of_session;

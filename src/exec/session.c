@@ -331,8 +331,8 @@ static void on_late(struct reactor *r, struct reactor_timer *t)
 static void session_free(struct session *s)
 {
     struct worker *w = s->w;
-    if (likely(!w->busy || s->watching == NULL)) {
-        session_unwatch(s);
+    session_unwatch(s);
+    if (likely(!s->unwatches)) {
         mem_free(s);
         return;
     }
