@@ -94,9 +94,9 @@ if wanted faults && [ -n "$full${ONE-}" ]; then # a release build has no fault p
         judge faults faults env KV_SERVER=build/test/kv-server redis-compat/faults.py --units 150 --lives 6 --seed 7
     fi
 fi
-if [ -n "$full" ] || [ "${ONE-}" = upstream ]; then judge upstream upstream redis-compat/upstream.py; fi
-if [ -n "$full" ] || [ "${ONE-}" = upstream-valkey ]; then judge upstream-valkey upstream-valkey redis-compat/upstream.py --suite valkey; fi
-if [ -n "$full" ] || [ "${ONE-}" = clients ]; then judge clients clients redis-compat/clients.py; fi
+if wanted upstream && [ -n "$full${ONE-}" ]; then judge upstream upstream redis-compat/upstream.py; fi
+if wanted upstream-valkey && [ -n "$full${ONE-}" ]; then judge upstream-valkey upstream-valkey redis-compat/upstream.py --suite valkey; fi
+if wanted clients && [ -n "$full${ONE-}" ]; then judge clients clients redis-compat/clients.py; fi
 [ -z "$full" ] || cp "$reports/report.md" redis-compat/report.md
 echo "compat: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -451,7 +451,9 @@ void sandbox_open_libraries(lua_State *L)
 {
     lua_newtable(L);
     redis_api_push(L, true);
-    lua_setfield(L, -2, "redis");
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "redis");
+    lua_setfield(L, -2, "server");
     sandbox_no_more(L);
     registry_set(L, &key_library_load);
     push_library_globals(L);

@@ -50,7 +50,9 @@ struct vm *vm_new(struct scripts *s)
     lua_newtable(vm->L);
     lua_setfield(vm->L, LUA_REGISTRYINDEX, "scripts"); /* sha -> function */
     redis_api_push(vm->L, false);
+    lua_pushvalue(vm->L, -1);
     sandbox_set_global(vm->L, "redis");
+    sandbox_set_global(vm->L, "server"); /* Valkey's name for it */
     sandbox_open_libraries(vm->L);
     lua_newtable(vm->L);
     lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions"); /* lower-case name -> function */

@@ -583,6 +583,23 @@ START_TEST(test_atomic_on_all_reactors)
 }
 END_TEST
 
+/* Scripts for Valkey name the interface `server`. */
+START_TEST(test_server_is_redis)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, NULL);
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+PONG", "EVAL \"return server.call('PING')\" 0");
+    client_expect(c, "\"l\"",
+                  "FUNCTION LOAD \"#!lua name=l\\nserver.register_function('f', function() "
+                  "return server.call('PING') end)\"");
+    client_expect(c, "+PONG", "FCALL f 0");
+    client_expect_error(c, "ERR", "EVAL \"server.call = 1\" 0");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* An attribute stands before the reply that it is about. */
 START_TEST(test_attribute)
 {
@@ -613,5 +630,6 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_attribute);
+    tcase_add_test(tc, test_server_is_redis);
     tcase_add_test(tc, test_atomic_on_all_reactors);
 }
