@@ -450,6 +450,8 @@ must_check bool call_script_command(struct call *c, const struct slice *argv, un
  * its body must answer false, as after a false of call_script_command(). */
 enum script_fate { SCRIPT_GOES_ON, SCRIPT_END, SCRIPT_ALONE };
 must_check enum script_fate call_script_slow(struct call *c);
+/* Now, in microseconds since 1970; stands still while a script runs. */
+int64_t call_time_us(const struct call *c);
 /* SCRIPT KILL (function false) and FUNCTION KILL. NULL: it will end; else the error. */
 const char *call_script_kill(struct call *c, bool function);
 /* What runs for longer than busy-reply-threshold; false: nothing does. mem_free(argv): one

@@ -38,7 +38,8 @@ struct script_scope {
     /* the script that runs */
     int64_t started_us, looked_us; /* monotonic */
     const char *name;
-    bool slow;   /* x->busy is it */
+    int64_t time_us; /* what TIME says in it; 0: not asked yet */
+    bool slow;       /* x->busy is it */
     bool locked; /* all shard locks are held, until the section ends: the rest of an EXEC, too, has
                     the keyspace for itself */
     bool wrote;
@@ -186,6 +187,7 @@ void call_script(struct call *c, const char *name, bool alone,
     struct script_scope *sc = scope_of(w);
     uint64_t started = w->ticks;
     sc->name = name;
+    sc->time_us = 0;
     sc->wrote = false;
     sc->started_us = sc->looked_us = clock_mono_us();
     if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0)) {
@@ -642,6 +644,16 @@ enum script_fate call_script_slow(struct call *c)
     return ending || (atomic_load_explicit(&x->busy_kill, memory_order_relaxed) && !sc->wrote)
                ? SCRIPT_END
                : SCRIPT_GOES_ON;
+}
+
+int64_t call_time_us(const struct call *c)
+{
+    struct script_scope *sc = (c->flags & CALL_SCRIPT) ? c->in->w->scripts : NULL;
+    int64_t now = sc != NULL && sc->time_us != 0 ? sc->time_us : clock_wall_us();
+    if (sc != NULL) {
+        sc->time_us = now;
+    }
+    return now;
 }
 
 const char *script_busy_text(const struct exec *x)

@@ -26,7 +26,7 @@ static void cmd_info(struct call *c)
 
 static void cmd_time(struct call *c)
 {
-    int64_t now = clock_wall_us();
+    int64_t now = call_time_us(c);
     reply_array(c, 2);
     reply_bulk_i64(c, now / 1000000);
     reply_bulk_i64(c, now % 1000000);

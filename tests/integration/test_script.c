@@ -583,7 +583,8 @@ START_TEST(test_atomic_on_all_reactors)
 }
 END_TEST
 
-/* Scripts for Valkey name the interface `server`. */
+/* Scripts for Valkey name the interface `server`. Time stands still in a script, as since
+ * Redis 7.2. */
 START_TEST(test_server_is_redis)
 {
     server_init(&kv, SERVER_KV);
@@ -595,6 +596,9 @@ START_TEST(test_server_is_redis)
                   "return server.call('PING') end)\"");
     client_expect(c, "+PONG", "FCALL f 0");
     client_expect_error(c, "ERR", "EVAL \"server.call = 1\" 0");
+    client_expect(c, "1",
+                  "EVAL \"local a = redis.call('TIME') for i = 1, 100000 do end local b = "
+                  "redis.call('TIME') return a[1] == b[1] and a[2] == b[2]\" 0");
     client_close(c);
     server_stop(&kv);
 }
