@@ -639,6 +639,9 @@ enum script_fate call_script_slow(struct call *c)
         sc->wrote) { /* half of it must not be seen, nor logged; all that was answered is safe */
         log_warning(
             "The server ends in the middle of a script that has written: its changes are lost");
+        if (x->wal != NULL) { /* under everysec and no, more was answered than is written */
+            (void)!wal_wait_until(x->wal, wal_tail(x->wal));
+        }
         _exit(0);
     }
     return ending || (atomic_load_explicit(&x->busy_kill, memory_order_relaxed) && !sc->wrote)

@@ -205,9 +205,29 @@ START_TEST(test_exec_stays_alone)
 }
 END_TEST
 
+/* SHUTDOWN in the middle of a script that has written: what was answered before is there, whatever
+ * appendfsync is, and of the script nothing. */
+START_TEST(test_shutdown)
+{
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "CONFIG SET appendfsync everysec");
+    client_expect(c, "+OK", "DEBUG AOF-FLUSH-SLEEP 2000000");
+    client_expect(c, "+OK", "SET k v");
+    client_send(runner, "EVAL \"redis.call('set', KEYS[1], 'x') while true do end\" 1 half");
+    wait_busy(c);
+    client_send(c, "SHUTDOWN");
+    ck_assert_int_eq(server_wait_exit(&kv, unit_patient_ms(20000)), 0);
+    client_close(c);
+    server_start(&kv, NULL);
+    c = server_connect(&kv);
+    client_expect(c, "[\"v\", nil]", "MGET k half");
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(script_slow)
 {
     TCase *tc = unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
-                          test_over_memory, test_exec_stays_alone);
+                          test_over_memory, test_exec_stays_alone, test_shutdown);
     tcase_add_checked_fixture(tc, start, stop);
 }
