@@ -537,6 +537,18 @@ static bool waits_for_script(const struct session *s, const struct pending *p)
            s->authenticated && s->multi == NULL;
 }
 
+/* What a script that runs long keeps from being done, or kept. */
+static bool script_holds(struct session *s, struct pending *p)
+{
+    bool holds = s->w->busy && waits_for_script(s, p);
+    if (holds) {
+        pause_hold(s, p);
+    } else if (s->unwatches) {
+        session_unwatch(s);
+    }
+    return holds;
+}
+
 void exec_request(struct session *s, struct pending *p)
 {
     struct worker *w = s->w;
@@ -554,12 +566,8 @@ void exec_request(struct session *s, struct pending *p)
                       .in = &in };
     c.cmd = p->ref != NULL ? p->ref->row : NULL;
     section_poll(w); /* first: a section may take long, and time goes on in it */
-    if (unlikely(w->busy) && waits_for_script(s, p)) {
-        pause_hold(s, p);
+    if (unlikely(w->busy || s->unwatches) && script_holds(s, p)) {
         return;
-    }
-    if (unlikely(s->unwatches)) {
-        session_unwatch(s);
     }
     c.now_ms = worker_now_ms(w);
     w->current = s;
