@@ -53,8 +53,10 @@ UNITS = """unit/type/string unit/type/incr unit/type/list unit/type/list-2 unit/
  integration/redis-cli integration/replication-buffer
  spawn:unit/pubsubshard spawn:unit/acl spawn:unit/acl-v2 spawn:unit/auth spawn:unit/info spawn:unit/maxmemory spawn:unit/client-eviction
  spawn:unit/networking spawn:unit/obuf-limits spawn:unit/shutdown spawn:unit/violations spawn:unit/tracking""".split()
-VALKEY_UNITS = ("unit/type/string unit/type/incr unit/type/set unit/type/zset unit/type/hash unit/type/stream unit/type/list "
-                "unit/type/stream-cgroups unit/expire unit/keyspace unit/multi").split()  # a unit is added when what it does not pass is listed
+VALKEY_UNITS = """unit/type/string unit/type/incr unit/type/set unit/type/zset unit/type/hash unit/type/stream unit/type/list unit/type/list-3
+ unit/type/stream-cgroups unit/expire unit/keyspace unit/multi unit/pubsub unit/scan unit/bitops unit/bitfield unit/protocol unit/other
+ unit/introspection unit/slowlog unit/latency-monitor unit/sort unit/pause unit/hyperloglog unit/geo unit/tracking unit/dump unit/functions
+ unit/scripting unit/introspection-2 unit/info-command unit/quit unit/violations unit/replybufsize""".split()  # a unit is added when what it does not pass is listed
 
 SPAWN = "spawn:"
 CLASSES = ("changed", "internals", "module", "later")
