@@ -172,11 +172,40 @@ static int sb_pairs(lua_State *L)
     return 3;
 }
 
-/* Walks over a copy: table.foreach and its kin, unpack, concat. */
+/* Walks over a copy: table.foreach and its kin, concat. */
 static int copied(lua_State *L)
 {
     view_copy(L);
     return original(L);
+}
+
+static int sb_unpack(lua_State *L)
+{
+    view_copy(L);
+    guard_unpack(L);
+    return original(L);
+}
+
+static int with_pattern(lua_State *L)
+{
+    guard_pattern(L);
+    return original(L);
+}
+
+static int sb_find(lua_State *L)
+{
+    if (!lua_toboolean(L, 4)) { /* else it is plain text */
+        guard_pattern(L);
+    }
+    return original(L);
+}
+
+/* Upvalue 1 is what the original has there: it runs as if it was called itself. */
+static int sb_encode(lua_State *L)
+{
+    guard_encode(L);
+    lua_CFunction f = lua_tocfunction(L, lua_upvalueindex(4));
+    return f(L);
 }
 
 static int sb_loadstring(lua_State *L)
@@ -248,6 +277,31 @@ static int sb_pcall(lua_State *L)
     return lua_gettop(L);
 }
 
+/* A run that must end is ended from the hook, where no other hook comes: a handler that went on for
+ * ever could not be stopped there. */
+static int on_xpcall_error(lua_State *L)
+{
+    const struct run *run = vm_of(L)->run;
+    if (run == NULL || (!run->again && !run->killed)) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_insert(L, 1);
+        lua_call(L, 1, 1);
+    }
+    return 1;
+}
+
+static int sb_xpcall(lua_State *L)
+{
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    lua_pushcclosure(L, on_xpcall_error, 1);
+    lua_insert(L, 1);
+    int status = lua_pcall(L, 0, LUA_MULTRET, 1);
+    lua_pushboolean(L, status == 0);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
 /* ---- Random numbers: drand48, as in Redis, so that a seed gives the same ones ---- */
 
 static int sb_random(lua_State *L)
@@ -304,6 +358,29 @@ static void keep_library(lua_State *L, const char *name)
     lua_setfield(L, -2, name);
 }
 
+static int sb_cjson_new(lua_State *L);
+
+/* The cjson on top. */
+static void repair_cjson(lua_State *L)
+{
+    lua_getfield(L, -1, "encode");
+    must(lua_getupvalue(L, -1, 1) != NULL);
+    lua_getfield(L, -3, "encode_max_depth");
+    lua_getfield(L, -4, "encode_sparse_array");
+    lua_pushvalue(L, -4);
+    lua_pushcclosure(L, sb_encode, 4);
+    lua_setfield(L, -3, "encode");
+    lua_pop(L, 1);
+    replace(L, "new", sb_cjson_new);
+}
+
+static int sb_cjson_new(lua_State *L)
+{
+    int n = original(L);
+    repair_cjson(L);
+    return n;
+}
+
 static void repair_libraries(lua_State *L)
 {
     lua_getfield(L, LUA_GLOBALSINDEX, "table");
@@ -320,6 +397,16 @@ static void repair_libraries(lua_State *L)
     replace(L, "random", sb_random);
     replace(L, "randomseed", sb_randomseed);
     lua_pop(L, 1);
+    lua_getfield(L, LUA_GLOBALSINDEX, "string");
+    replace(L, "find", sb_find);
+    static const char *const matchers[] = { "match", "gmatch", "gfind", "gsub" };
+    for (unsigned i = 0; i < countof(matchers); i++) {
+        replace(L, matchers[i], with_pattern);
+    }
+    lua_pop(L, 1);
+    lua_getfield(L, LUA_GLOBALSINDEX, "cjson");
+    repair_cjson(L);
+    lua_pop(L, 1);
     lua_pushliteral(L, ""); /* all strings share one metatable */
     lua_getmetatable(L, -1);
     registry_get(L, &key_sealed);
@@ -328,8 +415,8 @@ static void repair_libraries(lua_State *L)
 }
 
 static const char *const allowed[] = {
-    "assert", "collectgarbage", "error",    "gcinfo", "getmetatable", "ipairs",   "select",
-    "type",   "rawequal",       "tonumber", "xpcall", "tostring",     "_VERSION", NULL
+    "assert", "collectgarbage", "error",    "gcinfo",   "getmetatable", "ipairs", "select",
+    "type",   "rawequal",       "tonumber", "tostring", "_VERSION",     NULL
 };
 
 static void fill_globals(lua_State *L)
@@ -341,14 +428,11 @@ static void fill_globals(lua_State *L)
     static const struct {
         const char *name;
         lua_CFunction f;
-    } replaced[] = { { "next", sb_next },
-                     { "rawget", sb_rawget },
-                     { "rawset", guarded },
-                     { "setmetatable", guarded },
-                     { "loadstring", sb_loadstring },
-                     { "load", sb_load },
-                     { "pcall", sb_pcall },
-                     { "unpack", copied } };
+    } replaced[] = {
+        { "next", sb_next },         { "rawget", sb_rawget },         { "rawset", guarded },
+        { "setmetatable", guarded }, { "loadstring", sb_loadstring }, { "load", sb_load },
+        { "pcall", sb_pcall },       { "xpcall", sb_xpcall },         { "unpack", sb_unpack }
+    };
     for (unsigned i = 0; i < countof(replaced); i++) {
         lua_getfield(L, LUA_GLOBALSINDEX, replaced[i].name);
         lua_pushcclosure(L, replaced[i].f, 1);

@@ -135,6 +135,11 @@ void sandbox_no_more(lua_State *L); /* reading what the table on top lacks is an
 void sandbox_library_env(lua_State *L, bool load);
 void sandbox_protect(lua_State *L); /* the table on top becomes a read-only view of it */
 
+/* guard.c: in front of the library function of the same arguments; raise */
+void guard_unpack(lua_State *L);
+void guard_pattern(lua_State *L); /* find, match, gmatch, gsub */
+void guard_encode(lua_State *L);  /* cjson; upvalues 2, 3: its encode_max_depth and _sparse_array */
+
 /* redis_api.c: pushes the table `redis`; for a library being loaded, another one */
 void redis_api_push(lua_State *L, bool load);
 void error_push(lua_State *L, const char *text); /* a table {err = text} */
