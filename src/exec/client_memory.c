@@ -109,7 +109,7 @@ void clients_evict_now(struct exec *x)
     for (unsigned i = 0; i < x->reactors; i++) {
         for (struct session *s = x->workers[i].sessions; s != NULL; s = s->next) {
             count(s);
-            if (!s->no_evict && !s->doomed && !conn_closing(s->conn) && n < room) {
+            if (!s->no_evict && !s->doomed && n < room) {
                 all[n++] = s;
             }
         }

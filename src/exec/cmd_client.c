@@ -248,7 +248,7 @@ static void cmd_client_kill(struct call *c)
     int64_t killed = 0;
     for (unsigned r = 0; r < c->x->reactors; r++) {
         for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
-            if (!conn_closing(s->conn) && client_filter_takes(c, s, &f)) {
+            if (client_filter_takes(c, s, &f)) {
                 kill_session(c, s);
                 killed++;
             }

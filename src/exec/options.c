@@ -58,7 +58,6 @@ static bool apply_sessions(void *base, const char **error)
         for (struct session *s = x->workers[i].sessions; s != NULL; s = s->next) {
             session_set_authenticated(s, s->authenticated);
             conn_set_query_limit(s->conn, (size_t)option_int(&x->opt.client_query_buffer_limit));
-            session_set_obuf_class(s, session_subscribed(s) ? OBUF_PUBSUB : OBUF_NORMAL);
         }
     }
     return true;

@@ -269,6 +269,8 @@ void sessions_unstop(struct worker *w)
 /* ---- Life ---- */
 
 #define INLINE_MAX (64 * 1024)
+/* Before AUTH it gets errors only: who does not read them must not fill the memory. */
+#define UNAUTHENTICATED_OUT_MAX (64 * 1024)
 
 void session_set_authenticated(struct session *s, bool yes)
 {
@@ -277,6 +279,7 @@ void session_set_authenticated(struct session *s, bool yes)
     s->limits.max_args = INT32_MAX;
     s->limits.max_bulk = (size_t)option_int(&s->w->x->opt.proto_max_bulk_len);
     s->limits.max_inline = INLINE_MAX;
+    session_set_obuf_class(s, session_subscribed(s) ? OBUF_PUBSUB : OBUF_NORMAL);
 }
 
 struct session *session_open(struct worker *w, struct conn *conn)
@@ -296,7 +299,6 @@ struct session *session_open(struct worker *w, struct conn *conn)
     session_set_authenticated(s, false);
     session_reset_user(s);
     conn_set_query_limit(conn, (size_t)option_int(&w->x->opt.client_query_buffer_limit));
-    session_set_obuf_class(s, OBUF_NORMAL);
     registry_add(s);
     return s;
 }
@@ -304,6 +306,10 @@ struct session *session_open(struct worker *w, struct conn *conn)
 void session_set_obuf_class(struct session *s, enum obuf_class cls)
 {
     struct exec_options *o = &s->w->x->opt;
+    if (!s->authenticated) {
+        conn_set_limits(s->conn, UNAUTHENTICATED_OUT_MAX, 0, 0);
+        return;
+    }
     conn_set_limits(s->conn, (size_t)option_int(&o->obuf_hard[cls]),
                     (size_t)option_int(&o->obuf_soft[cls]),
                     (unsigned)option_int(&o->obuf_soft_s[cls]));

@@ -4,9 +4,12 @@
 #include "base/base.h"
 #include "compare.h"
 #include "unit.h"
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 SERVER_FIXTURE("--threads", "4")
@@ -503,6 +506,80 @@ START_TEST(test_output_is_listed)
 }
 END_TEST
 
+/* A client with 30 MB of replies that has ended its side and reads nothing: it is listed as
+ * closing. */
+static struct client *half_closed(struct client *c)
+{
+    struct client *half = server_connect(&kv);
+    client_ask(c, "SETRANGE halfbig 9999999 x");
+    client_expect(half, "+OK", "CLIENT SETNAME half");
+    client_send(half, "GET halfbig");
+    client_send(half, "GET halfbig");
+    client_send(half, "GET halfbig");
+    ck_assert_int_eq(shutdown(client_fd(half), SHUT_WR), 0);
+    for (int waited = 0;; waited++) {
+        const char *line = strstr(client_ask(c, "CLIENT LIST")->text, "name=half");
+        ck_assert_ptr_nonnull(line);
+        char *flags = field(line, " flags=");
+        bool closing = strcmp(flags, "c") == 0;
+        free(flags);
+        if (closing) {
+            return half;
+        }
+        ck_assert_int_lt(waited, unit_patient_ms(20000));
+        usleep(1000);
+    }
+}
+
+/* What never reads its last replies can be killed and evicted like any other. */
+START_TEST(test_closing_are_killed)
+{
+    struct client *c = server_connect(&kv);
+    int64_t evicted = info_int(c, "stats", "evicted_clients:");
+    wait_info(c, "clients", "connected_clients:", 1); /* those of other tests are gone */
+    struct client *half = half_closed(c);
+    client_expect(c, "1", "CLIENT KILL TYPE normal");
+    wait_info(c, "clients", "connected_clients:", 1);
+    client_close(half);
+    half = half_closed(c);
+    client_expect(c, "+OK", "CLIENT NO-EVICT on");
+    client_expect(c, "+OK", "CONFIG SET maxmemory-clients 5mb");
+    wait_info(c, "stats", "evicted_clients:", evicted + 1);
+    wait_info(c, "clients", "connected_clients:", 1);
+    client_expect(c, "+OK", "CONFIG SET maxmemory-clients 0");
+    client_close(half);
+    client_close(c);
+}
+END_TEST
+
+/* Who is not logged in and does not read its errors is closed before they are many. */
+START_TEST(test_unread_errors_close)
+{
+    static char pings[6 * 10000 + 1];
+    struct client *c = server_connect(&kv), *flood = server_connect(&kv);
+    for (unsigned i = 0; i < 10000; i++) {
+        memcpy(pings + 6 * (size_t)i, "PING\r\n", 6);
+    }
+    int64_t before = info_int(c, "stats", "client_output_buffer_limit_disconnections:");
+    client_expect(c, "+OK", "CONFIG SET requirepass pw");
+    client_expect(flood, "+PONG", "PING"); /* was there before */
+    client_expect(flood, "+RESET", "RESET");
+    client_expect_error(flood, "NOAUTH", "PING");
+    ssize_t sent = 0;
+    for (size_t total = 0; sent >= 0; total += (size_t)sent) {
+        struct pollfd p = { .fd = client_fd(flood), .events = POLLOUT };
+        ck_assert_msg(total < 30 << 20, "%zu bytes of requests were taken", total);
+        ck_assert_int_eq(poll(&p, 1, unit_patient_ms(20000)), 1);
+        sent = send(p.fd, pings, sizeof pings - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    ck_assert(errno == EPIPE || errno == ECONNRESET);
+    wait_info(c, "stats", "client_output_buffer_limit_disconnections:", before + 1);
+    client_expect(c, "+OK", "CONFIG SET requirepass ''");
+    client_close(flood);
+    client_close(c);
+}
+END_TEST
+
 /* ================= Hits and misses ================= */
 
 /* Of each line the deltas of keyspace_hits and keyspace_misses must be those of redis-server, also
@@ -666,6 +743,7 @@ UNIT_SUITE(client)
                    test_pause_all_and_timeout, test_pause_stops_expiry, test_kill_filters,
                    test_info_fields, test_histograms, test_events, test_min_replicas,
                    test_clients_are_evicted, test_killed_are_not_listed, test_long_replies_stop,
-                   test_output_is_listed, test_hits_and_misses);
+                   test_output_is_listed, test_closing_are_killed, test_unread_errors_close,
+                   test_hits_and_misses);
     tcase_add_unchecked_fixture(tc, start, stop);
 }
