@@ -254,7 +254,8 @@ void acl_refuse(struct call *c, enum acl_result why, unsigned at)
                      "following reason: %s",
                      acl_denied_reason(why));
     } else {
-        reply_errorf(c, "NOPERM %.*s", (int)text.n, text.p);
+        const char *ended = exec_refused(c) ? EXECABORT : "";
+        reply_errorf(c, "%sNOPERM %.*s", ended, (int)text.n, text.p);
     }
     buf_free(&text);
 }

@@ -496,6 +496,9 @@ bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slic
                  unsigned argc);
 #define EXECABORT "EXECABORT Transaction discarded because of: "
 void multi_flag_error(struct session *s);
+/* A request that is refused: true when it is EXEC. Then its transaction has ended, and the reply is
+ * EXECABORT with the reason behind it. */
+bool exec_refused(struct call *c);
 void multi_begin(struct session *s); /* in no MULTI yet */
 void events_publish(struct txn *t, uint64_t gate);
 void events_forget(struct txn *t);

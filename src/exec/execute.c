@@ -231,6 +231,10 @@ static void refuse(struct session *s, struct call *c, const char *text)
     if (c->in->ref != NULL) {
         counter_add(&s->w->stats[c->in->ref->id].rejected, 1);
     }
+    if (exec_refused(c)) {
+        reply_errorf(c, EXECABORT "%s", text);
+        return;
+    }
     if (s->multi != NULL) {
         multi_flag_error(s);
     }
@@ -271,14 +275,10 @@ static bool pubsub_only(const struct command *row)
     return false;
 }
 
-/* EXEC that is refused ends its transaction. */
 static void refuse_arity(struct session *s, struct call *c)
 {
-    const struct command *row = c->in->ref->row;
     counter_add(&s->w->stats[c->in->ref->id].rejected, 1);
-    if (strcmp(row->name, "exec") == 0) {
-        session_unwatch(s);
-        session_discard(s);
+    if (exec_refused(c)) {
         reply_error(c, EXECABORT "wrong number of arguments for 'exec' command");
         return;
     }
@@ -286,18 +286,6 @@ static void refuse_arity(struct session *s, struct call *c)
         multi_flag_error(s);
     }
     reply_arity(c);
-}
-
-static void refuse_busy(struct session *s, struct call *c)
-{
-    if (s->multi == NULL || strcmp(c->cmd->name, "exec") != 0) {
-        refuse(s, c, script_busy_text(s->w->x));
-        return;
-    }
-    counter_add(&s->w->stats[c->in->ref->id].rejected, 1); /* EXEC ends its transaction anyway */
-    session_unwatch(s);
-    session_discard(s);
-    reply_errorf(c, EXECABORT "%s", script_busy_text(s->w->x));
 }
 
 const char *write_refusal(struct exec *x, const struct command *row)
@@ -356,7 +344,7 @@ static bool admitted(struct session *s, struct call *c)
         return false;
     }
     if (unlikely(s->w->busy) && !(row->flags & CMD_ALLOW_BUSY)) {
-        refuse_busy(s, c);
+        refuse(s, c, script_busy_text(x));
         return false;
     }
     if (unlikely(s->multi != NULL) && (row->flags & CMD_NO_MULTI)) {

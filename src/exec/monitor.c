@@ -42,17 +42,21 @@ static void on_line(struct reactor *r, struct message *m)
     mem_free(l);
 }
 
-static bool secret(const struct slice *argv)
+/* Which arguments are passwords, of the commands that listeners may see; by whatever name. */
+static bool secret(const struct command *row, const struct slice *argv, unsigned i)
 {
-    return slice_is(argv[0], "auth") || slice_is(argv[0], "hello") || slice_is(argv[0], "config");
+    if (row == NULL || i == 0) {
+        return false;
+    }
+    bool after_auth = i > 2 && (slice_is(argv[i - 1], "auth") || slice_is(argv[i - 2], "auth"));
+    return strcmp(row->name, "auth") == 0 || (strcmp(row->name, "hello") == 0 && after_auth);
 }
 
 void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
                   unsigned argc)
 {
-    if (secret(argv)) {
-        return;
-    }
+    const struct cmd_ref *ref = command_lookup(x, argv, argc);
+    const struct command *row = ref != NULL ? ref->row : NULL;
     char peer[ADDR_TEXT_MAX] = "lua";
     if (s != NULL) {
         conn_peer(s->conn, peer);
@@ -63,7 +67,7 @@ void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct s
                db, peer);
     for (unsigned i = 0; i < argc; i++) {
         buf_add_char(&line, ' ');
-        buf_add_repr(&line, argv[i]);
+        buf_add_repr(&line, secret(row, argv, i) ? S("(redacted)") : argv[i]);
     }
     struct monitors *all = x->monitors;
     lock_acquire(&all->lock);

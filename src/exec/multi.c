@@ -383,6 +383,18 @@ static void exec_run(struct session *s, struct call *outer)
     }
 }
 
+static void cmd_exec(struct call *c);
+
+bool exec_refused(struct call *c)
+{
+    if (c->cmd == NULL || c->cmd->proc != cmd_exec) {
+        return false;
+    }
+    session_unwatch(c->session);
+    session_discard(c->session);
+    return true;
+}
+
 static void cmd_exec(struct call *c)
 {
     struct session *s = c->session;

@@ -249,7 +249,10 @@ START_TEST(test_changed_while_in_multi)
     client_expect(m, "+OK", "MULTI");
     client_expect_error(m, "NOPERM", "SET k 1");
     client_expect_error(m, "EXECABORT", "EXEC");
-    client_expect(c, "nil", "GET k");
+    client_expect(m, "+OK", "MULTI");
+    client_expect(c, "+OK", "ACL SETUSER m -exec");
+    client_expect_error(m, "EXECABORT Transaction discarded because of: NOPERM", "EXEC");
+    client_expect(m, "nil", "GET k");
     client_close(m);
     client_close(c);
 }

@@ -243,6 +243,12 @@ START_TEST(test_observers)
     ck_assert_ptr_nonnull(strstr(client_read_line(m), "slow"));
     ck_assert_ptr_nonnull(strstr(client_line(a, "SLOWLOG GET 1"), "[\"SET\", \"slow\", \"1\"]"));
     expect(a, "+OK", "CONFIG SET slowlog-log-slower-than -1");
+    client_ask(a, "AUTH password");
+    ck_assert_ptr_nonnull(strstr(client_read_line(m), "\"AUTH\" \"(redacted)\""));
+    client_ask(a, "HELLO 2 AUTH name password SETNAME x");
+    const char *line = client_read_line(m);
+    ck_assert_ptr_nonnull(strstr(line, "\"AUTH\" \"(redacted)\" \"(redacted)\" "));
+    ck_assert_ptr_null(strstr(line, "password"));
     expect(a, "+OK", "SLOWLOG RESET");
     expect(a, "0", "SLOWLOG LEN");
     client_close(a);
