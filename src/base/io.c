@@ -221,6 +221,12 @@ static int sync_dir_of(const char *path)
     return err;
 }
 
+mode_t io_mode_of(const char *path, mode_t otherwise)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_mode & 07777 : otherwise;
+}
+
 int atomic_replace(const char *path, struct slice data, mode_t mode)
 {
     struct buf tmp = { NULL, 0, 0 };

@@ -39,4 +39,6 @@ must_check int io_read_file(const char *path, struct buf *out, size_t limit);
  * untouched and the temporary one is gone. One exception: when only the last step fails, the new
  * content is in place but a crash may still bring the old one back. */
 must_check int atomic_replace(const char *path, struct slice data, mode_t mode);
+/* The permissions of the file that is there; else `otherwise`. */
+mode_t io_mode_of(const char *path, mode_t otherwise);
 #endif

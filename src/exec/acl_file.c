@@ -9,7 +9,6 @@
 #include "base/io.h"
 #include "base/log.h"
 #include <stdio.h>
-#include <sys/stat.h>
 
 #define FILE_MAX (64u << 20) /* far above any set of users; bounds what a wrong path can cost */
 #define NO_CHANGE \
@@ -128,12 +127,6 @@ bool acl_load_file(struct exec *x, struct session *self, struct buf *error)
 
 /* ---- Writing ---- */
 
-static mode_t mode_of(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 ? st.st_mode & 07777 : 0600; /* password hashes are in it */
-}
-
 int acl_save_file(struct exec *x)
 {
     struct buf text = { 0 };
@@ -142,7 +135,8 @@ int acl_save_file(struct exec *x)
         acl_describe(x->acl->user[i], &text);
         buf_add_char(&text, '\n');
     }
-    int rc = atomic_replace(x->opt.aclfile, buf_slice(&text), mode_of(x->opt.aclfile));
+    mode_t mode = io_mode_of(x->opt.aclfile, 0600); /* password hashes are in it */
+    int rc = atomic_replace(x->opt.aclfile, buf_slice(&text), mode);
     buf_free(&text);
     return rc;
 }

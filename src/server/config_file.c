@@ -345,7 +345,7 @@ int config_rewrite(struct config *c)
     }
     if (rc == 0) {
         rewrite_text(c, buf_slice(&old), &now);
-        rc = atomic_replace(c->file, buf_slice(&now), 0644);
+        rc = atomic_replace(c->file, buf_slice(&now), io_mode_of(c->file, 0644));
     }
     buf_free(&old);
     buf_free(&now);

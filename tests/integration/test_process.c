@@ -175,6 +175,46 @@ START_TEST(test_files_and_arguments)
 }
 END_TEST
 
+/* What was set is in the file, and what stood there before: comments, and who may read it. */
+START_TEST(test_config_rewrite)
+{
+    snprintf(kv.conf, sizeof kv.conf, "%s/rewritten.conf", kv.dir);
+    FILE *f = fopen(kv.conf, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("# kept\ntimeout 3\nsave 900 1\nrename-command ECHO say\n", f);
+    fclose(f);
+    ck_assert_int_eq(chmod(kv.conf, 0640), 0);
+    start();
+    struct client *c = server_connect(&kv);
+    expect(c, "+OK", "CONFIG SET timeout 0 maxmemory 1gb save \"\" requirepass \"a\\\"\\x01 b\"");
+    expect(c, "+OK", "CONFIG REWRITE");
+    struct stat st;
+    ck_assert_int_eq(stat(kv.conf, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0640);
+    client_close(c);
+    server_stop(&kv);
+    size_t n = 0;
+    char text[20000];
+    ck_assert_ptr_nonnull(f = fopen(kv.conf, "r"));
+    n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    ck_assert_ptr_eq(strstr(text, "# kept\n"), text);
+    ck_assert_ptr_nonnull(strstr(text, "\nrename-command ECHO say\n"));
+    ck_assert_int_eq(server_try_start(&kv), 0);
+    server_wait_log(&kv, 0, "Ready to accept connections tcp", 20000);
+    c = server_connect(&kv);
+    client_expect_error(c, "NOAUTH", "PING");
+    expect(c, "+OK", "AUTH \"a\\\"\\x01 b\"");
+    expect(c, "[\"timeout\", \"0\"]", "CONFIG GET timeout");
+    expect(c, "[\"maxmemory\", \"1073741824\"]", "CONFIG GET maxmemory");
+    expect(c, "[\"save\", \"\"]", "CONFIG GET save");
+    expect(c, "\"x\"", "SAY x");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* ---- Signals ---- */
 
 START_TEST(test_signals)
@@ -511,8 +551,9 @@ END_TEST
 
 UNIT_SUITE(process)
 {
-    TCase *c = unit_case_slow(suite, "arguments", 120, test_options_that_print,
-                              test_bad_configuration, test_files_and_arguments);
+    TCase *c =
+        unit_case_slow(suite, "arguments", 120, test_options_that_print, test_bad_configuration,
+                       test_files_and_arguments, test_config_rewrite);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "system", 120, test_signals, test_second_sigint,
                        test_title_limits_log, test_descriptor_limit, test_systemd, test_unix_socket,

@@ -153,16 +153,16 @@ static void spawn(struct server *s, const char *const *args)
 {
     char port[8];
     snprintf(port, sizeof port, "%u", s->port);
-    const char *argv[ARGS_MAX] = { s->kind == SERVER_KV ? "kv-server" : "redis-server",
-                                   "--port",
-                                   port,
-                                   "--bind",
-                                   "127.0.0.1",
-                                   "--dir",
-                                   s->dir,
-                                   "--enable-debug-command",
-                                   "yes" };
-    size_t n = 9;
+    const char *argv[ARGS_MAX] = { s->kind == SERVER_KV ? "kv-server" : "redis-server" };
+    size_t n = 1;
+    if (s->conf[0] != '\0') {
+        argv[n++] = s->conf;
+    }
+    const char *const given[] = {
+        "--port", port, "--bind", "127.0.0.1", "--dir", s->dir, "--enable-debug-command", "yes"
+    };
+    memcpy(argv + n, given, sizeof given);
+    n += sizeof given / sizeof given[0];
     if (s->kind == SERVER_REDIS) {
         argv[n++] = "--save";
         argv[n++] = "";

@@ -34,6 +34,7 @@ struct server {
     char log[320];                 /* what it printed, over all starts */
     char socket[320];              /* a path for --unixsocket, when a test wants one */
     char env[SERVER_ENV_MAX][256]; /* "NAME=value" for its starts */
+    char conf[320];                /* a configuration file, when a test wants one: given first */
 };
 
 void server_init(struct server *s, enum server_kind kind);

@@ -174,6 +174,8 @@ START_TEST(test_replace)
     struct stat st;
     ck_assert_int_eq(stat(path, &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0640);
+    ck_assert_uint_eq(io_mode_of(path, 0600), 0640);
+    ck_assert_uint_eq(io_mode_of("/nonexistent/f", 0604), 0604);
     ck_assert_int_eq(atomic_replace(path, S(""), 0600), 0);
     content_is(path, S(""));
     ck_assert_uint_eq(files_in(dir), 1);
