@@ -281,14 +281,14 @@ def read_known():
     return rows
 
 
-def known_of(unit, *, encoding=False):
-    rows = [row for row in read_known() if row.unit == unit and (row.detail == "encoding" or not encoding)]
+def known_of(unit, detail=None):
+    rows = [row for row in read_known() if row.unit == unit and detail in (None, row.detail)]
     return sum((row.names for row in rows), collections.Counter())
 
 
 def wrong_beside_encoding(suite, kind, unit, listed):
     """Those listed for their encoding alone must pass when nobody looks at encodings; returns the number of the others."""
-    excused = known_of(suite.named(unit), encoding=True)
+    excused = known_of(suite.named(unit), "encoding")
     if not excused:
         return 0
     result = suite.run(kind, unit, list(listed - excused), "--ignore-encoding")
@@ -328,7 +328,7 @@ def judge(suite, kind, unit, ref):
     for name, times in (missing - listed).items():
         print(f"  FAILED {unit}: {name}{f' x{times}' if times > 1 else ''}\n      " + why.get(name, "not run").replace("\n", "\n      "))
         wrong += times
-    for name, times in (listed - missing).items():
+    for name, times in (listed - missing - known_of(suite.named(unit), "timing")).items():
         print(f"  STALE {unit}: {name}{f' x{times}' if times > 1 else ''}: is in {KNOWN.name} and passes (or is no check of the suite)")
         wrong += times
     wrong += wrong_beside_encoding(suite, kind, unit, listed)
