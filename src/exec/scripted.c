@@ -439,7 +439,7 @@ static void answer_about_script(struct worker *w, struct session *s, const struc
 static void answer_refused(struct worker *w, struct session *s, const struct cmd_ref *ref,
                            size_t used)
 {
-    bool ends = s->multi != NULL && strcmp(ref->full, "exec") == 0;
+    bool ends = strcmp(ref->full, "exec") == 0;
     char text[160];
     size_t n = (size_t)snprintf(text, sizeof text, "-%s%s\r\n", ends ? EXECABORT : "",
                                 script_busy_text(w->x));

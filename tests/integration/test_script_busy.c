@@ -37,6 +37,7 @@ static void busy_and_killed(const char *threads, const char *call, const char *w
     client_expect(b, "+OK", "MULTI");
     client_expect_error(b, "BUSY", "GET k");
     client_expect_error(b, "EXECABORT Transaction discarded because of: BUSY", "EXEC");
+    client_expect_error(b, "EXECABORT Transaction discarded because of: BUSY", "EXEC");
     const char *stats = client_line(b, "FUNCTION STATS"); /* how it was called, in full */
     ck_assert_msg(strstr(stats, "\"command\", [\"") != NULL, "%s", stats);
     ck_assert_msg(word[0] == 'S' || strstr(stats, "[\"FCALL\", \"forever\", \"0\"]") != NULL, "%s",
