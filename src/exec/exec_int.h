@@ -62,7 +62,7 @@ struct ready_key {
     struct key key; /* bytes copied */
 };
 struct event {                  /* a message to publish when the transaction has its record */
-    int kind;                   /* pubsub.c: enum sub_kind; or of tracking.h */
+    int kind;                   /* pubsub.c: enum sub_kind; EVENT_* */
     struct slice channel, text; /* copied */
 };
 struct txn {
@@ -526,8 +526,18 @@ void error_count(struct exec *x, struct worker *w, struct slice code);
 void slowlog_note(struct call *c, uint64_t ticks);
 void commandlog_note_sizes(struct call *c);
 bool session_subscribed(const struct session *s); /* to anything */
-void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
-                  unsigned argc);
+/* A command that runs in t; s NULL: a script calls it. Between txn_begin() and txn_commit(). */
+void monitor_feed_slow(struct txn *t, const struct session *s, unsigned db,
+                       const struct slice *argv, unsigned argc);
+static inline void monitor_feed(struct txn *t, const struct session *s, unsigned db,
+                                const struct slice *argv, unsigned argc)
+{
+    if (unlikely(atomic_load_explicit(&t->w->x->monitor_count, memory_order_relaxed) > 0)) {
+        monitor_feed_slow(t, s, db, argv, argc);
+    }
+}
+#define EVENT_MONITORED 20 /* its text is the line */
+void monitor_publish(struct exec *x, struct slice line, uint64_t gate);
 size_t memory_not_counted(const struct exec *x); /* of mem_used(), for maxmemory */
 bool memory_make_room(struct worker *w);         /* true: under maxmemory (after evicting) */
 /* Between commands: what CONFIG SET maxmemory, or a slice before, left over; -> ms until it wants

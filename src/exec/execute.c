@@ -415,6 +415,13 @@ void call_account(struct session *s, struct call *c)
     }
 }
 
+static inline void monitor_request(const struct call *c)
+{
+    if (!(c->cmd->flags & (CMD_SKIP_MONITOR | CMD_OWN_MONITOR | CMD_ADMIN))) {
+        monitor_feed(c->in->t, c->session, c->db, c->argv, c->argc);
+    }
+}
+
 static void run(struct worker *w, struct call *c)
 {
     struct txn *t = &w->txn;
@@ -439,6 +446,7 @@ static void run(struct worker *w, struct call *c)
     if (unlikely(section)) {
         c->flags |= CALL_EXCLUSIVE;
     }
+    monitor_request(c);
     call_invoke(c);
     tracking_read(c);
     if (seeded_bug("exec.bug_append_after_unlock") && t->nready == 0) {
@@ -473,10 +481,6 @@ static void sweep_keys(const struct call *c)
 static bool request_run(struct session *s, struct pending *p, struct call *c, uint64_t *gate)
 {
     struct worker *w = s->w;
-    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
-        !(c->cmd->flags & (CMD_SKIP_MONITOR | CMD_OWN_MONITOR | CMD_ADMIN))) {
-        monitor_feed(w->x, s, c->db, c->argv, c->argc);
-    }
     if (p->keyed) {
         c->keys = &p->key;
         c->nkeys = 1;
@@ -489,6 +493,8 @@ static bool request_run(struct session *s, struct pending *p, struct call *c, ui
     }
     if (unlikely(c->cmd->flags & CMD_OWN_TXN)) {
         txn_begin(&w->txn, w); /* for the gate of an error that comes before its transaction */
+        monitor_request(c);
+        events_publish(&w->txn, w->txn.gate);
         c->cmd->proc(c);
     } else {
         run(w, c);

@@ -1,9 +1,11 @@
-/* monitor.c -- MONITOR: every command, as it starts, to whoever listens.
+/* monitor.c -- MONITOR: every command that runs, to whoever listens.
  * SPDX-License-Identifier: BSD-3-Clause
  *
+ * GATE     A line tells that its command ran, and those of a script tell what it has read. So it is
+ * an event of the command's transaction: it leaves when that has its record, waits for what that
+ * waits for, and goes with an attempt of a script that is undone.
  * THREADS  Any worker feeds; the list of listeners is under one lock (RANK_MONITOR), looked at only
- * while monitor_count is not zero. Each listener gets its line by a message to its reactor.
- * Arguments of AUTH and HELLO are never shown: those commands are skipped. */
+ * while monitor_count is not zero. Each listener gets its line by a message to its reactor. */
 #include "exec/exec_int.h"
 
 struct monitors {
@@ -13,7 +15,7 @@ struct monitors {
 };
 struct monitor_line {
     struct message m;
-    uint64_t handle;
+    uint64_t handle, gate;
     size_t n;
     char text[];
 };
@@ -37,7 +39,7 @@ static void on_line(struct reactor *r, struct message *m)
     struct session *s = conn != NULL ? conn_user(conn) : NULL;
     if (s != NULL && s->monitor && !conn_closing(conn)) {
         resp_simple(conn_out(conn), slice_of(l->text, l->n));
-        conn_gate(conn, 0);
+        conn_gate(conn, l->gate);
     }
     mem_free(l);
 }
@@ -52,8 +54,8 @@ static bool secret(const struct command *row, const struct slice *argv, unsigned
     return strcmp(row->name, "auth") == 0 || (strcmp(row->name, "hello") == 0 && after_auth);
 }
 
-void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct slice *argv,
-                  unsigned argc)
+static void put_line(struct buf *line, struct exec *x, const struct session *s, unsigned db,
+                     const struct slice *argv, unsigned argc)
 {
     const struct cmd_ref *ref = command_lookup(x, argv, argc);
     const struct command *row = ref != NULL ? ref->row : NULL;
@@ -62,25 +64,37 @@ void monitor_feed(struct exec *x, struct session *s, unsigned db, const struct s
         conn_peer(s->conn, peer);
     }
     int64_t us = clock_wall_us();
-    struct buf line = { 0 };
-    buf_printf(&line, "%lld.%06lld [%u %s]", (long long)(us / 1000000), (long long)(us % 1000000),
+    buf_printf(line, "%lld.%06lld [%u %s]", (long long)(us / 1000000), (long long)(us % 1000000),
                db, peer);
     for (unsigned i = 0; i < argc; i++) {
-        buf_add_char(&line, ' ');
-        buf_add_repr(&line, secret(row, argv, i) ? S("(redacted)") : argv[i]);
+        buf_add_char(line, ' ');
+        buf_add_repr(line, secret(row, argv, i) ? S("(redacted)") : argv[i]);
     }
+}
+
+void monitor_feed_slow(struct txn *t, const struct session *s, unsigned db,
+                       const struct slice *argv, unsigned argc)
+{
+    struct buf line = { 0 };
+    put_line(&line, t->w->x, s, db, argv, argc);
+    event_message(t, EVENT_MONITORED, S(""), buf_slice(&line));
+    buf_free(&line);
+}
+
+void monitor_publish(struct exec *x, struct slice line, uint64_t gate)
+{
     struct monitors *all = x->monitors;
     lock_acquire(&all->lock);
     for (unsigned i = 0; i < all->n; i++) {
         struct monitor_line *l = mem_alloc(sizeof *l + line.n);
         l->m.run = on_line;
         l->handle = all->handle[i];
+        l->gate = gate;
         l->n = line.n;
         memcpy(l->text, line.p, line.n);
         reactor_post(x->workers[handle_reactor(l->handle)].r, &l->m);
     }
     lock_release(&all->lock);
-    buf_free(&line);
 }
 
 void session_unmonitor(struct session *s)

@@ -323,9 +323,8 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
                       .session = s,
                       .out = outer->out,
                       .in = &in };
-    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
-        !(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
-        monitor_feed(w->x, s, c.db, c.argv, c.argc);
+    if (!(c.cmd->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
+        monitor_feed(c.in->t, s, c.db, c.argv, c.argc);
     }
     if (unlikely(s->restricted) && !acl_admits(&c)) {
         return;
@@ -432,9 +431,8 @@ static void cmd_exec(struct call *c)
     session_discard(s);
     w->txn.gate = done.gate;
     w->txn.lsn = done.lsn;
-    if (unlikely(atomic_load_explicit(&c->x->monitor_count, memory_order_relaxed) > 0)) {
-        monitor_feed(c->x, s, s->db, c->argv, c->argc);
-    }
+    monitor_feed(&w->txn, s, s->db, c->argv, c->argc); /* behind what it ran */
+    events_publish(&w->txn, done.gate);
 }
 
 void multi_begin(struct session *s)

@@ -306,6 +306,8 @@ void events_publish(struct txn *t, uint64_t gate)
         const struct event *e = &t->events[i];
         if (e->kind < SUB_KINDS) {
             publish(t->w->x, (enum sub_kind)e->kind, e->channel, e->text, gate, true);
+        } else if (e->kind == EVENT_MONITORED) {
+            monitor_publish(t->w->x, e->text, gate);
         } else {
             tracked = true;
         }

@@ -160,6 +160,7 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
     txn_begin(t, w);
     t->in_multi = true;
     txn_lock(t, c->keys, c->nkeys, w->lock_set);
+    monitor_feed(t, c->session, c->db, c->argv, c->argc); /* before what it calls */
     bool done = body(c, arg);
     if (done) {
         forget_saved(sc);
@@ -190,11 +191,9 @@ void call_script(struct call *c, const char *name, bool alone,
     sc->time_us = 0;
     sc->wrote = false;
     sc->started_us = sc->looked_us = clock_mono_us();
-    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0)) {
-        monitor_feed(w->x, c->session, c->db, c->argv, c->argc); /* before what it calls */
-    }
     if (c->flags & CALL_MULTI) { /* the transaction is EXEC's, which runs alone */
         unsigned db = c->session->db;
+        monitor_feed(c->in->t, c->session, c->db, c->argv, c->argc);
         must(body(c, arg));
         c->session->db = db;
         slow_end(w);
@@ -362,9 +361,8 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
     if (!prepare(&c, sc)) {
         return false;
     }
-    if (unlikely(atomic_load_explicit(&w->x->monitor_count, memory_order_relaxed) > 0) &&
-        !(ref->row->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
-        monitor_feed(w->x, NULL, c.db, argv, argc);
+    if (!(ref->row->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
+        monitor_feed(in.t, NULL, c.db, argv, argc);
     }
     txn_gates(in.t, c.keys, c.nkeys);
     in.t->mute = (rules & SCRIPT_NO_LOG) != 0;

@@ -100,10 +100,77 @@ START_TEST(test_parked_sleeps)
 }
 END_TEST
 
+/* What clients send, and what MONITOR shows of it. The third script uses a key that it did not
+ * declare: it begins twice. The first line of each tells of a change. */
+#define UNDECLARED "redis.call('set','u','1') redis.call('set','v','1')"
+static const struct {
+    const char *sent[4], *shown[5];
+} monitored[] = {
+    { { "SET k v" }, { "\"SET\" \"k\" \"v\"" } },
+    { { "MULTI", "SET k v", "GET k", "EXEC" },
+      { "\"SET\" \"k\" \"v\"", "\"GET\" \"k\"", "\"EXEC\"" } },
+    { { "EVAL \"redis.call('set',KEYS[1],'1') redis.call('echo',redis.call('get',KEYS[1]))\" 1 k" },
+      { "\"EVAL\" \"redis.call('set',KEYS[1],'1') redis.call('echo',redis.call('get',KEYS[1]))\" "
+        "\"1\" \"k\"",
+        "\"set\" \"k\" \"1\"", "\"get\" \"k\"", "\"echo\" \"1\"" } },
+    { { "EVAL \"" UNDECLARED "\" 1 u" },
+      { "\"EVAL\" \"" UNDECLARED "\" \"1\" \"u\"", "\"set\" \"u\" \"1\"", "\"set\" \"v\" \"1\"" } },
+    { { "MULTI", "EVAL \"redis.call('set','k','1')\" 0", "EXEC" },
+      { "\"EVAL\" \"redis.call('set','k','1')\" \"0\"", "\"set\" \"k\" \"1\"", "\"EXEC\"" } },
+};
+
+static const char *shown(struct client *m)
+{
+    const char *line = client_read(m)->text;
+    const char *what = strstr(line, "] ");
+    ck_assert_msg(what != NULL, "%s", line);
+    return what + 2;
+}
+
+/* A line of MONITOR tells that a command ran, and with what: when it comes, a crash does not take
+ * that back. It comes once. */
+START_TEST(test_monitor_waits)
+{
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv), *m = server_connect(&kv);
+    client_expect(c, "+OK", "SET before 1");
+    client_expect(d, "+OK", "DEBUG AOF-FLUSH-SLEEP 300000");
+    client_expect(m, "+OK", "MONITOR");
+    long long before = durable_lsn(d);
+    unsigned sent = 0;
+    for (; sent < 4 && monitored[_i].sent[sent] != NULL; sent++) {
+        client_send(c, "%s", monitored[_i].sent[sent]);
+    }
+    for (unsigned i = 0; i < 5 && monitored[_i].shown[i] != NULL;) {
+        const char *line = shown(m);
+        if (strcmp(line, "\"MULTI\"") == 0 || strstr(line, "INFO") != NULL) {
+            continue;
+        }
+        ck_assert_str_eq(line, monitored[_i].shown[i++]);
+        ck_assert_int_gt(durable_lsn(d), before);
+    }
+    for (unsigned i = 0; i < sent; i++) {
+        client_read(c);
+    }
+    client_expect(c, "\"end\"", "ECHO end");
+    const char *line = shown(m);
+    while (strstr(line, "INFO") != NULL) {
+        line = shown(m);
+    }
+    ck_assert_str_eq(line, "\"ECHO\" \"end\"");
+    client_close(m);
+    client_close(c);
+    client_close(d);
+}
+END_TEST
+
 UNIT_SUITE(gates)
 {
     TCase *c =
         unit_case_loop(suite, "counts", 120, test_counts_wait, sizeof counts / sizeof counts[0]);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_loop(suite, "monitor", 120, test_monitor_waits,
+                       sizeof monitored / sizeof monitored[0]);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "parked", 120, test_parked_sleeps);
     tcase_add_checked_fixture(c, setup, teardown);
