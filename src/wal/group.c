@@ -109,6 +109,7 @@ static void close_batch(struct wal *w, struct wal_group *g, uint16_t flags, uint
     g->end = w->taken;
     w->pos.offset = g->offset + g->bytes;
     w->pos.next_seq++;
+    atomic_store_explicit(&w->current_seq, g->seq, memory_order_relaxed);
     w->pos.next_lsn += stream_bytes;
     g->stream_end = w->pos.next_lsn;
     w->last_take_us = clock_mono_us();

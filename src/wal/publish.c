@@ -84,6 +84,8 @@ void wal_publish_init(struct wal *w)
     atomic_store(&w->written, start);
     w->stream_written = start;
     atomic_store(&w->written_seq, seq);
+    atomic_store(&w->current_seq, seq);
+    atomic_store(&w->current_segment, w->pos.segment);
     set_durable_locked(w, seq, start, start);
     set_admission_locked(w);
     for (unsigned i = 0; i < w->cfg.producers; i++) {
@@ -93,14 +95,15 @@ void wal_publish_init(struct wal *w)
     lock_release(&w->publish);
 }
 
-/* Takes effect at a segment switch: nothing is in flight. */
+/* Takes effect at a segment switch: nothing is in flight. The caller wakes producers, without
+ * locks. */
 void wal_publish_mode(struct wal *w, enum wal_sync mode)
 {
+    (void)fault("wal.mode");
     lock_acquire(&w->publish);
     atomic_store_explicit(&w->mode, mode, memory_order_seq_cst);
     set_release_locked(w);
     lock_release(&w->publish);
-    wal_wake_producers(w);
 }
 
 void wal_admission_changed(struct wal *w)

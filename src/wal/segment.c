@@ -112,14 +112,15 @@ static bool install(struct wal *w, const struct wal_file *file, enum wal_sync sy
     }
     w->cur = *file;
     w->pos.segment = file->number;
+    atomic_store_explicit(&w->current_segment, file->number, memory_order_relaxed);
     w->pos.offset = 0;
     w->pos.size = file->size;
     w->pos.sync = sync;
     w->switching = false;
     atomic_store_explicit(&w->room_current, file->size, memory_order_relaxed);
+    wal_publish_mode(w, sync); /* under take: who finds the new mode there can rely on it */
     lock_release(&w->take);
-    wal_publish_mode(w, sync);
-    wal_admission_changed(w);
+    wal_admission_changed(w); /* wakes for the mode, too */
     return true;
 }
 

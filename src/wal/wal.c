@@ -81,6 +81,9 @@ int wal_open(struct wal **out, const struct wal_config *cfg, struct wal_report *
         return err;
     }
     atomic_store(&w->segments, report->segments);
+    atomic_store(&w->current_segment, w->pos.segment);
+    atomic_store(&w->current_seq, w->pos.next_seq - 1);
+    atomic_store(&w->mode, w->pos.sync);
     *out = w;
     return 0;
 }

@@ -241,7 +241,8 @@ struct wal {
     bool syncing;            /* a timed sync runs, outside the lock */
     bool proved;             /* the last batch is an empty one that proves all others */
     bool stopping;
-    int failed; /* -errno: no further segment, writers end */
+    int failed;                                    /* -errno: no further segment, writers end */
+    _Atomic uint64_t current_segment, current_seq; /* of pos, for whoever may not wait for take */
     int64_t last_take_us;
     int64_t last_sync_us; /* begin of the last timed sync */
 

@@ -520,6 +520,9 @@ START_TEST(test_stats)
     ck_assert_uint_eq(a.records, 0);
     ck_assert_uint_eq(a.current_segment, 1);
     ck_assert_uint_eq(a.segments, 1);
+    lock_acquire(&r.w->take); /* as a writer that copies a large record: nobody waits for it */
+    ck_assert_uint_eq(rig_stats(&r).current_segment, 1);
+    lock_release(&r.w->take);
     ck_assert_int_eq(a.state, WAL_OK);
     ck_assert_int_eq(a.sync, WAL_SYNC_ALWAYS);
     ck_assert(eventually(rig_stats(&r).prepared == 2));
