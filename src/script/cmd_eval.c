@@ -1,4 +1,4 @@
-/* cmd_eval.c -- EVAL and its kin, SCRIPT: the cache of scripts.
+/* cmd_eval.c -- EVAL and its kin, SCRIPT.
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * A script is known by the SHA-1 of its text. The text is the engine's; each Lua state compiles it
@@ -6,7 +6,6 @@
 #include "script/script_int.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include <search.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,46 +101,7 @@ bool shebang_parse(struct slice text, struct shebang *out, struct slice *body, c
     return true;
 }
 
-/* ---- The cache ---- */
-
-static int by_sha(const void *a, const void *b)
-{
-    return strcmp(((const struct script *)a)->sha, ((const struct script *)b)->sha);
-}
-
-static struct script *cache_find(struct scripts *s, const char *sha)
-{
-    struct script want;
-    memcpy(want.sha, sha, sizeof want.sha);
-    lock_acquire(&s->lock);
-    struct script **at = tfind(&want, &s->cache, by_sha);
-    struct script *found = at != NULL ? *at : NULL;
-    lock_release(&s->lock);
-    return found;
-}
-
-static void script_drop(void *script)
-{
-    mem_free(script);
-}
-
-/* The one that is there, or `new`, which then belongs to the cache. */
-static struct script *cache_add(struct scripts *s, struct script *new)
-{
-    lock_acquire(&s->lock);
-    struct script **at = tsearch(new, &s->cache, by_sha);
-    must(at != NULL);
-    struct script *there = *at;
-    if (there == new) {
-        s->cached++;
-        s->cache_bytes += sizeof *new + new->text.n;
-    }
-    lock_release(&s->lock);
-    if (there != new) {
-        script_drop(new);
-    }
-    return there;
-}
+/* ---- Lately here ---- */
 
 static void sha_of(struct slice text, char sha[41])
 {
@@ -150,8 +110,6 @@ static void sha_of(struct slice text, char sha[41])
     hex_encode(digest, sizeof digest, sha);
     sha[40] = '\0';
 }
-
-/* ---- Lately here ---- */
 
 static struct recent *recent_by_sha(struct vm *vm, const char *sha)
 {
@@ -192,11 +150,29 @@ static bool push_recent(struct vm *vm, const struct script *sc)
     return true;
 }
 
+void recent_forget(struct vm *vm, const struct script *sc)
+{
+    struct recent *r = recent_by_sha(vm, sc->sha);
+    if (r->script == sc) {
+        luaL_unref(vm->L, LUA_REGISTRYINDEX, r->function);
+        r->script = NULL;
+    }
+    struct script **by_text = recent_by_text(vm, sc->text);
+    if (*by_text == sc) {
+        *by_text = NULL;
+    }
+}
+
+static bool is_cached(const struct script *sc)
+{
+    return sc != NULL && !atomic_load_explicit(&sc->evicted, memory_order_relaxed);
+}
+
 static struct script *script_of(struct vm *vm, const char *sha)
 {
     const struct recent *r = recent_by_sha(vm, sha);
-    return r->script != NULL && strcmp(r->script->sha, sha) == 0 ? r->script
-                                                                 : cache_find(vm->s, sha);
+    return is_cached(r->script) && strcmp(r->script->sha, sha) == 0 ? r->script
+                                                                    : cache_find(vm, sha, false);
 }
 
 /* ---- Compiling ---- */
@@ -244,56 +220,63 @@ static bool push_cached(struct call *c, struct vm *vm, struct script *sc)
     return true;
 }
 
-/* The script of this text, compiled on top of the stack; NULL: the error is replied. */
-static struct script *load_text(struct call *c, struct vm *vm, struct slice text)
+/* What the text says of itself; false: the error is replied. */
+static bool text_flags(struct call *c, struct slice text, unsigned *flags)
 {
-    struct script **recent = recent_by_text(vm, text);
-    if (*recent != NULL && slice_eq((*recent)->text, text) && push_recent(vm, *recent)) {
-        return *recent;
-    }
-    char sha[41];
-    sha_of(text, sha);
-    struct script *known = cache_find(vm->s, sha);
-    if (known != NULL) {
-        *recent = known;
-        return push_cached(c, vm, known) ? known : NULL;
-    }
     struct shebang head;
     struct slice body;
     char error[200];
-    unsigned flags = SCRIPT_FLAG_COMPAT;
+    *flags = SCRIPT_FLAG_COMPAT;
     if (text.n >= 2 && memcmp(text.p, "#!", 2) == 0) {
         if (!shebang_parse(text, &head, &body, error)) {
             reply_error(c, error);
-            return NULL;
+            return false;
         }
         if (!slice_eq(head.engine, S("lua"))) {
             reply_errorf(c, "ERR Unexpected engine in script shebang: #!%.*s",
                          (int)size_min(head.engine.n, 100), head.engine.p);
-            return NULL;
+            return false;
         }
         if (head.has_name) {
             reply_errorf(c, "ERR Unknown lua shebang option: name=%.*s",
                          (int)size_min(head.name.n, 100), head.name.p);
-            return NULL;
+            return false;
         }
-        flags = head.flags;
+        *flags = head.flags;
     }
-    struct script *sc = mem_try_alloc(sizeof *sc + text.n);
+    return true;
+}
+
+/* The script of this text, compiled on top of the stack; NULL: the error is replied. keep: it is
+ * not evicted. */
+static struct script *load_text(struct call *c, struct vm *vm, struct slice text, bool keep)
+{
+    struct script **recent = recent_by_text(vm, text);
+    if (!keep && is_cached(*recent) && slice_eq((*recent)->text, text) &&
+        push_recent(vm, *recent)) {
+        return *recent;
+    }
+    char sha[41];
+    sha_of(text, sha);
+    struct script *known = cache_find(vm, sha, keep);
+    if (known != NULL) {
+        *recent = known;
+        return push_cached(c, vm, known) ? known : NULL;
+    }
+    unsigned flags;
+    if (!text_flags(c, text, &flags)) {
+        return NULL;
+    }
+    struct script *sc = cache_new(vm->s, sha, text, flags);
     if (sc == NULL) {
         reply_oom(c);
         return NULL;
     }
-    memcpy(sc->sha, sha, sizeof sha);
-    sc->flags = flags;
-    atomic_init(&sc->alone, false);
-    memcpy(sc + 1, text.p, text.n);
-    sc->text = slice_of((char *)(sc + 1), text.n);
     if (!push_compiled(c, vm, sc)) {
-        script_drop(sc);
+        cache_discard(sc);
         return NULL;
     }
-    return cache_add(vm->s, sc);
+    return cache_add(vm, sc, keep);
 }
 
 /* ---- EVAL ---- */
@@ -353,11 +336,12 @@ static struct script *script_by_sha(struct call *c, struct vm *vm)
 static bool eval_find(struct call *c, struct eval *e)
 {
     e->vm = vm_of_call(c);
-    e->script = e->by_sha1 ? script_by_sha(c, e->vm) : load_text(c, e->vm, c->argv[1]);
+    e->script = e->by_sha1 ? script_by_sha(c, e->vm) : load_text(c, e->vm, c->argv[1], false);
     lua_settop(e->vm->L, 0);
     if (e->script == NULL) {
         return false;
     }
+    cache_used(e->vm->s, e->script);
     memcpy(e->sha, e->script->sha, sizeof e->sha);
     e->run = (struct run){ .c = c, .name = e->sha, .flags = e->script->flags };
     return script_rules(c, e->script->flags, e->readonly, &e->run.rules);
@@ -450,8 +434,8 @@ static bool evalsha_may_write(struct exec *x, const struct slice *argv, unsigned
 {
     char sha[41] = "";
     memcpy(sha, argv[1].p, size_min(argv[1].n, 40));
-    const struct script *sc = cache_find(exec_scripts(x), sha);
-    return sc == NULL || !(sc->flags & SCRIPT_FLAG_NO_WRITES);
+    unsigned flags = 0;
+    return !cache_has(exec_scripts(x), sha, &flags) || !(flags & SCRIPT_FLAG_NO_WRITES);
 }
 
 /* ---- SCRIPT ---- */
@@ -459,7 +443,7 @@ static bool evalsha_may_write(struct exec *x, const struct slice *argv, unsigned
 static void cmd_script_load(struct call *c)
 {
     struct vm *vm = vm_of_call(c);
-    const struct script *sc = load_text(c, vm, c->argv[2]);
+    const struct script *sc = load_text(c, vm, c->argv[2], true);
     lua_settop(vm->L, 0);
     if (sc != NULL) {
         reply_bulk_str(c, sc->sha);
@@ -476,19 +460,9 @@ static void cmd_script_exists(struct call *c)
             memcpy(sha, c->argv[i].p, 40);
             sha[40] = '\0';
         }
-        reply_int(c, cache_find(s, sha) != NULL);
+        unsigned flags;
+        reply_int(c, cache_has(s, sha, &flags));
     }
-}
-
-static void cache_clear(struct scripts *s)
-{
-    lock_acquire(&s->lock);
-    tdestroy(s->cache, script_drop);
-    s->cache = NULL;
-    s->cached = 0;
-    s->cache_bytes = 0;
-    lock_release(&s->lock);
-    atomic_fetch_add(&s->cache_generation, 1);
 }
 
 static void cmd_script_flush(struct call *c)
@@ -568,7 +542,7 @@ void script_free(struct scripts *s)
     for (unsigned i = 0; i < s->nvm; i++) {
         vm_free(s->vm[i]);
     }
-    tdestroy(s->cache, script_drop);
+    cache_clear(s);
     functions_free(s);
     exec_set_scripts(s->x, NULL, NULL);
     mem_free(s->vm);
@@ -584,7 +558,16 @@ void script_stats(struct scripts *s, struct script_stats *out)
                                   .script_bytes = s->cache_bytes,
                                   .library_bytes = s->library_bytes };
     lock_release(&s->lock);
+    out->evicted = atomic_load_explicit(&s->evictions, memory_order_relaxed) -
+                   atomic_load_explicit(&s->evictions_reset, memory_order_relaxed);
     out->memory_bytes = atomic_load_explicit(&s->memory, memory_order_relaxed);
+}
+
+void script_stats_reset(struct scripts *s)
+{
+    atomic_store_explicit(&s->evictions_reset,
+                          atomic_load_explicit(&s->evictions, memory_order_relaxed),
+                          memory_order_relaxed);
 }
 
 #define RUNS_SCRIPT(what)                                                                \

@@ -185,7 +185,7 @@ static bool run_text(struct vm *vm, struct slice body, struct load *load, const 
 /* What the text registers, found out in a state of its own. False: replied. */
 static bool library_try(struct call *c, struct library *l, struct slice body)
 {
-    struct vm *vm = vm_new(exec_scripts(c->x));
+    struct vm *vm = vm_new(exec_scripts(c->x), call_worker(c));
     bool replay = (c->flags & CALL_REPLAY) != 0;
     struct load load = { .lib = l, .deadline_us = replay ? 0 : clock_mono_us() + LOAD_TIMEOUT_US };
     const char *what;

@@ -20,8 +20,10 @@ struct script_stats {
     uint64_t cached, libraries, functions;
     uint64_t script_bytes, library_bytes; /* their texts */
     uint64_t memory_bytes;                /* of all Lua states */
+    uint64_t evicted;                     /* scripts, since script_stats_reset() */
 };
 void script_stats(struct scripts *s, struct script_stats *out); /* any thread */
+void script_stats_reset(struct scripts *s);                     /* any thread */
 
 extern const struct command script_commands[];
 #endif

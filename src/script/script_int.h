@@ -10,14 +10,18 @@
 #include <lualib.h>
 #include <stdlib.h>
 
-/* A script of the cache. Never changes but for `alone`; freed by SCRIPT FLUSH, while nobody runs.
- */
+/* A script of the cache. */
 struct script {
     char sha[41];
-    unsigned flags;     /* enum script_flags */
-    _Atomic bool alone; /* it touched keys that it did not declare: it begins in a section */
+    unsigned flags; /* enum script_flags */
     struct slice text;
+    _Atomic bool alone;      /* it touched keys that it did not declare: it begins in a section */
+    _Atomic bool evicted;    /* it is in the cache no more */
+    _Atomic unsigned owners; /* the cache, states */
+    _Atomic uint64_t used;   /* scripts.uses when it last ran */
+    bool held[];             /* by the state of this worker: each its worker's */
 };
+#define EVICTABLE_MAX 500 /* scripts of EVAL, as in Redis and Valkey */
 enum script_flags {
     SCRIPT_FLAG_NO_WRITES = 1,
     SCRIPT_FLAG_ALLOW_OOM = 2,
@@ -52,11 +56,16 @@ struct scripts {
     /* under lock */
     void *cache; /* tree of struct script by sha (search.h) */
     uint64_t cached, cache_bytes;
+    struct script *evictable[EVICTABLE_MAX]; /* those of EVAL alone, in no order */
+    unsigned nevictable;
     void *libraries, *functions; /* trees of struct library and function by name */
     uint64_t nlibraries, nfunctions, library_bytes;
     /* atomic */
     _Atomic uint64_t cache_generation; /* SCRIPT FLUSH: states forget what they compiled */
     _Atomic uint64_t library_generation;
+    _Atomic uint64_t uses;      /* of scripts, but for the same one again */
+    _Atomic uint64_t evictions, /* ever */
+        evictions_reset;        /* at CONFIG RESETSTAT */
     _Atomic uint64_t memory;
     struct vm **vm; /* by worker id, each its worker's */
     unsigned nvm;
@@ -83,6 +92,10 @@ struct recent {
 struct vm {
     lua_State *L;
     struct scripts *s;
+    unsigned id;          /* of its worker */
+    struct script **held; /* nheld: what it may have compiled */
+    unsigned nheld, held_cap;
+    uint64_t evictions; /* scripts.evictions when it last let go */
     struct recent by_sha[RECENT_SCRIPTS];
     struct script *by_text[RECENT_SCRIPTS];
     struct run *run;   /* NULL: a library is being loaded, or nothing */
@@ -107,7 +120,7 @@ static inline struct vm *vm_of(lua_State *L)
 }
 
 /* vm.c */
-struct vm *vm_new(struct scripts *s);
+struct vm *vm_new(struct scripts *s, unsigned id);
 void vm_free(struct vm *vm);
 struct vm *vm_of_call(struct call *c);
 /* SCRIPT FLUSH has come since: what it knows of the cache is freed. The next vm_of_call() is
@@ -150,7 +163,22 @@ bool convert_push(lua_State *L, struct slice resp);
 void convert_reply(struct call *c, lua_State *L,
                    int resp); /* the value on top becomes the reply; popped */
 
+/* cache.c: any worker; with the state of the calling one. NULL: it is not there, or no memory. What
+ * cache_find() and cache_add() give is the state's until its next vm_of_call(). keep: as SCRIPT
+ * LOAD does, it is not evicted. */
+struct script *cache_new(struct scripts *s, const char sha[41], struct slice text, unsigned flags);
+void cache_discard(struct script *sc); /* that is new */
+struct script *cache_find(struct vm *vm, const char *sha, bool keep);
+must_check bool cache_has(struct scripts *s, const char *sha, unsigned *flags);
+/* The one that is there, or `new`, which then belongs to the cache. */
+struct script *cache_add(struct vm *vm, struct script *new, bool keep);
+void cache_used(struct scripts *s, struct script *sc); /* it runs: it is the newest */
+void cache_clear(struct scripts *s);                   /* while nobody runs */
+void cache_let_go(struct vm *vm);                      /* of what was evicted; nothing runs in it */
+void cache_leave(struct vm *vm);                       /* it ends */
+
 /* cmd_eval.c */
+void recent_forget(struct vm *vm, const struct script *sc);
 /* "#!lua name=x flags=a,b" at the head of text. False with *error set. *body: what is behind the
  * line end, which belongs to it. */
 struct shebang {

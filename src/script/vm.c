@@ -38,10 +38,12 @@ static void *allocate(void *user, void *p, size_t old, size_t n)
     return to;
 }
 
-struct vm *vm_new(struct scripts *s)
+struct vm *vm_new(struct scripts *s, unsigned id)
 {
     struct vm *vm = mem_calloc(sizeof *vm);
     vm->s = s;
+    vm->id = id;
+    vm->evictions = atomic_load_explicit(&s->evictions, memory_order_relaxed);
     vm->cache_generation = atomic_load(&s->cache_generation);
     srand48_r((long)(rng_u64() >> 33), &vm->random);
     vm->L = lua_newstate(allocate, vm);
@@ -63,6 +65,7 @@ void vm_free(struct vm *vm)
 {
     if (vm != NULL) {
         lua_close(vm->L);
+        cache_leave(vm);
         mem_free(vm);
     }
 }
@@ -84,7 +87,10 @@ struct vm *vm_of_call(struct call *c)
         *at = NULL;
     }
     if (*at == NULL) {
-        *at = vm_new(s);
+        *at = vm_new(s, id);
+    }
+    if ((*at)->run == NULL) {
+        cache_let_go(*at);
     }
     return *at;
 }

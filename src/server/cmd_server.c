@@ -5,6 +5,7 @@
 #include "server/server_int.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "script/script.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -241,6 +242,7 @@ static void cmd_config_resetstat(struct call *c)
     exec_stats_reset(s->x);
     exec_errorstats_reset(s->x);
     net_stats_reset(s->net);
+    script_stats_reset(s->scripts);
     reply_ok(c);
 }
 

@@ -267,7 +267,9 @@ static void section_stats(struct server *s, struct buf *b)
 {
     struct exec_stats st;
     struct net_stats n = { 0 };
+    struct script_stats scripts;
     exec_stats(s->x, &st);
+    script_stats(s->scripts, &scripts);
     if (s->net != NULL) {
         net_stats(s->net, &n);
     }
@@ -293,6 +295,7 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "expire_cycle_cpu_milliseconds", 0);
     line_u(b, "evicted_keys", st.evicted);
     line_u(b, "evicted_clients", st.evicted_clients);
+    line_u(b, "evicted_scripts", scripts.evicted);
     line_u(b, "total_eviction_exceeded_time", 0);
     line_u(b, "current_eviction_exceeded_time", 0);
     line_u(b, "keyspace_hits", st.hits);

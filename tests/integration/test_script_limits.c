@@ -3,6 +3,8 @@
 #include "base/base.h"
 #include "server.h"
 #include "unit.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct server kv;
@@ -52,7 +54,101 @@ START_TEST(test_library_limits)
 }
 END_TEST
 
+static int64_t info_number(struct client *c, const char *section, const char *field)
+{
+    const char *at = strstr(client_ask(c, "INFO %s", section)->text, field);
+    ck_assert_msg(at != NULL, "%s", field);
+    return strtoll(at + strlen(field), NULL, 10);
+}
+
+/* The SHA-1 of a text by the server itself. */
+static void sha_of(struct client *c, const char *text, char sha[41])
+{
+    snprintf(sha, 41, "%s",
+             client_ask(c, "EVAL \"return redis.sha1hex(ARGV[1])\" 0 '%s'", text)->text);
+}
+
+static void eval_numbers(struct client *c, unsigned from, unsigned to)
+{
+    for (unsigned i = from; i <= to; i++) {
+        ck_assert_int_eq(client_int(c, "EVAL 'return %u' 0", i), i);
+    }
+}
+
+/* What EVAL brought is at most 500: who ran longest ago goes, and only those that SCRIPT LOAD did
+ * not bring, before or after EVAL did. */
+START_TEST(test_evicted)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv); /* on two reactors */
+    char loaded[41], promoted[41], first[41], second[41], third[41];
+    sha_of(a, "return 1", first);
+    sha_of(a, "return 2", second);
+    sha_of(a, "return 3", third);
+    client_expect(a, "+OK", "SCRIPT FLUSH");
+    snprintf(loaded, sizeof loaded, "%s", client_ask(a, "SCRIPT LOAD 'return -1'")->text);
+    ck_assert_int_eq(client_int(a, "EVAL 'return -2' 0"), -2);
+    snprintf(promoted, sizeof promoted, "%s", client_ask(b, "SCRIPT LOAD 'return -2'")->text);
+    eval_numbers(a, 1, 500);
+    ck_assert_int_eq(info_number(a, "memory", "number_of_cached_scripts:"), 502);
+    ck_assert_int_eq(info_number(a, "stats", "evicted_scripts:"), 0);
+    ck_assert_int_eq(client_int(b, "EVALSHA %s 0", first), 1); /* it is the newest now */
+    eval_numbers(a, 501, 501);
+    client_expect(a, "[1, 0, 1, 1, 1]", "SCRIPT EXISTS %s %s %s %s %s", first, second, third,
+                  loaded, promoted);
+    client_expect_error(a, "NOSCRIPT", "EVALSHA %s 0", second);
+    client_expect_error(b, "NOSCRIPT", "EVALSHA %s 0", second);
+    ck_assert_int_eq(client_int(a, "EVALSHA %s 0", third), 3);
+    eval_numbers(b, 1001, 2000);
+    client_expect(b, "[0, 0, 0, 1, 1]", "SCRIPT EXISTS %s %s %s %s %s", first, second, third,
+                  loaded, promoted);
+    ck_assert_int_eq(info_number(a, "memory", "number_of_cached_scripts:"), 502);
+    ck_assert_int_eq(info_number(a, "stats", "evicted_scripts:"), 1001);
+    client_expect_error(a, "NOSCRIPT", "EVALSHA %s 0", third); /* though it ran here lately */
+    eval_numbers(a, 3, 3);
+    ck_assert_int_eq(client_int(b, "EVALSHA %s 0", third), 3);
+    ck_assert_int_eq(client_int(a, "EVALSHA %s 0", loaded), -1);
+    client_expect(a, "+OK", "CONFIG RESETSTAT");
+    ck_assert_int_eq(info_number(a, "stats", "evicted_scripts:"), 0);
+    client_expect(a, "+OK", "SCRIPT FLUSH");
+    eval_numbers(a, 1, 500);
+    ck_assert_int_eq(info_number(a, "stats", "evicted_scripts:"), 0);
+    client_close(a);
+    client_close(b);
+    server_stop(&kv);
+}
+END_TEST
+
+/* A text for each EVAL does not take more and more memory: neither the texts nor what became of
+ * them in Lua. */
+START_TEST(test_evicted_memory)
+{
+    enum { ROUND = 3000 };
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+    struct client *a = server_connect(&kv);
+    int64_t before = 0;
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < ROUND; i++) {
+            client_send(a, "EVAL \"local f = function() return '%01000u' end return %u\" 0", i,
+                        round * ROUND + i);
+        }
+        for (unsigned i = 0; i < ROUND; i++) {
+            ck_assert_int_eq(client_read(a)->integer, round * ROUND + i);
+        }
+        int64_t now = info_number(a, "memory", "used_memory:");
+        ck_assert_int_lt(info_number(a, "memory", "used_memory_scripts_eval:"), 700000);
+        ck_assert_msg(round == 0 || now < before + 4000000, "%lld bytes, then %lld",
+                      (long long)before, (long long)now);
+        before = round == 0 ? now : before;
+    }
+    client_close(a);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script_limits)
 {
-    unit_case(suite, "own server", test_library_limits);
+    unit_case(suite, "own server", test_library_limits, test_evicted, test_evicted_memory);
 }
