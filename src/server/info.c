@@ -263,13 +263,22 @@ static void lines_denied(struct buf *b, const struct exec_stats *st)
     line_u(b, "acl_access_denied_channel", st->denied_channel);
 }
 
+static void lines_evicted(struct server *s, struct buf *b, const struct exec_stats *st)
+{
+    struct script_stats scripts;
+    script_stats(s->scripts, &scripts);
+    line_u(b, "evicted_keys", st->evicted);
+    line_u(b, "evicted_clients", st->evicted_clients);
+    line_u(b, "evicted_scripts", scripts.evicted);
+    line_u(b, "total_eviction_exceeded_time", 0);
+    line_u(b, "current_eviction_exceeded_time", 0);
+}
+
 static void section_stats(struct server *s, struct buf *b)
 {
     struct exec_stats st;
     struct net_stats n = { 0 };
-    struct script_stats scripts;
     exec_stats(s->x, &st);
-    script_stats(s->scripts, &scripts);
     if (s->net != NULL) {
         net_stats(s->net, &n);
     }
@@ -293,11 +302,7 @@ static void section_stats(struct server *s, struct buf *b)
     line_s(b, "expired_stale_perc", "0.00");
     line_u(b, "expired_time_cap_reached_count", 0);
     line_u(b, "expire_cycle_cpu_milliseconds", 0);
-    line_u(b, "evicted_keys", st.evicted);
-    line_u(b, "evicted_clients", st.evicted_clients);
-    line_u(b, "evicted_scripts", scripts.evicted);
-    line_u(b, "total_eviction_exceeded_time", 0);
-    line_u(b, "current_eviction_exceeded_time", 0);
+    lines_evicted(s, b, &st);
     line_u(b, "keyspace_hits", st.hits);
     line_u(b, "keyspace_misses", st.misses);
     line_u(b, "pubsub_channels", st.pubsub_channels);
