@@ -1,4 +1,5 @@
-/* cache.c -- The scripts that EVALSHA finds. SPDX-License-Identifier: BSD-3-Clause
+/* cache.c -- The scripts that EVALSHA finds, and which of them are evicted.
+ * SPDX-License-Identifier: BSD-3-Clause
  *
  * EVICTION   A client may make a text of its own for each EVAL. What only EVAL brought is limited:
  *            one more, and the one that ran longest ago goes. What SCRIPT LOAD brought stays until
