@@ -159,9 +159,12 @@ size_t mem_used(void)
 }
 #endif
 
+#define LARGE ((size_t)64 * 1024) /* nothing that the code alone chooses and often */
+
 void *mem_alloc(size_t n)
 {
-    void *p = n <= MEM_SIZE_MAX ? note_new(malloc(n)) : NULL;
+    bool none = n >= LARGE && fault("mem.large") != 0;
+    void *p = n <= MEM_SIZE_MAX && !none ? note_new(malloc(n)) : NULL;
     if (unlikely(p == NULL)) {
         out_of_memory(n);
     }
@@ -198,7 +201,8 @@ static void *resize(void *p, size_t n)
 
 void *mem_realloc(void *p, size_t n)
 {
-    void *q = resize(p, n);
+    bool none = n >= LARGE && fault("mem.large") != 0;
+    void *q = !none ? resize(p, n) : NULL;
     if (unlikely(q == NULL)) {
         out_of_memory(n);
     }

@@ -9,7 +9,9 @@
  * answers -OOM and leaves its object as it was.
  *
  * THREADS  Any.
- * FAULTS   "mem.alloc" fails mem_try_alloc(), mem_try_calloc() and mem_try_realloc(). */
+ * FAULTS   "mem.alloc" fails mem_try_alloc(), mem_try_calloc() and mem_try_realloc(). "mem.large"
+ * fails mem_alloc() and mem_realloc() of 64 KiB and more, which ends the process: it shows that
+ * none is of a size that a client has chosen. */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 

@@ -294,7 +294,8 @@ static void cmd_bitop(struct call *c)
         goto out;
     }
     /* Not in place: the destination may be one of the sources. */
-    if ((result = mem_try_alloc(op < DIFF ? size : 2 * size)) == NULL) {
+    if ((result = mem_try_alloc(op < DIFF ? size : 2 * size)) == NULL ||
+        (op >= DIFF && !effect_reserve(c, size))) {
         reply_oom(c);
         goto out;
     }

@@ -162,7 +162,9 @@ static void restore_effect(struct call *c, const struct entry *e, int64_t due)
     struct rdb_writer w = { .error = 0 };
     if (!(c->flags & CALL_REPLAY) && rdb_footer_version(payload) > RDB_VERSION) {
         w = write_payload(e);
-        payload = w.error == 0 ? buf_slice(&w.b) : payload; /* for kv itself that will do */
+        if (w.error == 0 && effect_reserve(c, w.b.n)) { /* else, for kv itself it will do */
+            payload = buf_slice(&w.b);
+        }
     }
     EFFECT(c, S("RESTORE"), c->keys[0].s, slice_of(text, format_i64(text, due >= 0 ? due : 0)),
            payload, S("REPLACE"), S("ABSTTL"));

@@ -126,8 +126,53 @@ void fx_collect_slow(struct call *c)
     fx_argv(t, c->db, c->argv, c->argc);
 }
 
+/* ---- Room ---- */
+
+#define ARG_ROOM   (I64_TEXT_MAX + 5) /* "$n\r\n" and "\r\n" */
+#define FRAME_ROOM 256                /* MULTI, EXEC, two SELECTs, a few short arguments */
+
+bool fx_room(struct txn *t, size_t bytes)
+{
+    size_t more;
+    if (!logging(t) || !size_add(bytes, FRAME_ROOM, &more)) {
+        return !logging(t);
+    }
+    return t->fx.n + t->verbatim.n + more <= WAL_COPIED_MAX ||
+           buf_try_reserve(&t->fx, t->verbatim.n + more);
+}
+
+bool fx_room_slow(struct call *c)
+{
+    size_t bytes = c->argc * (size_t)ARG_ROOM;
+    for (unsigned i = 0; i < c->argc; i++) {
+        bytes += c->argv[i].n;
+    }
+    return fx_room(c->in->t, bytes);
+}
+
+bool effect_reserve(struct call *c, size_t bytes)
+{
+    return fx_room(c->in->t, bytes);
+}
+
 #define MULTI_TEXT "*1\r\n$5\r\nMULTI\r\n"
 #define EXEC_TEXT  "*1\r\n$4\r\nEXEC\r\n"
+
+/* What is larger than the log copies goes there as it is: there is no room for it twice. */
+static uint64_t append_large(struct txn *t, struct wal_frame frame)
+{
+    struct worker *w = t->w;
+    if (t->fx_commands > 1) {
+        const size_t before = strlen(MULTI_TEXT);
+        memmove(buf_reserve(&t->fx, before) - t->fx.n + before, t->fx.p, t->fx.n);
+        memcpy(t->fx.p, MULTI_TEXT, before);
+        t->fx.n += before;
+        buf_add_str(&t->fx, EXEC_TEXT);
+    }
+    struct buf all = t->fx;
+    t->fx = (struct buf){ NULL, 0, 0 };
+    return wal_append_owned(w->x->wal, w->id, frame, all.p, all.n).v;
+}
 
 uint64_t fx_append(struct txn *t)
 {
@@ -140,7 +185,8 @@ uint64_t fx_append(struct txn *t)
                                .flags = 0 };
     struct slice parts[3];
     unsigned n = 0;
-    if (t->verbatim.n > 0 && t->verbatim_db == 0) {
+    bool large = t->fx.n + t->verbatim.n > WAL_COPIED_MAX;
+    if (t->verbatim.n > 0 && t->verbatim_db == 0 && likely(!large)) {
         parts[n++] = t->verbatim;
     } else {
         verbatim_spill(t);
@@ -162,7 +208,8 @@ uint64_t fx_append(struct txn *t)
     }
     w->appended = true;
     (void)fault("exec.append");
-    uint64_t lsn = wal_append(w->x->wal, w->id, frame, parts, n).v;
+    uint64_t lsn =
+        unlikely(large) ? append_large(t, frame) : wal_append(w->x->wal, w->id, frame, parts, n).v;
     return likely(!atomic_load_explicit(&w->x->log_partial, memory_order_relaxed)) ? lsn : 0;
 }
 

@@ -369,6 +369,9 @@ void effect(struct call *c, const struct slice *argv, unsigned argc);
 #define EFFECT(c, ...)                                 \
     effect((c), (const struct slice[]){ __VA_ARGS__ }, \
            (unsigned)(sizeof((const struct slice[]){ __VA_ARGS__ }) / sizeof(struct slice)))
+/* Room for effects of `bytes` more than the request has, before the first change. False: there is
+ * no memory. */
+must_check bool effect_reserve(struct call *c, size_t bytes);
 void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v); /* NAME key v */
 /* Unix ms: c->now_ms, and on replay, which has no time of its own, when the command was logged. For
  * what is told to users and decides nothing. */

@@ -439,6 +439,8 @@ void session_unblock_closed(struct session *s); /* its connection is gone: out o
 void session_unsubscribe_all(struct session *s);
 void session_unmonitor(struct session *s);
 struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
+must_check struct queued *queued_try_copy(const struct cmd_ref *ref, const struct slice *argv,
+                                          unsigned argc); /* NULL: no memory */
 bool session_runs(const struct session *s); /* not blocked, paused, deferred, doomed, closing */
 
 /* section.c */
@@ -470,6 +472,16 @@ static inline bool fx_any(const struct txn *t)
 {
     return t->fx_commands != 0 || t->verbatim.n != 0;
 }
+/* Room for effects of so many bytes, before the first change. False: there is no memory. What is
+ * small needs none of its own. */
+must_check bool fx_room(struct txn *t, size_t bytes);
+must_check bool fx_room_slow(struct call *c); /* for what c was given */
+/* The same where the request's size tells that it is small, unless it is not in one piece. */
+must_check static inline bool fx_room_request(struct call *c)
+{
+    return likely(c->in->raw.n - 1 < WAL_COPIED_MAX / 2) || !(c->cmd->flags & CMD_WRITE) ||
+           fx_room_slow(c);
+}
 uint64_t fx_append(struct txn *t); /* -> LSN, 0 when there is nothing to log */
 void fx_reset(struct txn *t);
 void fx_slot(struct txn *t, const struct key *k); /* k's hash slot joins the record's */
@@ -492,8 +504,9 @@ uint32_t multi_flags(const struct session *s); /* of all queued rows; in MULTI *
 void watch_touch_db(struct exec *x, int db);   /* exclusive section */
 void session_unwatch(struct session *s);       /* takes shard locks */
 void session_discard(struct session *s);       /* leaves MULTI */
-bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv,
-                 unsigned argc);
+/* False: no memory. */
+must_check bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slice *argv,
+                            unsigned argc);
 #define EXECABORT "EXECABORT Transaction discarded because of: "
 void multi_flag_error(struct session *s);
 /* A request that is refused: true when it is EXEC. Then its transaction has ended, and the reply is

@@ -226,6 +226,8 @@ int64_t worker_now_slow(struct worker *w)
 
 /* ---- Refusals: what Redis checks before a command runs, in its order ---- */
 
+#define NO_MEMORY "OOM command not allowed when used memory > 'maxmemory'."
+
 static void refuse(struct session *s, struct call *c, const char *text)
 {
     if (c->in->ref != NULL) {
@@ -363,7 +365,7 @@ static bool admitted(struct session *s, struct call *c)
         return false;
     }
     if (unlikely(option_int(&x->opt.maxmemory) > 0) && !has_room(s, row)) {
-        refuse(s, c, "OOM command not allowed when used memory > 'maxmemory'.");
+        refuse(s, c, NO_MEMORY);
         return false;
     }
     const char *why = write_refusal(x, row);
@@ -425,6 +427,11 @@ static inline void monitor_request(const struct call *c)
 static void run(struct worker *w, struct call *c)
 {
     struct txn *t = &w->txn;
+    if (unlikely(!fx_room_request(c))) {
+        txn_begin(t, w);
+        reply_oom(c);
+        return;
+    }
     bool section = unlikely(needs_section(c->in->ref, c));
     if (section) {
         section_enter(w);
@@ -588,6 +595,8 @@ void exec_request(struct session *s, struct pending *p)
         if (unlikely(s->multi != NULL) && !(c.cmd->flags & CMD_NO_QUEUE)) {
             if (multi_queue(s, p->ref, c.argv, c.argc)) {
                 resp_simple(c.out, S("QUEUED"));
+            } else {
+                refuse(s, &c, NO_MEMORY);
             }
         } else {
             if (unlikely(!request_run(s, p, &c, &gate))) {

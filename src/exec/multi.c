@@ -34,7 +34,10 @@ bool multi_queue(struct session *s, const struct cmd_ref *ref, const struct slic
     if (m->aborted) { /* EXEC will refuse: do not keep bytes for it */
         return true;
     }
-    struct queued *q = queued_copy(ref, argv, argc);
+    struct queued *q = queued_try_copy(ref, argv, argc);
+    if (q == NULL) {
+        return false;
+    }
     if (m->first == NULL) {
         m->first = q;
     } else {
@@ -329,8 +332,12 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
     if (unlikely(s->restricted) && !acl_admits(&c)) {
         return;
     }
-    call_invoke(&c);
-    tracking_read(&c);
+    if (likely(fx_room_request(&c))) {
+        call_invoke(&c);
+        tracking_read(&c);
+    } else {
+        reply_oom(&c);
+    }
     if (seeded_bug("exec.bug_multi_split")) {
         w->txn.lsn = fx_append(&w->txn);
         fx_reset(&w->txn);

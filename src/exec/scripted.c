@@ -366,8 +366,12 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
     }
     txn_gates(in.t, c.keys, c.nkeys);
     in.t->mute = (rules & SCRIPT_NO_LOG) != 0;
-    call_invoke(&c);
-    tracking_read(&c);
+    if (likely(fx_room_request(&c))) {
+        call_invoke(&c);
+        tracking_read(&c);
+    } else {
+        reply_oom(&c);
+    }
     sc->wrote |= (ref->row->flags & CMD_WRITE) != 0 && !in.error;
     in.t->mute = false;
     call_account(s, &c);

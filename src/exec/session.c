@@ -10,13 +10,18 @@
 
 /* ---- Copied requests ---- */
 
-struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc)
+static size_t queued_bytes(const struct slice *argv, unsigned argc)
 {
     size_t bytes = sizeof(struct queued) + argc * sizeof(struct slice);
     for (unsigned i = 0; i < argc; i++) {
         bytes += argv[i].n;
     }
-    struct queued *q = mem_alloc(bytes);
+    return bytes;
+}
+
+static struct queued *queued_fill(struct queued *q, const struct cmd_ref *ref,
+                                  const struct slice *argv, unsigned argc)
+{
     q->next = NULL;
     q->ref = ref;
     q->argc = argc;
@@ -27,6 +32,17 @@ struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, 
         p += argv[i].n;
     }
     return q;
+}
+
+struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc)
+{
+    return queued_fill(mem_alloc(queued_bytes(argv, argc)), ref, argv, argc);
+}
+
+struct queued *queued_try_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc)
+{
+    struct queued *q = mem_try_alloc(queued_bytes(argv, argc));
+    return q != NULL ? queued_fill(q, ref, argv, argc) : NULL;
 }
 
 void session_hold(struct session *s, struct pending *p)

@@ -24,11 +24,11 @@
 #include "wal/wal_int.h"
 
 #define CHUNK_BYTES ((size_t)128 * 1024)
-#define INLINE_MAX  ((size_t)64 * 1024) /* larger payloads go by pointer: copied once less */
-#define SPARE_MAX   16                  /* chunks a list keeps: 2 MiB after a burst */
+#define SPARE_MAX   16 /* chunks a list keeps: 2 MiB after a burst */
 
 _Static_assert(sizeof(struct wal_entry) == 32, "entries are 8-aligned and small");
-_Static_assert(CHUNK_BYTES > INLINE_MAX + sizeof(struct wal_entry) + 8, "one entry always fits");
+_Static_assert(CHUNK_BYTES > WAL_COPIED_MAX + sizeof(struct wal_entry) + 8,
+               "one entry always fits");
 
 /* ---- Chunks ---- */
 
@@ -145,13 +145,11 @@ static inline void copy_parts(uint8_t *dst, const struct slice *parts, unsigned 
     }
 }
 
-static struct wal_entry *put_big(struct wal_producer *p, const struct slice *parts, unsigned nparts,
-                                 size_t n, uint8_t **payload)
+/* Larger payloads go by pointer. */
+static struct wal_entry *put_big(struct wal_producer *p, uint8_t *payload)
 {
-    struct wal_entry *e = entry_reserve(p, sizeof *payload);
-    *payload = mem_alloc(n);
-    copy_parts(*payload, parts, nparts);
-    memcpy(e + 1, payload, sizeof *payload);
+    struct wal_entry *e = entry_reserve(p, sizeof payload);
+    memcpy(e + 1, &payload, sizeof payload);
     e->heap = 1;
     uint64_t had = atomic_load_explicit(&p->heap_records, memory_order_relaxed);
     atomic_store_explicit(&p->heap_records, had + 1, memory_order_relaxed);
@@ -166,27 +164,10 @@ static inline uint32_t inline_crc(const struct wal_entry *e, size_t n)
     return crc32c(crc, (const uint8_t *)e + from, sizeof *e - from + n);
 }
 
-struct wal_appended wal_append(struct wal *w, unsigned producer, struct wal_frame frame,
-                               const struct slice *parts, unsigned nparts)
+/* All that takes time comes before the ticket: while one is out, the log ends below it. */
+static inline struct wal_appended put(struct wal *w, struct wal_producer *p, struct wal_entry *e,
+                                      struct wal_frame frame, const uint8_t *payload, size_t n)
 {
-    struct wal_producer *p = &w->producers[producer];
-    size_t n = 0;
-    for (unsigned i = 0; i < nparts; i++) {
-        n += parts[i].n;
-    }
-    must(n > 0 && n < WAL_RECORD_MAX);
-
-    /* All that takes time comes before the ticket: while one is out, the log ends below it. */
-    struct wal_entry *e;
-    uint8_t *payload;
-    if (likely(n <= INLINE_MAX)) {
-        e = entry_reserve(p, n);
-        e->heap = 0;
-        payload = (uint8_t *)(e + 1);
-        copy_parts(payload, parts, nparts);
-    } else {
-        e = put_big(p, parts, nparts, n, &payload);
-    }
     e->frame = (struct wal_record_frame){
         .length_lo = (uint32_t)n,
         .slot = frame.slot,
@@ -205,6 +186,35 @@ struct wal_appended wal_append(struct wal *w, unsigned producer, struct wal_fram
     atomic_store_explicit(&p->published, ++p->count, memory_order_release);
     atomic_store_explicit(&p->inflight, WAL_NONE, memory_order_release);
     return (struct wal_appended){ ticket + n };
+}
+
+struct wal_appended wal_append_owned(struct wal *w, unsigned producer, struct wal_frame frame,
+                                     void *payload, size_t n)
+{
+    struct wal_producer *p = &w->producers[producer];
+    must(n > WAL_COPIED_MAX && n < WAL_RECORD_MAX);
+    return put(w, p, put_big(p, payload), frame, payload, n);
+}
+
+struct wal_appended wal_append(struct wal *w, unsigned producer, struct wal_frame frame,
+                               const struct slice *parts, unsigned nparts)
+{
+    struct wal_producer *p = &w->producers[producer];
+    size_t n = 0;
+    for (unsigned i = 0; i < nparts; i++) {
+        n += parts[i].n;
+    }
+    must(n > 0);
+    if (unlikely(n > WAL_COPIED_MAX)) {
+        uint8_t *payload = mem_alloc(n);
+        copy_parts(payload, parts, nparts);
+        return wal_append_owned(w, producer, frame, payload, n);
+    }
+    struct wal_entry *e = entry_reserve(p, n);
+    e->heap = 0;
+    uint8_t *payload = (uint8_t *)(e + 1);
+    copy_parts(payload, parts, nparts);
+    return put(w, p, e, frame, payload, n);
 }
 
 uint64_t wal_tail(const struct wal *w)

@@ -138,6 +138,13 @@ enum wal_record_flags { WAL_REC_UNSHIPPED = 1 /* stream length 0: counts no LSN,
  * Never blocks, never fails (bytes were admitted; what exceeds goes to the heap). */
 struct wal_appended wal_append(struct wal *w, unsigned producer, struct wal_frame frame,
                                const struct slice *parts, unsigned nparts);
+/* Up to so many bytes are copied into memory that the log has; for more wal_append() allocates, and
+ * a process without memory ends there. */
+#define WAL_COPIED_MAX ((size_t)64 * 1024)
+/* The same for n > WAL_COPIED_MAX bytes that the log takes and frees (mem_free()): it needs no
+ * memory for them. */
+struct wal_appended wal_append_owned(struct wal *w, unsigned producer, struct wal_frame frame,
+                                     void *payload, size_t n);
 
 /* Once per loop turn in which the producer appended: wakes a sleeping writer. */
 void wal_announce(struct wal *w, unsigned producer);

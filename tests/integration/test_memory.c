@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY  Each allocation of a size that a client can choose may fail. For every command here the
- *      first one that it meets fails, then the second, and so on until it meets no more. */
+ *      first one that it meets fails, then the second, and so on until it meets no more. What ends
+ *      the process when it fails (mem.large) is never that large: it would end here. */
 #include "base/base.h"
 #include "base/rng.h"
 #include "server.h"
@@ -22,6 +23,9 @@ struct step {
 };
 
 static const struct step steps[] = {
+    { { "SET k 1" }, "SET k V", 2 },
+    { { "SET k W", "SELECT 1" }, "MSET k V l W m V", 4 },
+    { { "SELECT 0", "SET k 1 EX 1000" }, "SET k V PXAT " FAR, 2 },
     { { "SET k V" }, "SET k W IFNE a GET", 1 },
     { { "SET k V" }, "SET k W IFEQ V KEEPTTL", 1 },
     { { "SET a W EX 1000", "SET b 1" }, "MSETEX 3 a V b W c V PXAT " FAR, 4 },
@@ -159,7 +163,7 @@ static bool refused(const struct step *s, unsigned after)
     char before[500], now[500];
     prepare(s);
     state(before, sizeof before);
-    client_expect(c, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1", after);
+    client_expect(c, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1,mem.large=nomem:0:0", after);
     send_step(s->request);
     const struct resp *r = NULL;
     bool lost = client_try_read(c, &r) != RESP_OK; /* the request could not be read */
@@ -207,8 +211,59 @@ START_TEST(test_commands)
 }
 END_TEST
 
+/* In MULTI an allocation fails, when the commands are queued or when they run. What was refused has
+ * changed nothing, what was not is there, also when the log is read again. */
+START_TEST(test_exec)
+{
+#ifdef KV_FAULTS
+    char now[500], again[500];
+    unsigned failed = 0;
+    c = server_connect(&kv);
+    for (unsigned after = 0; after < 14; after++) {
+        client_ask(c, "FLUSHALL");
+        client_expect(c, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1,mem.large=nomem:0:0", after);
+        client_expect(c, "+OK", "MULTI");
+        const struct resp *r = NULL;
+        bool queued = true, read = true;
+        for (unsigned i = 0; i < 2 && read; i++) {
+            send_step(i == 0 ? "SET k V" : "SET l V");
+            read = client_try_read(c, &r) == RESP_OK; /* or the request could not be read */
+            queued &= read && r->type != RESP_ERROR;
+        }
+        if (read) {
+            send_step("EXEC");
+            r = client_read(c);
+            ck_assert_int_eq(r->type == RESP_ERROR, !queued);
+        } else {
+            client_close(c);
+            c = server_connect(&kv);
+        }
+        bool set[2];
+        for (unsigned i = 0; i < 2; i++) {
+            set[i] = queued && r->at[i]->type != RESP_ERROR;
+            ck_assert(!queued || set[i] || strncmp(r->at[i]->text, "OOM ", 4) == 0);
+        }
+        failed += !set[0] || !set[1];
+        client_expect(c, "+OK", "DEBUG FAULT ''");
+        ck_assert_int_eq(client_int(c, "STRLEN k"), set[0] ? 100000 : 0);
+        ck_assert_int_eq(client_int(c, "STRLEN l"), set[1] ? 100000 : 0);
+        state(now, sizeof now);
+        client_expect(c, "+OK", "DEBUG RELOAD");
+        state(again, sizeof again);
+        ck_assert_str_eq(now, again);
+    }
+    ck_assert_uint_ge(failed, 6); /* each is read, queued, has room in the log, and is stored */
+    client_close(c);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(memory)
 {
     TCase *tc = unit_case_loop(suite, "memory", 60, test_commands, (int)countof(steps));
     tcase_add_unchecked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "exec", 60, test_exec, 1);
+    tcase_add_checked_fixture(tc, setup, teardown);
 }
