@@ -257,19 +257,22 @@ def closing():
 def make_batch(generator, rng, low):
     batch, open_multi = [], 0
     while len(batch) < BATCH:
-        if low and rng.random() < 0.5:
+        filling = low and rng.random() < 0.5
+        if filling:
             name, token = low[int(rng.random() * len(low))]
             command, words = generator.by_name[name], generator.make(generator.by_name[name], token)
         else:
             command = generator.next()
             words = generator.make(command)
+        if not open_multi and rng.random() < (0.5 if filling else 0.1):
+            batch += generator.before(command, words)
         if open_multi and generator.reference == "valkey" and command.name in ("multi", "watch"):
             continue  # valkey has other words for it, and its EXEC fails then
         batch.append((command.name, words))
         if open_multi:
             open_multi -= 1
             if open_multi == 0:
-                end = b"EXEC" if rng.random() < 0.85 else b"DISCARD"
+                end = b"EXEC" if rng.random() < 0.7 else b"DISCARD"
                 batch.append((end.decode().lower(), [end]))
         elif command.name == "multi":
             open_multi = rng.randrange(1, 6)
