@@ -50,9 +50,9 @@ class Reader:
 
     def tree(self):
         line = self.line()
-        kind, rest = line[:1], line[1:]
+        kind, rest = line[:1] or b" ", line[1:]
         name = kind.decode("latin-1")
-        if kind in b"+-:,#(" and kind:
+        if kind in b"+-:,#(":
             return (name, rest)
         if kind == b"_":
             return (name, None)

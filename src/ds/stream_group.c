@@ -461,23 +461,51 @@ void stream_consumer_set(struct stream *s, const struct stream_consumer *c)
     owner_set(s->groups, c->number, &o);
 }
 
+#define PEND_BATCH 64 /* a record is looked up once, or once for as many that lie side by side */
+
+/* The IDs of n records from rank on. */
+static void pend_ids(const struct stream_groups *g, uint64_t rank, uint64_t n,
+                     struct stream_id *ids)
+{
+    struct btree_iter it;
+    struct btree_item item;
+    uint64_t owner;
+    btree_iter(&it, g->pending, rank, true);
+    for (uint64_t i = 0; i < n; i++) {
+        must(btree_next(&it, &item));
+        pend_key_read(&item, &owner, &ids[i]);
+    }
+}
+
+/* The group's records of n ascending IDs. */
+static void pend_remove(struct stream_groups *g, uint64_t group, const struct stream_id *ids,
+                        uint64_t n)
+{
+    uint64_t first = pend_rank(g, group, ids[0]);
+    if (pend_rank(g, group, ids[n - 1]) - first == n - 1) { /* no other consumer's between them */
+        must(btree_remove_range(g->pending, first, n) == n);
+        return;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        struct pend_key k;
+        pend_key(&k, group, ids[i]);
+        must(btree_remove(g->pending, k.order, k.key));
+    }
+}
+
 void stream_consumer_remove(struct stream *s, const struct stream_consumer *c)
 {
     struct stream_groups *g = s->groups;
     uint64_t number = c->number, group = c->group, rank, n;
-    struct pend_key k;
-    struct btree_item item;
+    struct stream_id ids[PEND_BATCH];
     pend_range(g, number, STREAM_ID_MIN, STREAM_ID_MAX, &rank, &n);
-    must(group < number); /* so what the group has stands before */
-    for (; n > 0; n--, rank--) {
-        uint64_t owner;
-        struct stream_id id;
-        must(btree_at(g->pending, rank, &item));
-        pend_key_read(&item, &owner, &id);
-        must(btree_remove_at(g->pending, rank));
-        pend_key(&k, group, id);
-        must(btree_remove(g->pending, k.order, k.key));
+    must(group < number); /* so what the group has stands before: the next ones come to `rank` */
+    for (uint64_t left = n, some; left > 0; left -= some) {
+        some = u64_min(left, PEND_BATCH);
+        pend_ids(g, rank, some, ids);
+        pend_remove(g, group, ids, some);
     }
+    must(btree_remove_range(g->pending, rank - n, n) == n);
     owner_remove(g, group, number);
 }
 

@@ -255,6 +255,49 @@ START_TEST(test_random_far)
 }
 END_TEST
 
+/* Two consumers with runs of up to `run` entries each: what one had is gone, what the other has
+ * stays. */
+static void remove_consumer(uint64_t n, uint64_t run)
+{
+    struct stream *s = stream_new();
+    struct stream_group g;
+    struct stream_consumer c[2];
+    uint64_t left = 0;
+    want(stream_group_add(s, S("g"), STREAM_ID_MIN, 0) == 1);
+    want(stream_group_find(s, S("g"), &g));
+    for (unsigned k = 0; k < 2; k++) {
+        want(stream_consumer_add(s, &g, name_of(k, true), 1, 1) == 1);
+        want(stream_consumer_find(s, &g, name_of(k, true), &c[k]));
+    }
+    for (uint64_t i = 0, end; i < n; i = end) {
+        unsigned k = run < n ? (unsigned)rng_below(2) : 0;
+        end = u64_min(n, i + 1 + rng_below(run));
+        left += k == 1 ? end - i : 0;
+        for (uint64_t id = i; id < end; id++) {
+            struct stream_pending p = { { id, 1 }, c[k].number, 1, 1 };
+            stream_pend(s, &g, &p);
+        }
+    }
+    want(stream_pending_count(s, c[0].number) == n - left);
+    stream_consumer_remove(s, &c[0]);
+    want(stream_check(s) == NULL);
+    want(stream_pending_count(s, g.number) == left);
+    want(stream_pending_count(s, c[1].number) == left);
+    want(!stream_consumer_find(s, &g, name_of(0, true), &c[0]));
+    stream_free(s);
+}
+
+START_TEST(test_remove_consumer)
+{
+    rng_seed_all(unit_seed());
+    for (uint64_t n = 0; n < 3000; n += 1 + n / 2) {
+        remove_consumer(n, 1);
+        remove_consumer(n, 150);
+        remove_consumer(n, n + 1); /* all are the one's */
+    }
+}
+END_TEST
+
 START_TEST(test_nomem)
 {
     struct stream *s = stream_new();
@@ -440,6 +483,6 @@ END_TEST
 UNIT_SUITE(stream_group)
 {
     unit_case_slow(suite, "random", 120, test_random, test_random_far);
-    unit_case(suite, "memory", test_nomem, test_remove_much);
+    unit_case(suite, "memory", test_nomem, test_remove_much, test_remove_consumer);
     unit_case(suite, "lag", test_distance, test_lag, test_lag_unread);
 }
