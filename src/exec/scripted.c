@@ -80,7 +80,16 @@ static bool is_saved(const struct script_scope *sc, unsigned db, const struct ke
     return false;
 }
 
-/* False: no memory for a copy. */
+/* A string is copied whole by the first change while its bytes are shared. A longer one is not
+ * saved: to run alone stops the other reactors for less time than that would. */
+#define SAVED_STRING_MAX (1u << 20)
+
+static bool too_long(const struct entry *e)
+{
+    return entry_type(e) == OBJ_STRING && entry_strlen(e) > SAVED_STRING_MAX;
+}
+
+/* False: no memory for a copy, or too long for one. */
 static bool save(struct script_scope *sc, struct keyspace *ks, unsigned db, const struct key *k)
 {
     if (is_saved(sc, db, k)) {
@@ -89,7 +98,7 @@ static bool save(struct script_scope *sc, struct keyspace *ks, unsigned db, cons
     struct pre_image p = { .db = db, .key = *k };
     struct entry *e = shard_find(keyspace_shard(ks, k->shard), db, k);
     if (e != NULL) {
-        p.before = entry_copy(k, e);
+        p.before = too_long(e) ? NULL : entry_copy(k, e);
         if (p.before == NULL) {
             return false;
         }

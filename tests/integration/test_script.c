@@ -618,6 +618,41 @@ START_TEST(test_attribute)
 }
 END_TEST
 
+/* Of the server, in MiB: the most memory it ever had. */
+static long memory_peak(void)
+{
+    char path[64], line[256];
+    long kib = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)kv.pid);
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    while (kib < 0 && fgets(line, sizeof line, f) != NULL) {
+        (void)sscanf(line, "VmHWM: %ld", &kib);
+    }
+    fclose(f);
+    ck_assert_int_ge(kib, 0);
+    return kib / 1024;
+}
+
+/* What a script changes of a long string is not worth a copy of the whole. */
+START_TEST(test_long_string)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, NULL);
+    struct client *c = server_connect(&kv);
+    client_expect(c, "67108864", "SETRANGE s 67108863 x");
+    client_expect(c, "0", "SETBIT s 7 1");
+    long before = memory_peak();
+    client_expect(c, "67108864", "EVAL \"return redis.call('SETRANGE',KEYS[1],5,'hi')\" 1 s");
+    client_expect(c, "67108866", "EVAL \"return redis.call('APPEND',KEYS[1],'hi')\" 1 s");
+    client_expect(c, "1", "EVAL \"return redis.call('SETBIT',KEYS[1],7,0)\" 1 s");
+    ck_assert_int_lt(memory_peak(), before + 32);
+    client_expect(c, "\"hi\"", "GETRANGE s 5 6");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script)
 {
     TCase *tc = unit_case(suite, "beside redis", test_replies);
@@ -634,6 +669,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_attribute);
+    tcase_add_test(tc, test_long_string);
     tcase_add_test(tc, test_server_is_redis);
     tcase_add_test(tc, test_atomic_on_all_reactors);
 }
