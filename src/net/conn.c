@@ -361,10 +361,13 @@ void conn_local(const struct conn *c, char text[ADDR_TEXT_MAX])
     addr_text(c, &a, text);
 }
 
-size_t conn_peek(const struct conn *c, char *buf, size_t n)
+size_t conn_peek(struct conn *c, char *buf, size_t n)
 {
-    if (c->tls != NULL || c->in_n > 0 || c->close_now) {
+    if (c->in_n > 0 || c->close_now) {
         return 0;
+    }
+    if (c->tls != NULL) {
+        return c->stop == 0 ? tls_peek(c, buf, n) : 0;
     }
     if (c->ahead.n > 0) { /* it comes before what the kernel has */
         n = size_min(n, c->ahead.n);
@@ -387,14 +390,19 @@ bool conn_answer_peeked(struct conn *c, size_t used, struct slice text)
         used = 0;
     }
     while (used > 0) {
-        ssize_t n = recv(c->fd, sink, size_min(used, sizeof sink), MSG_DONTWAIT);
+        size_t part = size_min(used, sizeof sink);
+        ssize_t n =
+            c->tls != NULL ? tls_read(c, sink, part) : recv(c->fd, sink, part, MSG_DONTWAIT);
         if (n <= 0) { /* they were there: the connection is gone */
             conn_close(c, CLOSE_NOW);
             return true;
         }
         used -= (size_t)n;
     }
-    if (send(c->fd, text.p, text.n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)text.n) {
+    struct iovec v = { (void *)(uintptr_t)text.p, text.n };
+    ssize_t sent = c->tls != NULL ? tls_write(c, &v, 1)
+                                  : send(c->fd, text.p, text.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent != (ssize_t)text.n) {
         conn_close(c, CLOSE_NOW); /* half a reply cannot be taken back */
     }
     return true;

@@ -175,6 +175,13 @@ void reactor_accept(struct reactor *r)
 {
     struct net *n = r->net;
     reactor_drain_only(r, accepted_here);
+    for (uint32_t i = 0; i < r->nslots; i++) {
+        struct conn *c = r->slots[i].c;
+        if (c != NULL && c->tls != NULL && !c->close_now && tls_handshaking(c)) {
+            tls_handshake(c);
+            list_push(r, LIST_FLUSH, c);
+        }
+    }
     if (r != &n->reactors[0]) {
         return; /* the listeners are with the first one */
     }

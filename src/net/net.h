@@ -216,15 +216,15 @@ bool conn_peer_is_loopback(const struct conn *c);
 /* In a command that takes long: writes what an earlier one of this turn has answered, as far as
  * `release` lets it; otherwise it waits for the turn's end. Not the connection of that command. */
 void conn_write_early(struct conn *c, uint64_t release);
-/* Up to n bytes that came and were given to nobody; 0: none, or they are not readable as they are
- * (TLS, part of a request was read already). Never blocks. Not of a connection whose input upcall
- * is running: what it was given comes first. */
-size_t conn_peek(const struct conn *c, char *buf, size_t n);
+/* Up to n bytes that came and were given to nobody (with TLS, those of one record); 0: none, or
+ * part of a request was read already. Never blocks. Not of a connection whose input upcall is
+ * running: what it was given comes first. */
+size_t conn_peek(struct conn *c, char *buf, size_t n);
 /* Of what conn_peek() gave, takes `used` bytes away and sends `text` at once. False: other output
  * is on its way or waits, nothing was done. */
 must_check bool conn_answer_peeked(struct conn *c, size_t used, struct slice text);
 /* On its thread, in an exclusive section: new connections that wait are taken; those that it was
- * given already are opened. */
+ * given already are opened, and their handshakes go on. */
 void reactor_accept(struct reactor *r);
 /* Its thread has no time for clients, or has again: others get new connections, if there are any.
  */

@@ -267,6 +267,9 @@ must_check bool tls_attach(struct conn *c); /* gives c a session in the handshak
 void tls_detach(struct conn *c);
 /* > 0 bytes, 0 end, -EAGAIN, or another -errno */
 ssize_t tls_read(struct conn *c, char *p, size_t n);
+/* Like tls_read(), but the bytes stay; 0: none, now. Whatever else it learns is found again by the
+ * next turn. */
+size_t tls_peek(struct conn *c, char *p, size_t n);
 ssize_t tls_write(struct conn *c, const struct iovec *v, unsigned n);
 bool tls_has_input(const struct conn *c); /* decrypted or buffered bytes that epoll cannot see */
 bool tls_handshaking(const struct conn *c);

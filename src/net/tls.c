@@ -321,6 +321,22 @@ ssize_t tls_read(struct conn *c, char *p, size_t n)
     return result;
 }
 
+/* What it takes from the socket epoll no longer sees. */
+size_t tls_peek(struct conn *c, char *p, size_t n)
+{
+    struct tls_session *t = c->tls;
+    ERR_clear_error();
+    errno = 0;
+    size_t got = 0;
+    int rc = SSL_peek_ex(t->ssl, p, n, &got);
+    if (rc > 0 || verdict(t, rc, false) != -EAGAIN || t->read_wants_write) {
+        c->revents |= EV_READ;
+        list_push(c->reactor, LIST_READY, c);
+    }
+    ERR_clear_error();
+    return rc > 0 ? got : 0;
+}
+
 /* Small pieces are gathered, so that a turn's replies are one record. */
 ssize_t tls_write(struct conn *c, const struct iovec *v, unsigned n)
 {

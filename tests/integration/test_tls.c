@@ -1,0 +1,106 @@
+/* test_tls.c -- Clients behind TLS where plain ones are not enough to see it: beside a script that
+ * takes long. SPDX-License-Identifier: BSD-3-Clause */
+#include "base/base.h"
+#include "base/clock.h"
+#include "server.h"
+#include "tls_client.h"
+#include "unit.h"
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct server kv;
+static uint16_t port;
+
+static void start(void)
+{
+    struct tls_files files;
+    tls_files_make(&files);
+    port = server_free_port();
+    char text[8];
+    snprintf(text, sizeof text, "%u", port);
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "20", "--tls-port", text,
+                 "--tls-cert-file", files.cert, "--tls-key-file", files.key, "--tls-auth-clients",
+                 "no");
+    server_wait_ready(&kv);
+}
+
+static void stop(void)
+{
+    server_stop(&kv);
+}
+
+struct visitor {
+    struct client *c;
+    pthread_t thread;
+};
+
+static struct visitor come(int max_version)
+{
+    struct visitor v;
+    v.c = tls_connect(port, (struct tls_offer){ .max_version = max_version }, &v.thread);
+    ck_assert_ptr_nonnull(v.c);
+    return v;
+}
+
+static void go(struct visitor *v)
+{
+    client_close(v->c);
+    pthread_join(v->thread, NULL);
+}
+
+/* The script's reactor is the only one: what its clients ask comes out of records that nobody has
+ * read, and handshakes go on, too. */
+static void busy(int max_version)
+{
+    enum { LEAVING = 4 };
+    struct visitor runner = come(max_version), a = come(max_version), leaving[LEAVING];
+    for (unsigned i = 0; i < LEAVING; i++) {
+        leaving[i] = come(max_version);
+        client_expect(leaving[i].c, "nil", "GET k");
+    }
+    int silent = tls_connect_tcp(port); /* never says anything */
+    client_send(runner.c, "EVAL 'while true do end' 0");
+    int64_t until = clock_mono_ms() + unit_patient_ms(20000);
+    while (strncmp(client_line(a.c, "GET k"), "-BUSY", 5) != 0) {
+        ck_assert_int_lt(clock_mono_ms(), until);
+    }
+    for (unsigned i = 0; i < LEAVING; i++) {
+        go(&leaving[i]);
+    }
+    client_send_raw(a.c, "GET k\r\nMULTI\r\nGET k\r\nEXEC\r\n", 27); /* one record */
+    ck_assert(strncmp(client_read_line(a.c), "-BUSY", 5) == 0);
+    client_expect_next(a.c, "+OK");
+    ck_assert(strncmp(client_read_line(a.c), "-BUSY", 5) == 0);
+    ck_assert(strncmp(client_read_line(a.c), "-EXECABORT", 10) == 0);
+    client_send(a.c, "ECHO later"); /* it waits, though its bytes are not in the socket any more */
+    struct visitor late = come(max_version);
+    client_expect_error(late.c, "BUSY", "GET k");
+    client_expect(late.c, "+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(runner.c), "Script killed by user") != NULL);
+    const char *got = client_read_line(a.c);
+    ck_assert_msg(strncmp(got, "-BUSY", 5) == 0 || strcmp(got, "\"later\"") == 0, "%s", got);
+    client_expect(a.c, "nil", "GET k");
+    while (strstr(client_ask(late.c, "INFO clients")->text, "connected_clients:3\r") == NULL) {
+        ck_assert_int_lt(clock_mono_ms(), until);
+    }
+    close(silent);
+    go(&runner);
+    go(&a);
+    go(&late);
+}
+
+START_TEST(test_busy)
+{
+    busy(TLS1_3_VERSION);
+    busy(TLS1_2_VERSION);
+}
+END_TEST
+
+UNIT_SUITE(tls)
+{
+    TCase *tc = unit_case(suite, "one reactor", test_busy);
+    tcase_add_checked_fixture(tc, start, stop);
+}
