@@ -29,10 +29,14 @@ size_t session_memory(const struct session *s)
     return bytes + nodes * (size_t)NODE_BYTES;
 }
 
+/* A limit below that would keep out everybody, and who wants to take it back. */
+#define LIMIT_MIN (128 * 1024)
+
 static int64_t limit_of(struct exec *x)
 {
     int64_t limit = option_int(&x->opt.maxmemory_clients);
-    return limit >= 0 ? limit : option_int(&x->opt.maxmemory) / 100 * -limit;
+    limit = limit >= 0 ? limit : option_int(&x->opt.maxmemory) / 100 * -limit;
+    return limit > 0 && limit < LIMIT_MIN ? LIMIT_MIN : limit;
 }
 
 static uint64_t clients_sum(struct exec *x)

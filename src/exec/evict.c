@@ -60,8 +60,9 @@ static size_t evict_from(struct worker *w, struct shard *s, unsigned db, int64_t
 {
     struct exec *x = w->x;
     struct entry *sample[SAMPLES_MAX], *worst = NULL;
+    int64_t wanted = option_int(&x->opt.maxmemory_samples);
     unsigned n = shard_sample(s, db, policy_is_volatile(policy), sample,
-                              (unsigned)option_int(&x->opt.maxmemory_samples));
+                              wanted < SAMPLES_MAX ? (unsigned)wanted : SAMPLES_MAX);
     int64_t now = worker_now_ms(w), most = INT64_MIN;
     for (unsigned i = 0; i < n; i++) {
         int64_t score = score_of(w, sample[i], policy, now);

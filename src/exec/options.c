@@ -378,9 +378,10 @@ const struct option exec_option_table[] = {
       .kind = OPT_INT,
       AT(maxmemory_samples),
       .min = 1,
-      .max = 64,
+      .max = INT32_MAX,
       .def = "5",
-      .doc = "Keys looked at per eviction: more is closer to true LRU and costs more CPU." },
+      .doc = "Keys looked at per eviction, at most 64: more is closer to true LRU and costs more "
+             "CPU." },
     { .name = "maxmemory-eviction-tenacity",
       .kind = OPT_INT,
       AT(maxmemory_eviction_tenacity),
@@ -392,8 +393,8 @@ const struct option exec_option_table[] = {
       .kind = OPT_PERCENT_OR_MEMORY,
       AT(maxmemory_clients),
       .def = "0",
-      .doc = "Limit of the memory of all clients together, absolute or in percent of maxmemory; 0: "
-             "none." },
+      .doc = "Limit of the memory of all clients together, absolute or in percent of maxmemory, at "
+             "least 128kb; 0: none." },
     { .name = "lfu-log-factor",
       .kind = OPT_INT,
       AT(lfu_log_factor),

@@ -204,7 +204,7 @@ static void redact_secrets(struct call *c)
 static void cmd_config_set(struct call *c)
 {
     if (c->argc % 2 != 0) {
-        reply_arity(c);
+        reply_syntax(c);
         return;
     }
     struct server *s = server_of(c);

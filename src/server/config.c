@@ -165,9 +165,6 @@ static bool parse_one(const struct option *o, struct slice s, int64_t *out, cons
         return parse_i64(s, out) && in_range(o, *out, error);
     case OPT_MEMORY:
         *error = "argument must be a memory value";
-        if (parse_i64(s, out)) {
-            return in_range(o, *out, error);
-        }
         if (!parse_memory(s, &u) || u > INT64_MAX) {
             return false;
         }

@@ -236,8 +236,8 @@ static const struct option_name levels[] = {
     { "debug", LOG_DEBUG_ },     { "verbose", LOG_VERBOSE_ }, { "notice", LOG_NOTICE_ },
     { "warning", LOG_WARNING_ }, { "nothing", LOG_NOTHING_ }, { NULL, 0 }
 };
-static const struct option_name syncs[] = { { "always", WAL_SYNC_ALWAYS },
-                                            { "everysec", WAL_SYNC_EVERYSEC },
+static const struct option_name syncs[] = { { "everysec", WAL_SYNC_EVERYSEC },
+                                            { "always", WAL_SYNC_ALWAYS },
                                             { "no", WAL_SYNC_NO },
                                             { NULL, 0 } };
 static const struct option_name protects[] = {

@@ -35,7 +35,6 @@ static void oom_get(void *base, struct buf *out)
                (long long)o->oom_values[2]);
 }
 
-static const struct option_name yes_no[] = { { "yes", 1 }, { "no", 0 }, { NULL, 0 } };
 static const struct option_name oom_scores[] = {
     { "no", 0 }, { "yes", 1 }, { "relative", 1 }, { "absolute", 2 }, { NULL, 0 }
 };
@@ -68,12 +67,7 @@ const struct option stored_option_table[] = {
       .flags = OPTF_INERT | OPTF_IMMUTABLE,
       NEXT,
       .def = "no" },
-    { .name = "activedefrag",
-      .kind = OPT_ENUM,
-      .flags = OPTF_INERT,
-      NEXT,
-      .names = yes_no,
-      .def = "no" },
+    { .name = "activedefrag", .kind = OPT_BOOL, .flags = OPTF_INERT, NEXT, .def = "no" },
     { .name = "active-defrag-cycle-min",
       .kind = OPT_INT,
       .flags = OPTF_INERT,
@@ -296,7 +290,7 @@ const struct option stored_option_table[] = {
       .flags = OPTF_INERT,
       NEXT,
       .min = 0,
-      .max = INT32_MAX,
+      .max = INT64_MAX,
       .def = "3600" },
     { .name = "repl-disable-tcp-nodelay",
       .kind = OPT_BOOL,

@@ -216,7 +216,7 @@ bool process_title_make(struct server *s, struct buf *out)
     while (out->n > 0 && out->p[out->n - 1] == ' ') {
         out->n--;
     }
-    return true;
+    return out->n > 0;
 }
 
 void process_title_set(struct server *s)

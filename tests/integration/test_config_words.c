@@ -1,0 +1,76 @@
+/* test_config_words.c -- CONFIG SET of wrong values beside redis-server: the same words, and
+ * nothing changes. SPDX-License-Identifier: BSD-3-Clause */
+#include "base/base.h"
+#include "server.h"
+#include "unit.h"
+#include <string.h>
+
+static const char *const lines[] = {
+    "CONFIG SET timeout",
+    "CONFIG SET timeout 10 maxmemory",
+    "CONFIG SET timeout 10 nosuch 1",
+    "CONFIG SET timeout 10 databases 3",
+    "CONFIG SET timeout 10 maxmemory-policy best",
+    "CONFIG SET timeout 10 port 99999",
+    "CONFIG SET timeout 10 timeout 11",
+    "CONFIG SET timeout 10 TIMEOUT 10",
+    "CONFIG GET timeout",
+    "CONFIG SET timeout -1",
+    "CONFIG SET timeout x",
+    "CONFIG SET timeout ''",
+    "CONFIG SET timeout 99999999999999999999",
+    "CONFIG SET maxmemory -1",
+    "CONFIG SET maxmemory 1tb",
+    "CONFIG SET maxmemory 1.5mb",
+    "CONFIG SET hash-max-listpack-value -1",
+    "CONFIG SET maxmemory-clients -1",
+    "CONFIG SET maxmemory-clients 101%",
+    "CONFIG SET maxmemory-samples 0",
+    "CONFIG SET maxmemory-samples 70000",
+    "CONFIG GET maxmemory-samples",
+    "CONFIG SET repl-backlog-ttl -1",
+    "CONFIG SET repl-backlog-ttl 4294967296",
+    "CONFIG GET repl-backlog-ttl",
+    "CONFIG SET activedefrag maybe",
+    "CONFIG SET appendfsync maybe",
+    "CONFIG SET set-proc-title maybe",
+    "CONFIG SET proc-title-template ''",
+    "CONFIG SET proc-title-template ' '",
+    "CONFIG SET proc-title-template '{nothing}'",
+    "CONFIG GET proc-title-template",
+    "CONFIG SET notify-keyspace-events KEQ",
+    "CONFIG SET client-output-buffer-limit 'normal 0 0'",
+    "CONFIG SET client-output-buffer-limit 'nobody 0 0 0'",
+    "CONFIG SET save '1 2 3'",
+    "CONFIG SET oom-score-adj-values '1 2'",
+    "CONFIG SET maxmemory-clients 1", /* too small to be meant: who said it is still heard */
+    "PING",
+    "CONFIG GET maxmemory-clients",
+    "CONFIG SET maxmemory-clients 0",
+};
+
+START_TEST(test_words)
+{
+    struct server kv, redis;
+    server_init(&kv, SERVER_KV);
+    server_init(&redis, SERVER_REDIS);
+    server_start(&kv);
+    server_start(&redis);
+    server_wait_ready(&kv);
+    struct client *a = server_connect(&kv), *b = server_connect(&redis);
+    for (unsigned i = 0; i < countof(lines); i++) {
+        const char *want = client_line(b, "%s", lines[i]);
+        const char *got = client_line(a, "%s", lines[i]);
+        ck_assert_msg(strcmp(got, want) == 0, "%s: %s, redis-server says %s", lines[i], got, want);
+    }
+    client_close(a);
+    client_close(b);
+    server_stop(&kv);
+    server_stop(&redis);
+}
+END_TEST
+
+UNIT_SUITE(config_words)
+{
+    unit_case(suite, "beside redis", test_words);
+}
