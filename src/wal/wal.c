@@ -307,10 +307,12 @@ void wal_free(struct wal *w)
 
 /* ---- Administration ---- */
 
+/* Replies leave by it, also when the segment in it is full already and the next one is being
+ * looked for. */
 static bool switched_to(struct wal *w, enum wal_sync sync)
 {
     lock_acquire(&w->take);
-    bool done = w->pos.sync == sync && !w->switching;
+    bool done = w->pos.sync == sync;
     lock_release(&w->take);
     return done;
 }
@@ -327,7 +329,7 @@ static void want_sync(struct wal *w, enum wal_sync sync)
 static bool unwant_sync(struct wal *w, enum wal_sync sync, enum wal_sync before)
 {
     lock_acquire(&w->take);
-    bool acts = w->pos.sync == sync && !w->switching;
+    bool acts = w->pos.sync == sync;
     w->want_sync = acts ? sync : before;
     lock_release(&w->take);
     wal_kick_writers(w);
@@ -342,7 +344,10 @@ int wal_set_sync(struct wal *w, enum wal_sync sync)
     for (;;) {
         uint32_t seen = wal_events(w);
         if (switched_to(w, sync)) {
-            return wal_wait_until(w, appended);
+            /* An error would mean the old mode, and it is the new one that acts: what was appended
+             * before waits for space. */
+            (void)!wal_wait_until(w, appended);
+            return 0;
         }
         /* No space for the segment that the switch needs. */
         if (atomic_load(&w->holding) && unwant_sync(w, sync, before)) {

@@ -174,8 +174,9 @@ const uint8_t *wal_history(
 
 /* ---- Administration: one caller at a time, not a reactor's hot path; may block on the disk ----
  */
-/* Switches appendfsync at a segment switch; returns when everything appended before is durable and
- * the new mode acts. -errno, and the old mode stays, when no segment can be made. */
+/* Switches appendfsync at a segment switch; returns when the new mode acts and everything appended
+ * before is durable, or waits for space in the new mode. -errno, and the old mode stays, when no
+ * segment can be made. */
 must_check int wal_set_sync(struct wal *w, enum wal_sync sync);
 /* Blocks until `lsn` is durable (tests, SHUTDOWN, admin threads; never a reactor); syncs for it in
  * every mode. -errno when the log waits for space. */

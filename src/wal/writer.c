@@ -14,11 +14,13 @@
  *             its own group is not, and publication keeps the order.
  * FAULTS      wal.before_sleep, wal.before_write, wal.write, wal.after_write, wal.before_sync,
  * wal.sync, wal.before_publish, wal.after_publish (here); wal.timed_sync (sync.c); wal.seal,
- *             wal.switch, wal.mode (segment.c, publish.c); wal.segment_create, wal.segment_zero,
- * wal.segment_sync, wal.segment_rename, wal.dir_sync (files.c); wal.history (history.c) BUGS Seeded
- * for the suites: wal.bug_no_barrier, wal.bug_publish_early, wal.bug_lost_wakeup (here),
- * wal.bug_publish_unordered (publish.c), wal.bug_synced_upto (publish.c), wal.bug_no_dir_sync
- * (files.c), wal.bug_switch_unsynced (segment.c) */
+ *             wal.switch (segment.c); wal.mode (publish.c); wal.segment_create,
+ *             wal.segment_zero, wal.segment_sync, wal.segment_rename, wal.dir_sync (files.c);
+ *             wal.history (history.c)
+ * BUGS        Seeded for the suites: wal.bug_no_barrier, wal.bug_publish_early,
+ *             wal.bug_lost_wakeup (here), wal.bug_publish_unordered (publish.c),
+ *             wal.bug_synced_upto (publish.c), wal.bug_no_dir_sync (files.c),
+ *             wal.bug_switch_unsynced (segment.c) */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"

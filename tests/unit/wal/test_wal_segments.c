@@ -488,6 +488,38 @@ START_TEST(test_set_sync_refused)
 }
 END_TEST
 
+/* The new mode acts, and before all that was appended is durable there is no space any more. What
+ * wal_set_sync() returns is what acts, then and later. */
+START_TEST(test_set_sync_then_full)
+{
+    static char bytes[30000];
+    struct rig r;
+    rig_init(&r, unit_tmpdir());
+    r.cfg.segment_bytes = 64 * 1024;
+    r.cfg.sync = _i == 0 ? WAL_SYNC_ALWAYS : WAL_SYNC_EVERYSEC;
+    enum wal_sync wanted = _i == 0 ? WAL_SYNC_EVERYSEC : WAL_SYNC_ALWAYS;
+    rig_start(&r);
+    ck_assert(eventually(rig_stats(&r).prepared == 2));
+    uint64_t seq = rig_stats(&r).current_seq;
+    ck_assert_int_eq(fault_arm("wal.segment_create=enospc:0:0,wal.before_write=delay300:0:1"), 0);
+    uint64_t lsn = rig_append(&r, 0, S("on its way"));
+    wal_announce(r.w, 0);
+    ck_assert(eventually(rig_stats(&r).current_seq > seq));
+    for (unsigned i = 0; i < 12; i++) { /* more than the prepared segments hold */
+        lsn = rig_append(&r, 0, slice_of(bytes, sizeof bytes));
+    }
+    int rc = wal_set_sync(r.w, wanted);
+    ck_assert_int_eq(rig_stats(&r).sync, rc == 0 ? wanted : r.cfg.sync);
+    ck_assert(eventually(wal_state(r.w) == WAL_NOSPACE));
+    ck_assert_int_eq(rig_stats(&r).sync, rc == 0 ? wanted : r.cfg.sync);
+    ck_assert_uint_lt(wal_durable(r.w).v, lsn);
+    ck_assert_int_eq(fault_arm(""), 0);
+    ck_assert(eventually(wal_wait_until(r.w, lsn) == 0));
+    ck_assert_int_eq(rig_stats(&r).sync, rc == 0 ? wanted : r.cfg.sync);
+    rig_stop(&r);
+}
+END_TEST
+
 UNIT_SUITE(wal_segments)
 {
     unit_case_loop(suite, "switch", 120, test_switch, 4);
@@ -498,6 +530,7 @@ UNIT_SUITE(wal_segments)
     unit_case_loop(suite, "set_sync", 120, test_set_sync, 3);
     unit_case(suite, "set_sync under load", test_set_sync_under_load);
     unit_case(suite, "set_sync refused", test_set_sync_refused);
+    unit_case_loop(suite, "set_sync then full", 60, test_set_sync_then_full, 2);
     unit_case(suite, "directory", test_locked, test_current, test_bad_config, test_whole);
     unit_case_loop(suite, "birth", 120, test_birth_interrupted, 11);
 }
