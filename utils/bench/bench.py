@@ -2,10 +2,12 @@
 # bench.py -- kv beside redis-server 7.0.15 in one run: throughput, CPU per command, latency, replay, memory, as ratios.
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# With the log off, servers have one thread, pinned to core 0, redis-benchmark runs on core 1. With the log on, kv has its default of
+# With the log off, servers have one thread, pinned to core 0, the load generator runs on core 1. With the log on, kv has its default of
 # threads (4) and nothing is pinned, because the log's own threads are part of what is compared. Each case runs RUNS times, the two servers in turn; medians are shown.
+# The load comes from load.c, which costs the client's core a fraction of what redis-benchmark does, so that the server is what is measured.
 # A ratio is kv / redis. "goal" is what the design asks for. Timings depend on the machine: nothing here passes or fails.
 #   CASES="off-* replay"   only these cases (patterns)       RUNS=3        runs of each case
+#   GENERATOR=redis-benchmark   the load of redis-benchmark instead
 #   SCALE=1.0              times the number of requests      REPLAY=2000000  commands of the replay case
 # The table goes to the terminal and build/bench/table.txt, the numbers to build/bench/results.json, a plot to build/bench/ratios.svg.
 import csv
@@ -31,6 +33,8 @@ KEYS = 1_000_000
 VALUE_BYTES = 64
 SERVER_CORE, CLIENT_CORE = "0", "1"
 BENCHMARK = ROOT / "build/peers/redis/redis-benchmark"
+LOAD = ROOT / "build/bench/load"
+GENERATOR = os.environ.get("GENERATOR") or "load"
 LOG_OFF = ["--appendonly", "no", "--save", ""]
 LOG_ON = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
 REDIS_PLAIN_AOF = ["--auto-aof-rewrite-percentage", "0", "--aof-use-rdb-preamble", "no"]
@@ -67,17 +71,38 @@ def preload(server, keys=KEYS):
     feed(server, (Client.encode(b"SET", b"key:%012d" % i, value) for i in range(keys)))
 
 
+VALUE, RANDOM = "x" * VALUE_BYTES, "__rand_int__"
+# What redis-benchmark sends for its names, as far as they are used here.
+TESTS = {
+    "get": ["GET", f"key:{RANDOM}"],
+    "set": ["SET", f"key:{RANDOM}", VALUE],
+    "incr": ["INCR", f"counter:{RANDOM}"],
+    "lpush": ["LPUSH", "mylist", VALUE],
+    "lpop": ["LPOP", "mylist"],
+    "sadd": ["SADD", "myset", f"element:{RANDOM}"],
+    "spop": ["SPOP", "myset"],
+    "hset": ["HSET", "myhash", f"element:{RANDOM}", VALUE],
+    "zadd": ["ZADD", "myzset", "0", f"element:{RANDOM}"],
+    "mset": ["MSET", *[word for _ in range(10) for word in (f"key:{RANDOM}", VALUE)]],
+}
+
+
 def benchmark_command(server, test, clients, pipeline, requests, keys=KEYS):
     """`test` is a name that redis-benchmark knows, or a command as a list of words."""
     pin = ["taskset", "-c", CLIENT_CORE] if server.cores else []
+    load = ["-p", str(server.port), "-c", str(clients), "-P", str(pipeline), "-n", str(requests), "-r", str(keys)]
+    if GENERATOR == "load":
+        return [*pin, str(LOAD), *load, *(TESTS[test] if isinstance(test, str) else test)]
     what = ["-t", test] if isinstance(test, str) else test
-    return [*pin, str(BENCHMARK), "-p", str(server.port), "-c", str(clients), "-P", str(pipeline),
-            "-n", str(requests), "-r", str(keys), "-d", str(VALUE_BYTES), "--csv", *what]
+    return [*pin, str(BENCHMARK), *load, "-d", str(VALUE_BYTES), "--csv", *what]
 
 
 def benchmark(*args, **named):
-    """{rps, p50_ms} of one redis-benchmark run."""
+    """{rps, p50_ms} of one run; the latency is that of a whole pipeline."""
     done = subprocess.run(benchmark_command(*args, **named), capture_output=True, text=True, check=True)
+    if GENERATOR == "load":
+        rps, p50_ms = done.stdout.split()
+        return {"rps": float(rps), "p50_ms": float(p50_ms)}
     row = list(csv.DictReader(io.StringIO(done.stdout)))[0]
     return {"rps": float(row["rps"]), "p50_ms": float(row["p50_latency_ms"])}
 
@@ -274,7 +299,7 @@ def memory_cases(table, wanted):
 
 def program_cases(wanted):
     """In-process benchmarks (utils/bench/*.c): they print their own figures."""
-    for source in sorted((ROOT / "utils/bench").glob("*.c")):
+    for source in sorted((ROOT / "utils/bench").glob("bench_*.c")):
         if wanted(source.stem):
             print(f"\n{source.stem}", flush=True)
             subprocess.run([ROOT / "build/bench" / source.stem], check=True)
