@@ -158,12 +158,17 @@ static bool go_on(void *arg)
     return !atomic_load(&((struct server *)arg)->stopping);
 }
 
-/* All that is appended so far; on a full disk, when there is space again. */
-static void wait_durable(struct server *s)
+/* All that is appended so far; on a full disk, when there is space again. False: the server stops
+ * before that. */
+static bool wait_durable(struct server *s)
 {
-    while (wal_wait_until(s->wal, wal_tail(s->wal)) != 0 && go_on(s)) {
+    while (wal_wait_until(s->wal, wal_tail(s->wal)) != 0) {
+        if (!go_on(s)) {
+            return false;
+        }
         usleep(RETRY_US);
     }
+    return true;
 }
 
 static void begun(void *arg)
@@ -242,7 +247,7 @@ static void begin_log(struct server *s, struct buf *why)
         return;
     }
     exec_exclusive(s->x, whole, s);
-    wait_durable(s);
+    (void)wait_durable(s);
     log_notice("appendonly yes: the log holds the keyspace and every change from here on");
 }
 
@@ -265,7 +270,10 @@ static void end_log(struct server *s, struct buf *why)
     (void)fault("server.log_closing");
     /* What was appended since the first wait has not been acknowledged; without space nothing more
      * was. */
-    wait_durable(s);
+    if (!wait_durable(s)) { /* nor may it be now, without a log that replies wait for */
+        refuse(why, -ECANCELED);
+        return;
+    }
     exec_exclusive(s->x, no_log, s);
     (void)fault("server.log_closed");
     uint64_t end = wal_tail(w);
