@@ -355,7 +355,7 @@ class Generator:
 
     def before(self, command, words):
         """Commands after which this one has something to do: they go before it where its replies are too few, and now and then."""
-        if command.name == "discard":
+        if command.name == "discard" and len(words) == 1:
             return [("multi", [b"MULTI"])]
         if command.name == "xadd" and len(words) > 1:
             return [("del", [b"DEL", words[1]])]

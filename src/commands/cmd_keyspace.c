@@ -130,49 +130,79 @@ static void cmd_scan(struct call *c)
 
 /* ---- RANDOMKEY, DBSIZE ---- */
 
-#define RANDOM_TRIES 100 /* expired entries that may be drawn before giving up */
+struct draw {
+    struct call *c;
+    struct buf key;
+    bool found;
+};
 
-static struct entry *random_of_shard(struct call *c, struct shard *s, struct buf *key)
+/* Goes on until it has one that has not expired. */
+static bool draw(void *arg, struct entry *e)
 {
-    struct entry *e = shard_random(s, c->db, false);
-    if (e == NULL || entry_expired(c, e)) {
-        return NULL;
+    struct draw *d = arg;
+    if (!entry_expired(d->c, e)) {
+        buf_add_slice(&d->key, entry_key(e));
+        d->found = true;
     }
-    buf_add_slice(key, entry_key(e));
-    return e;
+    return !d->found;
 }
+
+/* The key of rank `pick`, about. */
+static void draw_one(struct draw *d, uint64_t pick)
+{
+    struct call *c = d->c;
+    for (unsigned i = 0; i < keyspace_shards(c->ks); i++) {
+        struct shard *s = keyspace_shard(c->ks, i);
+        uint64_t n = shard_count(s, c->db);
+        if (pick < n) {
+            call_shard_lock(c, s);
+            struct entry *e = shard_random(s, c->db, false);
+            if (e != NULL) {
+                (void)draw(d, e);
+            }
+            call_shard_unlock(c, s);
+            return;
+        }
+        pick -= n;
+    }
+}
+
+/* The first there is, from some shard on. */
+static void draw_any(struct draw *d)
+{
+    struct call *c = d->c;
+    unsigned shards = keyspace_shards(c->ks), from = (unsigned)rng_below(shards);
+    for (unsigned i = 0; i < shards && !d->found; i++) {
+        struct shard *s = keyspace_shard(c->ks, (from + i) % shards);
+        if (shard_count(s, c->db) > 0) {
+            call_shard_lock(c, s);
+            shard_each(s, c->db, draw, d);
+            call_shard_unlock(c, s);
+        }
+    }
+}
+
+#define RANDOM_TRIES 100 /* expired entries that are drawn before one is searched for */
 
 static void cmd_randomkey(struct call *c)
 {
-    struct buf key = { 0 };
-    bool found = false;
-    for (unsigned try = 0; try < RANDOM_TRIES && !found; try++) {
-        uint64_t total = keyspace_count(c->ks, c->db);
-        if (total == 0) {
-            break;
-        }
-        uint64_t pick = rng_below(total); /* a shard in proportion to its keys */
-        for (unsigned i = 0; i < keyspace_shards(c->ks); i++) {
-            struct shard *s = keyspace_shard(c->ks, i);
-            uint64_t n = shard_count(s, c->db);
-            if (pick >= n) {
-                pick -= n;
-                continue;
-            }
-            call_shard_lock(c, s);
-            found = random_of_shard(c, s, &key) != NULL;
-            call_shard_unlock(c, s);
-            break;
-        }
+    struct draw d = { .c = c };
+    uint64_t total = keyspace_count(c->ks, c->db);
+    for (unsigned try = 0; try < RANDOM_TRIES && !d.found && total > 0; try++) {
+        draw_one(&d, rng_below(total)); /* a shard in proportion to its keys */
+        total = keyspace_count(c->ks, c->db);
     }
-    if (found) {
-        reply_bulk(c, buf_slice(&key));
+    if (!d.found && total > 0) {
+        draw_any(&d);
+    }
+    if (d.found) {
+        reply_bulk(c, buf_slice(&d.key));
         call_gate_all(c);
     } else {
         reply_null(c);
         call_gate_counts(c);
     }
-    buf_free(&key);
+    buf_free(&d.key);
 }
 
 static void cmd_dbsize(struct call *c)

@@ -242,10 +242,18 @@ static void remove_call(struct call *c, enum range_kind kind, const char *event)
         struct zset z = zset_of(e);
         range_find(z, &r, &first, &count);
         if (count > 0) {
-            (void)zset_remove_range(&z, first, count);
+            bool all = count == zset_count(z); /* a big one is then freed in the background */
+            if (!all) {
+                (void)zset_remove_range(&z, first, count);
+            }
             call_more_changes(c, (int64_t)count - 1);
             notify(c, NOTIFY_ZSET, event, k);
-            zset_shrunk(c, k, e, z);
+            if (all) {
+                (void)key_delete(c, k);
+                notify(c, NOTIFY_GENERIC, "del", k);
+            } else {
+                zset_shrunk(c, k, e, z);
+            }
         }
     }
     reply_int(c, (int64_t)count);

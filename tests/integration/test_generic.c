@@ -231,6 +231,27 @@ START_TEST(test_generic_flushed_recovered)
 }
 END_TEST
 
+/* One key among thousands that have expired and are still there. */
+START_TEST(test_generic_random_live)
+{
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, NULL);
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "DEBUG SET-ACTIVE-EXPIRE 0");
+    client_expect(c, "nil", "EVAL \"for i = 1, 3000 do redis.call('SET', i, 'v', 'PX', 1) end\" 0");
+    client_expect(c, "+OK", "SET live v");
+    client_expect(c, "+OK", "DEBUG SLEEP 0.01"); /* time to expire */
+    for (unsigned i = 0; i < 20; i++) {
+        client_expect(c, "\"live\"", "RANDOMKEY");
+    }
+    client_ask(c, "DEL live");
+    client_expect(c, "nil", "RANDOMKEY");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(generic)
 {
     TCase *tc = unit_case_slow(suite, "generic", 300, test_generic_del, test_generic_rename,
@@ -239,4 +260,5 @@ UNIT_SUITE(generic)
                                test_generic_random);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "generic_log", test_generic_recovered, test_generic_flushed_recovered);
+    unit_case(suite, "generic_expired", test_generic_random_live);
 }

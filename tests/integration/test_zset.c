@@ -8,6 +8,7 @@
 #include "unit.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SMALL_FORM "CONFIG SET zset-max-listpack-entries 128"
 #define BIG_FORM   "CONFIG SET zset-max-ziplist-entries 0"
@@ -559,6 +560,31 @@ START_TEST(test_zset_out_of_memory)
 }
 END_TEST
 
+/* What goes as a whole goes in the background, whichever command takes it. */
+START_TEST(test_zset_remove_all)
+{
+    static const char *const remove[] = { "ZREMRANGEBYRANK z 0 -1", "ZREMRANGEBYSCORE z 1 20000" };
+    for (unsigned i = 0; i < countof(remove); i++) {
+        struct server s;
+        server_init(&s, SERVER_KV);
+        server_start(&s, "--threads", "1");
+        struct client *c = server_connect(&s);
+        client_expect(
+            c, "nil",
+            "EVAL \"for i = 1, 20000 do redis.call('ZADD', KEYS[1], i, i .. 'member') end\" 1 z");
+        ck_assert_ptr_nonnull(strstr(client_ask(c, "INFO memory")->text, "lazyfreed_objects:0"));
+        client_expect(c, "20000", "%s", remove[i]);
+        client_expect(c, "0", "EXISTS z");
+        for (int ms = 0; strstr(client_ask(c, "INFO memory")->text, "lazyfreed_objects:0"); ms++) {
+            ck_assert_int_lt(ms, unit_patient_ms(10000));
+            usleep(1000);
+        }
+        client_close(c);
+        server_stop(&s);
+    }
+}
+END_TEST
+
 UNIT_SUITE(zset)
 {
     TCase *tc = unit_case_slow(suite, "zset", 300, test_zset_add, test_zset_rank, test_zset_pop,
@@ -571,6 +597,6 @@ UNIT_SUITE(zset)
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case_slow(suite, "zset_block", 300, test_zset_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
-    unit_case_slow(suite, "zset_memory", 120, test_zset_out_of_memory);
+    unit_case_slow(suite, "zset_memory", 120, test_zset_out_of_memory, test_zset_remove_all);
     unit_case(suite, "zset_log", test_zset_recovered, test_zset_image, test_zset_later);
 }
