@@ -15,9 +15,9 @@
 #define CHANNEL_SHARDS 64
 #define PATTERN_MAP    CHANNEL_SHARDS
 
-struct listeners { /* hangs in keynode.head */
-    uint64_t *handle;
+struct listeners { /* hangs in keynode.head; one piece: a miss less for each of very many */
     unsigned n, cap;
+    uint64_t handle[];
 };
 struct pubsub {
     struct {
@@ -348,16 +348,17 @@ static bool subscribe_one(struct session *s, enum sub_kind kind, struct slice na
     lock_acquire(&ps->part[part].lock);
     struct keynode *n = keymap_make(&ps->part[part].map, kind, &k);
     struct listeners *l = n->head;
-    if (l == NULL) {
-        n->head = l = mem_calloc(sizeof *l);
+    unsigned now = l != NULL ? l->n : 0;
+    if (now == 0) {
         atomic_fetch_add_explicit(kind == SUB_PATTERN ? &ps->patterns : &ps->channels, 1,
                                   memory_order_release);
     }
-    if (l->n == l->cap) {
-        l->cap = l->cap == 0 ? 4 : l->cap * 2;
-        l->handle = mem_realloc(l->handle, l->cap * sizeof *l->handle);
+    if (now == 0 || now == l->cap) {
+        n->head = l = mem_realloc(l, sizeof *l + (2 * now + 1) * sizeof l->handle[0]);
+        l->cap = 2 * now + 1;
     }
-    l->handle[l->n++] = s->handle;
+    l->handle[now] = s->handle;
+    l->n = now + 1;
     lock_release(&ps->part[part].lock);
     return true;
 }
@@ -378,7 +379,6 @@ static void listener_remove(struct exec *x, enum sub_kind kind, const struct key
         }
     }
     if (l->n == 0) {
-        mem_free(l->handle);
         mem_free(l);
         keymap_drop(&ps->part[part].map, n);
         atomic_fetch_sub_explicit(kind == SUB_PATTERN ? &ps->patterns : &ps->channels, 1,

@@ -187,6 +187,41 @@ START_TEST(test_pubsub)
 }
 END_TEST
 
+/* Many hear one channel, on all reactors; some of them leave, others come. */
+START_TEST(test_pubsub_many)
+{
+    enum { MANY = 21 };
+    struct client *b = server_connect(&kv), *c[MANY];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < MANY; i++) {
+            if (round == 0 || i % 3 == round) {
+                c[i] = server_connect(&kv);
+                ck_assert_str_eq(client_line(c[i], "SUBSCRIBE ch"), "[\"subscribe\", \"ch\", 1]");
+            }
+        }
+        ck_assert_int_eq(client_int(b, "PUBLISH ch %u", round), MANY);
+        for (unsigned i = 0; i < MANY; i++) {
+            ck_assert_int_eq(client_ask(c[i], "PING")->at[2]->text[0], '0' + (int)round);
+            ck_assert_str_eq(client_read(c[i])->at[0]->text, "pong");
+            if (i % 3 == round + 1) {
+                ck_assert_str_eq(client_line(c[i], "UNSUBSCRIBE"), "[\"unsubscribe\", \"ch\", 0]");
+                client_close(c[i]);
+            }
+        }
+        ck_assert_int_eq(client_int(b, "PUBLISH ch x"), round < 2 ? MANY - MANY / 3 : MANY);
+        for (unsigned i = 0; i < MANY; i++) {
+            if (i % 3 != round + 1) {
+                ck_assert_str_eq(client_read(c[i])->at[2]->text, "x");
+            }
+        }
+    }
+    for (unsigned i = 0; i < MANY; i++) {
+        client_close(c[i]);
+    }
+    client_close(b);
+}
+END_TEST
+
 START_TEST(test_config)
 {
     struct client *c = server_connect(&kv);
@@ -343,8 +378,8 @@ UNIT_SUITE(server)
     TCase *tc =
         unit_case(suite, "server", test_strings_survive_kill, test_lists_and_multi_survive_kill,
                   test_kill_under_load, test_blocking_across_connections, test_watch, test_pubsub,
-                  test_config, test_password, test_refusals, test_observers, test_counters_move,
-                  test_eviction);
+                  test_pubsub_many, test_config, test_password, test_refusals, test_observers,
+                  test_counters_move, test_eviction);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case(suite, "faults", test_barrier_failure);
 }
