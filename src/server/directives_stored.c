@@ -42,7 +42,13 @@ static const struct option_name propagation[] = {
     { "ignore", 0 }, { "panic", 1 }, { "panic-on-replicas", 2 }, { NULL, 0 }
 };
 static const struct option_name only_zero[] = { { "0", 0 }, { NULL, 0 } }; /* SO_MARK is not set */
-static const struct option_name only_empty[] = { { "", 0 }, { NULL, 0 } }; /* sorting is by bytes */
+static const struct option_name by_bytes[] = { /* of locales, those that sort so */
+                                               { "", 0 },
+                                               { "C", 1 },
+                                               { "POSIX", 2 },
+                                               { "C.UTF-8", 3 },
+                                               { NULL, 0 }
+};
 static const struct option_name sanitize[] = {
     { "no", 0 }, { "yes", 1 }, { "clients", 2 }, { NULL, 0 }
 };
@@ -205,7 +211,7 @@ const struct option stored_option_table[] = {
       .kind = OPT_ENUM,
       .flags = OPTF_INERT,
       NEXT,
-      .names = only_empty,
+      .names = by_bytes,
       .def = "" },
     { .name = "propagation-error-behavior",
       .kind = OPT_ENUM,
