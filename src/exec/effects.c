@@ -97,6 +97,16 @@ void fx_slot(struct txn *t, const struct key *k)
     slot_merge(t, hash_slot(k->s));
 }
 
+/* What changes without being a key (libraries) concerns everybody, whatever else is in the record:
+ * all have to wait for it, and on replay it has its place between all others. */
+static void slot_of_keyless(struct call *c)
+{
+    struct txn *t = c->in->t;
+    if (c->nkeys == 0 && (t->slot == SLOT_NONE || !c->in->changed)) {
+        t->slot = WAL_SLOT_ALL;
+    }
+}
+
 void fx_collect_slow(struct call *c)
 {
     struct call_int *in = c->in;
@@ -110,9 +120,7 @@ void fx_collect_slow(struct call *c)
             fx_slot(t, &c->keys[i]);
         }
     }
-    if (c->nkeys == 0 && t->slot == SLOT_NONE) {
-        t->slot = WAL_SLOT_ALL;
-    }
+    slot_of_keyless(c);
     const char *original = command_original_name(in->ref);
     if (unlikely(original != NULL)) { /* the log outlives rename-command */
         put_command(t, c->db, slice_str(original), c->argv, c->argc);
@@ -243,6 +251,7 @@ void effect(struct call *c, const struct slice *argv, unsigned argc)
         return;
     }
     c->in->explicit_fx = true;
+    slot_of_keyless(c);
     fx_argv(c->in->t, c->db, argv, argc);
 }
 

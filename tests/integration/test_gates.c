@@ -119,6 +119,47 @@ static const struct {
       { "\"EVAL\" \"redis.call('set','k','1')\" \"0\"", "\"set\" \"k\" \"1\"", "\"EXEC\"" } },
 };
 
+/* Functions that come without a key, or behind the change of one. */
+#define LIBRARY "#!lua name=l\\nredis.register_function('f', function() return 'called' end)"
+static const char *const loads[][4] = {
+    { "FUNCTION LOAD \"" LIBRARY "\"" },
+    { "MULTI", "SET k v", "FUNCTION LOAD \"" LIBRARY "\"", "EXEC" },
+    { "FUNCTION RESTORE " },
+    { "MULTI", "SET k v", "FUNCTION RESTORE ", "EXEC" },
+};
+
+/* What a function that was just loaded returns is heard when a crash does not take it back. */
+START_TEST(test_functions_wait)
+{
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(c, "\"l\"", "FUNCTION LOAD \"" LIBRARY "\"");
+    (void)client_ask(c, "FUNCTION DUMP");
+    struct resp *dump = client_take(c);
+    client_expect(c, "+OK", "FUNCTION FLUSH");
+    client_expect(d, "+OK", "DEBUG AOF-FLUSH-SLEEP 300000");
+    long long before = durable_lsn(d);
+    for (unsigned i = 0; i < 4 && loads[_i][i] != NULL; i++) {
+        if (strcmp(loads[_i][i], "FUNCTION RESTORE ") == 0) {
+            const char *const argv[] = { "FUNCTION", "RESTORE", dump->text };
+            const size_t lens[] = { 8, 7, dump->len };
+            client_send_args(c, 3, argv, lens);
+        } else {
+            client_send(c, "%s", loads[_i][i]);
+        }
+    }
+    const char *line = client_line(d, "FCALL f 0");
+    while (strcmp(line, "\"called\"") != 0) { /* it is not there yet */
+        ck_assert_str_eq(line, "-ERR Function not found");
+        line = client_line(d, "FCALL f 0");
+    }
+    ck_assert_int_gt(durable_lsn(d), before);
+    resp_free(dump);
+    client_close(c);
+    client_close(d);
+}
+END_TEST
+
 static const char *shown(struct client *m)
 {
     const char *line = client_read(m)->text;
@@ -168,6 +209,9 @@ UNIT_SUITE(gates)
 {
     TCase *c =
         unit_case_loop(suite, "counts", 120, test_counts_wait, sizeof counts / sizeof counts[0]);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_loop(suite, "functions", 120, test_functions_wait,
+                       sizeof loads / sizeof loads[0]);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_loop(suite, "monitor", 120, test_monitor_waits,
                        sizeof monitored / sizeof monitored[0]);
