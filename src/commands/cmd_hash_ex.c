@@ -262,11 +262,29 @@ static void hsetex_effects(struct call *c, const struct hsetex *h, const struct 
     }
 }
 
+#define NAME_ROOM 32  /* of a field in the log, without its bytes */
+#define DUE_ROOM  128 /* HPEXPIREAT, without key and fields */
+
+/* Beside HSET: each field's name once more, and with its own due a command and the key. */
+static bool hsetex_room(struct call *c, const struct hsetex *h)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < h->n; i++) {
+        bytes +=
+            c->argv[h->fields + 2 + 2 * i].n + NAME_ROOM + (h->keep ? DUE_ROOM + c->argv[1].n : 0);
+    }
+    if (!effect_reserve(c, DUE_ROOM + c->argv[1].n + bytes)) {
+        reply_oom(c);
+        return false;
+    }
+    return true;
+}
+
 static void hsetex_set(struct call *c, const struct hsetex *h, struct entry *e, struct fields *f)
 {
     const struct key *k = &c->keys[0];
     struct fields_limits limits = hash_limits(c);
-    struct slice *room = effect_room(c);
+    struct slice *room = hsetex_room(c, h) ? effect_room(c) : NULL;
     if (room == NULL) {
         return;
     }

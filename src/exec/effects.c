@@ -149,18 +149,18 @@ bool fx_room(struct txn *t, size_t bytes)
            buf_try_reserve(&t->fx, t->verbatim.n + more);
 }
 
-bool fx_room_slow(struct call *c)
+bool effect_reserve(struct call *c, size_t bytes)
 {
-    size_t bytes = c->argc * (size_t)ARG_ROOM;
+    bytes += c->argc * (size_t)ARG_ROOM;
     for (unsigned i = 0; i < c->argc; i++) {
         bytes += c->argv[i].n;
     }
     return fx_room(c->in->t, bytes);
 }
 
-bool effect_reserve(struct call *c, size_t bytes)
+bool fx_room_slow(struct call *c)
 {
-    return fx_room(c->in->t, bytes);
+    return effect_reserve(c, 0);
 }
 
 #define MULTI_TEXT "*1\r\n$5\r\nMULTI\r\n"
@@ -172,7 +172,8 @@ static uint64_t append_large(struct txn *t, struct wal_frame frame)
     struct worker *w = t->w;
     if (t->fx_commands > 1) {
         const size_t before = strlen(MULTI_TEXT);
-        memmove(buf_reserve(&t->fx, before) - t->fx.n + before, t->fx.p, t->fx.n);
+        (void)buf_reserve(&t->fx, before);
+        memmove(t->fx.p + before, t->fx.p, t->fx.n);
         memcpy(t->fx.p, MULTI_TEXT, before);
         t->fx.n += before;
         buf_add_str(&t->fx, EXEC_TEXT);

@@ -260,10 +260,35 @@ START_TEST(test_exec)
 }
 END_TEST
 
+/* What a transaction logs ends close to where its buffer does: around 128 KiB, where it doubles. */
+START_TEST(test_exec_of_many)
+{
+    char now[500], again[500], set[32];
+    c = server_connect(&kv);
+    for (int last = 1030; last < 1070; last++) {
+        client_expect(c, "+OK", "MULTI");
+        for (int i = 0; i < 64; i++) {
+            snprintf(set, sizeof set, "SET k%02d W", i);
+            send_step(set);
+            ck_assert_str_eq(client_read(c)->text, "QUEUED");
+        }
+        client_expect(c, "+QUEUED", "SET k99 %0*d", last, last);
+        client_send(c, "EXEC");
+        ck_assert_uint_eq(client_read(c)->count, 65);
+        state(now, sizeof now);
+        client_expect(c, "+OK", "DEBUG RELOAD");
+        state(again, sizeof again);
+        ck_assert_str_eq(now, again);
+    }
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(memory)
 {
     TCase *tc = unit_case_loop(suite, "memory", 60, test_commands, (int)countof(steps));
     tcase_add_unchecked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "exec", 60, test_exec, 1);
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, test_exec_of_many);
 }
