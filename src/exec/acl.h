@@ -143,7 +143,8 @@ void cmd_acl_log(struct call *c);
 /* ---- acl_file.c ---- */
 /* Replaces all users by those of the file, or changes nothing: *error says why then. */
 must_check bool acl_load_file(struct exec *x, struct session *self, struct buf *error);
-must_check int acl_save_file(struct exec *x); /* -errno */
+void acl_file_text(const struct exec *x, struct buf *text); /* what acl_load_file() reads */
+#define ACL_FILE_MODE 0600                                  /* password hashes are in it */
 /* The directive `user`: kept until exec_load_users(), when commands are known. */
 bool acl_user_lines_set(void *base, const struct slice *argv, unsigned argc, const char **error);
 void acl_user_lines_get(void *base, struct buf *out);

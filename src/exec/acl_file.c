@@ -127,18 +127,13 @@ bool acl_load_file(struct exec *x, struct session *self, struct buf *error)
 
 /* ---- Writing ---- */
 
-int acl_save_file(struct exec *x)
+void acl_file_text(const struct exec *x, struct buf *text)
 {
-    struct buf text = { 0 };
     for (unsigned i = 0; i < x->acl->n; i++) {
-        buf_printf(&text, "user %s ", x->acl->user[i]->name);
-        acl_describe(x->acl->user[i], &text);
-        buf_add_char(&text, '\n');
+        buf_printf(text, "user %s ", x->acl->user[i]->name);
+        acl_describe(x->acl->user[i], text);
+        buf_add_char(text, '\n');
     }
-    mode_t mode = io_mode_of(x->opt.aclfile, 0600); /* password hashes are in it */
-    int rc = atomic_replace(x->opt.aclfile, buf_slice(&text), mode);
-    buf_free(&text);
-    return rc;
 }
 
 /* ---- Lines of the configuration ---- */

@@ -280,19 +280,21 @@ static void cmd_acl_load(struct call *c)
     buf_free(&error);
 }
 
+static void save_failed(struct buf *error, const char *path, int rc)
+{
+    log_warning("Saving the ACL file %s: %s", path, strerror(-rc));
+    buf_add_str(error, "ERR There was an error trying to save the ACLs. Please check the server "
+                       "logs for more information");
+}
+
 static void cmd_acl_save(struct call *c)
 {
     if (!has_file(c)) {
         return;
     }
-    int rc = acl_save_file(c->x);
-    if (rc == 0) {
-        reply_ok(c);
-    } else {
-        log_warning("Saving the ACL file %s: %s", c->x->opt.aclfile, strerror(-rc));
-        reply_error(c, "ERR There was an error trying to save the ACLs. Please check the server "
-                       "logs for more information");
-    }
+    struct buf text = { 0 };
+    acl_file_text(c->x, &text);
+    call_replace_file(c, c->x->opt.aclfile, ACL_FILE_MODE, &text, save_failed);
 }
 
 static void cmd_acl_help(struct call *c)

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/option.h"
 #include "store/store.h"
+#include <sys/types.h>
 
 struct exec;
 struct session;
@@ -431,6 +432,12 @@ bool call_serves(const struct call *c, unsigned i);
 /* The reply of this call comes later, by exec_deferred_reply(): the handler writes none. The client
  * is parked meanwhile. 0: not possible here (MULTI, scripts); nothing happened. */
 must_check uint64_t call_defer(struct call *c);
+/* Replaces a file (atomic_replace(); it keeps its mode, a new one gets `mode`) while the reactor
+ * goes on. Writes the reply when it is on the disk: OK, or the error that `failed` writes, in
+ * another thread. In MULTI and scripts it waits. Takes what is in *text. */
+typedef void replace_failed_fn(struct buf *error, const char *path, int rc);
+void call_replace_file(struct call *c, const char *path, mode_t mode, struct buf *text,
+                       replace_failed_fn *failed);
 
 /* ================= Scripts: script/ runs them, exec knows no language ================= */
 /* Runs `body` as one transaction with the locks of c->keys: for the handler of a CMD_OWN_TXN row.
@@ -614,6 +621,8 @@ void exec_log_end(struct exec *x);
 bool exec_log_promises(const struct exec *x); /* workers: there is one, and it holds everything */
 /* Any thread: the reply that call_defer() promised; error "": OK. Nothing if the client is gone. */
 void exec_deferred_reply(struct exec *x, uint64_t ticket, const char *error);
+/* Returns when all files are replaced; later ones are by those who ask. Before net_stop(). */
+void exec_files_stop(struct exec *x);
 void exec_net_upcalls(struct exec *x, struct net_upcalls *up);
 void exec_wal_wake(void *exec, unsigned producer);               /* wal_config.wake */
 void exec_wal_barrier(void *exec, int64_t us);                   /* wal_config.barrier */

@@ -298,6 +298,7 @@ struct exec {
     struct latency *latency;
     struct acl *acl;
     struct monitors *monitors;
+    struct files *files;
     struct scripts *scripts; /* of script/; set before threads, as the next */
     void (*each_library)(struct scripts *s,
                          void (*emit)(void *to, const struct slice *argv, unsigned argc), void *to);
@@ -644,6 +645,8 @@ void hotkeys_note(struct call *c, uint64_t ticks); /* of a call that ended; w->h
 void hotkeys_free(struct exec *x);
 void monitors_new(struct exec *x);
 void monitors_free(struct exec *x);
+void files_new(struct exec *x);
+void files_free(struct exec *x);
 extern const struct command multi_commands[], connection_commands[], pubsub_commands[];
 
 uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us);

@@ -244,6 +244,7 @@ void parts_new(struct exec *x)
     slowlog_new(x);
     latency_new(x);
     monitors_new(x);
+    files_new(x);
     x->errors = mem_calloc(sizeof *x->errors);
     lock_init(&x->errors->lock, RANK_STATS, 0);
 }
@@ -260,6 +261,7 @@ void parts_free(struct exec *x)
     hotkeys_free(x);
     latency_free(x);
     monitors_free(x);
+    files_free(x);
 }
 
 const struct command *const exec_own_families[] = { multi_commands,

@@ -224,11 +224,18 @@ static void cmd_config_set(struct call *c)
     buf_free(&error);
 }
 
+static void rewrite_failed(struct buf *error, const char *path unused_arg, int rc)
+{
+    buf_printf(error, "ERR Rewriting config file: %s", strerror(-rc));
+}
+
 static void cmd_config_rewrite(struct call *c)
 {
-    int rc = config_rewrite(server_of(c)->config);
+    struct config *config = server_of(c)->config;
+    struct buf text = { 0 };
+    int rc = config_rewritten(config, &text);
     if (rc == 0) {
-        reply_ok(c);
+        call_replace_file(c, config_file(config), 0644, &text, rewrite_failed);
     } else if (rc == -ENOENT) {
         reply_error(c, "ERR The server is running without a config file");
     } else {

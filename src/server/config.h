@@ -1,6 +1,6 @@
 /* config.h -- The registry of directives: every module's option table bound to its values; files,
  * arguments, CONFIG GET, SET and REWRITE. SPDX-License-Identifier: BSD-3-Clause THREADS  Loading:
- * the main thread before others start. config_set_many, config_rewrite: one at a time, in an
+ * the main thread before others start. config_set_many, config_rewritten: one at a time, in an
  * exclusive section or before start. Texts are Redis's, because tools and test suites match on
  * them. */
 #ifndef SERVER_CONFIG_H
@@ -48,9 +48,9 @@ struct config_saved *config_save(struct config *c, const struct slice *pairs, un
 must_check bool config_restore(struct config *c, const struct config_saved *saved,
                                struct buf *error);
 void config_saved_free(struct config_saved *saved);
-/* CONFIG REWRITE: keeps comments and order of the file it was started with. 0, -ENOENT (no file),
- * or -errno. */
-must_check int config_rewrite(struct config *c);
+/* What CONFIG REWRITE writes: comments and order of the file it was started with are kept. 0,
+ * -ENOENT (no file), or -errno. */
+must_check int config_rewritten(struct config *c, struct buf *now);
 const char *config_file(const struct config *c); /* "" : started without one */
 /* Writes a kv.conf with every directive and its doc comment. */
 void config_print_default(struct config *c, struct buf *out);

@@ -333,22 +333,20 @@ static void rewrite_text(struct config *c, struct slice old, struct buf *out)
     mem_free(done);
 }
 
-int config_rewrite(struct config *c)
+int config_rewritten(struct config *c, struct buf *now)
 {
     if (c->file == NULL) {
         return -ENOENT;
     }
-    struct buf old = { 0 }, now = { 0 };
+    struct buf old = { 0 };
     int rc = io_read_file(c->file, &old, FILE_MAX);
     if (rc == -ENOENT) {
         rc = 0;
     }
     if (rc == 0) {
-        rewrite_text(c, buf_slice(&old), &now);
-        rc = atomic_replace(c->file, buf_slice(&now), io_mode_of(c->file, 0644));
+        rewrite_text(c, buf_slice(&old), now);
     }
     buf_free(&old);
-    buf_free(&now);
     return rc;
 }
 

@@ -234,6 +234,7 @@ static int stop(struct server *s)
     process_tell_stopping(s);
     atomic_store(&s->stopping, true);
     log_change_join(s);
+    exec_files_stop(s->x);
     net_stop(s->net);
     int rc = 0;
     if (s->wal != NULL) {
