@@ -646,7 +646,11 @@ START_TEST(test_long_string)
     client_expect(c, "67108864", "EVAL \"return redis.call('SETRANGE',KEYS[1],5,'hi')\" 1 s");
     client_expect(c, "67108866", "EVAL \"return redis.call('APPEND',KEYS[1],'hi')\" 1 s");
     client_expect(c, "1", "EVAL \"return redis.call('SETBIT',KEYS[1],7,0)\" 1 s");
+#ifdef KV_SANITIZE
+    (void)before; /* a sanitizer has memory of its own */
+#else
     ck_assert_int_lt(memory_peak(), before + 32);
+#endif
     client_expect(c, "\"hi\"", "GETRANGE s 5 6");
     client_close(c);
     server_stop(&kv);
