@@ -292,7 +292,7 @@ int main(int argc, char **argv)
     run(poll);
     const double seconds = (double)(clock_mono_us() - begin_us) / 1e6;
     qsort(round_trips_us, round_trip_count, sizeof *round_trips_us, by_size);
-    printf("%.0f %.3f\n", (double)options.requests / seconds,
-           (double)round_trips_us[round_trip_count / 2] / 1e3);
+    const uint32_t p50_us = round_trips_us[round_trip_count / 2];
+    printf("%.0f %.3f\n", (double)options.requests / seconds, (double)p50_us / 1e3);
     return 0;
 }
