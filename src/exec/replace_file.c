@@ -5,10 +5,12 @@
  * THREADS  Any worker hands over; a thread that is there as long as there is something to write
  *          replaces one file after the other, in the order in which they came, and brings the
  *          replies.
- * LOCKS    files.lock for a few instructions. files.writing: one file at a time, for MULTI and
- *          scripts, which cannot wait for a reply, write themselves.
- * FAILURE  Without a thread, or while the server stops, the caller writes. */
+ * ORDER    MULTI, which cannot wait for a reply, writes itself when nothing else is queued: an
+ * older text must not end up above a newer one. Who asks is in an exclusive section, so nothing is
+ * queued meanwhile. LOCKS    files.lock for a few instructions. FAULTS   exec.replace_file. FAILURE
+ * Without a thread, or while the server stops, the caller writes. */
 #include "exec/exec_int.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include <pthread.h>
@@ -27,7 +29,6 @@ struct files {
     struct lock lock; /* RANK_STATS */
     struct job *first, **last;
     bool running, stopping;
-    pthread_mutex_t writing;
 };
 
 void files_new(struct exec *x)
@@ -35,22 +36,19 @@ void files_new(struct exec *x)
     x->files = mem_calloc(sizeof *x->files);
     lock_init(&x->files->lock, RANK_STATS, 0);
     x->files->last = &x->files->first;
-    must(pthread_mutex_init(&x->files->writing, NULL) == 0);
 }
 
 void files_free(struct exec *x)
 {
     must(!x->files->running);
-    pthread_mutex_destroy(&x->files->writing);
     mem_free(x->files);
 }
 
 /* Writes *error, with a NUL, when it fails. Ends the job. */
-static void job_run(struct files *f, struct job *j, struct buf *error)
+static void job_run(struct job *j, struct buf *error)
 {
-    must(pthread_mutex_lock(&f->writing) == 0);
+    (void)fault("exec.replace_file");
     int rc = atomic_replace(j->path, buf_slice(&j->text), io_mode_of(j->path, j->mode));
-    must(pthread_mutex_unlock(&f->writing) == 0);
     if (rc != 0) {
         j->failed(error, j->path, rc);
         buf_add_char(error, '\0');
@@ -64,9 +62,23 @@ static void job_run_deferred(struct exec *x, struct job *j)
 {
     struct buf error = { 0 };
     uint64_t ticket = j->ticket;
-    job_run(x->files, j, &error);
+    job_run(j, &error);
     exec_deferred_reply(x, ticket, error.n > 0 ? error.p : "");
     buf_free(&error);
+}
+
+/* Until nothing is queued or written. */
+static void files_wait(struct files *f, bool stop)
+{
+    for (bool running = true; running;) {
+        lock_acquire(&f->lock);
+        f->stopping |= stop;
+        running = f->running;
+        lock_release(&f->lock);
+        if (running) {
+            usleep(100);
+        }
+    }
 }
 
 /* The next one; NULL: the thread is no longer running. */
@@ -136,14 +148,16 @@ void call_replace_file(struct call *c, const char *path, mode_t mode, struct buf
     *j = (struct job){ .path = mem_strdup(path), .text = *text, .mode = mode, .failed = failed };
     *text = (struct buf){ NULL, 0, 0 };
     j->ticket = call_defer(c);
+    if (j->ticket != 0 && hand_over(c->x, j)) {
+        return;
+    }
+    files_wait(c->x->files, false);
     if (j->ticket != 0) {
-        if (!hand_over(c->x, j)) {
-            job_run_deferred(c->x, j);
-        }
+        job_run_deferred(c->x, j);
         return;
     }
     struct buf error = { 0 };
-    job_run(c->x->files, j, &error);
+    job_run(j, &error);
     if (error.n > 0) {
         reply_error(c, error.p);
     } else {
@@ -154,14 +168,5 @@ void call_replace_file(struct call *c, const char *path, mode_t mode, struct buf
 
 void exec_files_stop(struct exec *x)
 {
-    struct files *f = x->files;
-    for (bool running = true; running;) {
-        lock_acquire(&f->lock);
-        f->stopping = true;
-        running = f->running;
-        lock_release(&f->lock);
-        if (running) {
-            usleep(100);
-        }
-    }
+    files_wait(x->files, true);
 }

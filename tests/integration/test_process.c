@@ -1,6 +1,8 @@
 /* test_process.c -- The process: its arguments, configuration files, signals, pid file, supervisor,
  * limits; listening at run time; and what a stranger may do before AUTH.
  * SPDX-License-Identifier: BSD-3-Clause */
+#include "base/bytes.h"
+#include "base/io.h"
 #include "server.h"
 #include "unit.h"
 #include <limits.h>
@@ -590,6 +592,22 @@ START_TEST(test_replaced_aside)
     client_expect(a, "+OK", "MULTI");
     client_expect(a, "+QUEUED", "ACL SAVE");
     client_expect(a, "[+OK]", "EXEC");
+    /* An older text that is late does not end up above a newer one. */
+    client_expect(b, "+OK", "DEBUG FAULT exec.replace_file=delay300");
+    client_expect(a, "+OK", "CONFIG SET timeout 5001");
+    client_send(a, "CONFIG REWRITE");
+    while (client_int(b, "DEBUG FAULT") > 0) {
+    }
+    client_expect(b, "+OK", "MULTI");
+    client_expect(b, "+QUEUED", "CONFIG SET timeout 5002");
+    client_expect(b, "+QUEUED", "CONFIG REWRITE");
+    client_expect(b, "[+OK, +OK]", "EXEC");
+    ck_assert_str_eq(client_read_line(a), "+OK");
+    struct buf text = { 0 };
+    ck_assert_int_eq(io_read_file(kv.conf, &text, 100000), 0);
+    buf_add_char(&text, '\0');
+    ck_assert_ptr_nonnull(strstr(text.p, "timeout 5002\n"));
+    buf_free(&text);
     client_expect(b, "+OK", "DEBUG FAULT io.rename=delay100");
     client_send(a, "ACL SAVE"); /* the end waits for it */
     while (client_int(b, "DEBUG FAULT") > 0) {
