@@ -6,9 +6,11 @@
  *          replaces one file after the other, in the order in which they came, and brings the
  *          replies.
  * ORDER    MULTI, which cannot wait for a reply, writes itself when nothing else is queued: an
- * older text must not end up above a newer one. Who asks is in an exclusive section, so nothing is
- * queued meanwhile. LOCKS    files.lock for a few instructions. FAULTS   exec.replace_file. FAILURE
- * Without a thread, or while the server stops, the caller writes. */
+ *          older text must not end up above a newer one. Who asks is in an exclusive section, so
+ *          nothing is queued meanwhile.
+ * LOCKS    files.lock for a few instructions.
+ * FAULTS   exec.replace_file.
+ * FAILURE  Without a thread, or while the server stops, the caller writes. */
 #include "exec/exec_int.h"
 #include "base/fault.h"
 #include "base/io.h"
