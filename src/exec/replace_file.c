@@ -15,8 +15,7 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "base/mem.h"
-#include <pthread.h>
-#include <signal.h>
+#include "base/thread.h"
 #include <unistd.h>
 
 struct job {
@@ -108,16 +107,11 @@ static void *files_main(void *arg)
     return NULL;
 }
 
-static bool thread_start(struct exec *x)
+static bool files_start(struct exec *x)
 {
     pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, NULL, files_main, x) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    bool started = thread_start(&thread, "kv-files", files_main, x) == 0;
     if (started) {
-        pthread_setname_np(thread, "kv-files");
         pthread_detach(thread);
     }
     return started;
@@ -135,7 +129,7 @@ static bool hand_over(struct exec *x, struct job *j)
         f->running = true;
     }
     lock_release(&f->lock);
-    if (start && !thread_start(x)) { /* all that came meanwhile */
+    if (start && !files_start(x)) { /* all that came meanwhile */
         while ((j = job_take(f)) != NULL) {
             job_run_deferred(x, j);
         }

@@ -11,8 +11,8 @@
  *          bug or a newer kv, and serving less than what was acknowledged is not an option. */
 #include "exec/tracking.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -385,7 +385,7 @@ int exec_replay(struct exec *x, struct wal *w, unsigned threads)
         rp->w.wall_ms = clock_wall_ms();
         rp->w.txn.w = &rp->w;
         rp->w.txn.replay = true;
-        must(pthread_create(&rp->thread, NULL, replayer_main, rp) == 0);
+        must(thread_start(&rp->thread, "replay", replayer_main, rp) == 0);
     }
     struct wal_replay cb = { .arg = &all, .records = on_records, .progress = on_progress };
     int rc = wal_replay(w, &cb);

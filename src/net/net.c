@@ -7,9 +7,9 @@
 #include "net/net_int.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -91,24 +91,11 @@ static void stop_threads(struct net *n)
 
 static int start_thread(struct reactor *r)
 {
-    /* Signals of the process are the main thread's. */
-    sigset_t all, before;
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGFPE);
-    sigdelset(&all, SIGILL);
-    sigdelset(&all, SIGABRT);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&r->thread, NULL, reactor_main, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0) {
-        char name[16];
-        snprintf(name, sizeof name, "reactor-%u", r->id);
-        pthread_setname_np(r->thread, name);
-        r->started = true;
-    }
-    return -rc;
+    char name[THREAD_NAME_MAX + 1];
+    snprintf(name, sizeof name, "reactor-%u", r->id);
+    int rc = thread_start(&r->thread, name, reactor_main, r);
+    r->started = rc == 0;
+    return rc;
 }
 
 int net_start(struct net *n)

@@ -20,8 +20,8 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -381,11 +381,7 @@ bool log_change_start(struct server *s, uint64_t ticket, struct config_saved *sa
     s->change.ticket = ticket;
     s->change.undo = saved;
     atomic_store(&s->change.busy, true);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&s->change.thread, NULL, change_main, s) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    bool started = thread_start(&s->change.thread, "log-change", change_main, s) == 0;
     if (!started) {
         atomic_store(&s->change.busy, false);
     }

@@ -8,6 +8,7 @@
  * ignored. */
 #include "server/server_int.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -73,10 +74,9 @@ bool signals_start(struct server *s)
     signal(SIGHUP, SIG_IGN);
     sem_init(&s->stop_asked, 0, 0);
     pthread_t thread;
-    if (pthread_create(&thread, NULL, signals_main, s) != 0) {
+    if (thread_start(&thread, "signals", signals_main, s) != 0) {
         return false;
     }
-    pthread_setname_np(thread, "signals");
     pthread_detach(thread);
     return true;
 }

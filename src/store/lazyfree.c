@@ -13,6 +13,7 @@
  * once. Its headers, directories and segments, which sweeps may still look at, go when the entries
  * are gone *and* every thread was quiescent: whichever of the two comes last (graveyard.holders)
  * queues the second step. */
+#include "base/thread.h"
 #include "store/store_int.h"
 #include <errno.h>
 
@@ -178,12 +179,7 @@ int lazyfree_start(struct keyspace *ks)
 {
     struct lazyfree *lf = &ks->lazy;
     lock_init(&lf->lock, RANK_LAZYFREE, 0);
-    int err = pthread_create(&lf->thread, NULL, lazyfree_main, lf);
-    if (err != 0) {
-        return -err;
-    }
-    pthread_setname_np(lf->thread, "kv-lazyfree");
-    return 0;
+    return thread_start(&lf->thread, "kv-lazyfree", lazyfree_main, lf);
 }
 
 void lazyfree_stop(struct keyspace *ks)

@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "wal/wal_int.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -369,7 +370,7 @@ int wal_files_start(struct wal *w)
     lock_acquire(&w->files);
     adopt_prepared_locked(w);
     lock_release(&w->files);
-    int err = wal_thread_start(&w->preparer, "wal-prepare", preparer_main, w);
+    int err = thread_start(&w->preparer, "wal-prepare", preparer_main, w);
     w->preparing = err == 0;
     return err;
 }

@@ -13,9 +13,9 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/stat.h>
 
 #define PIECE \
@@ -126,7 +126,7 @@ static void *ahead_main(void *arg)
 struct wal_ahead *wal_ahead_new(void)
 {
     struct wal_ahead *a = mem_calloc(sizeof *a);
-    if (pthread_create(&a->thread, NULL, ahead_main, a) != 0) {
+    if (thread_start(&a->thread, "wal-ahead", ahead_main, a) != 0) {
         mem_free(a);
         return NULL;
     }

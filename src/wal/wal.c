@@ -8,29 +8,13 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "wal/wal_int.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ---- Threads ---- */
-
-/* Signals belong to the main thread. */
-int wal_thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(thread, NULL, run, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (err == 0) {
-        pthread_setname_np(*thread, name);
-    }
-    return -err;
-}
 
 /* ---- Open ---- */
 
@@ -159,7 +143,7 @@ static void writers_new(struct wal *w)
 
 static int start_threads(struct wal *w)
 {
-    int err = wal_thread_start(&w->syncer, "wal-sync", wal_sync_main, w);
+    int err = thread_start(&w->syncer, "wal-sync", wal_sync_main, w);
     w->syncer_runs = err == 0;
     return err != 0 ? err : wal_writers_start(w);
 }

@@ -346,8 +346,6 @@ must_check int wal_history_start(struct wal *w);
 void wal_history_remove(struct wal *w);
 
 /* wal.c, stats.c */
-must_check int wal_thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
-                                void *arg);
 const char *wal_sync_name(enum wal_sync sync);
 void wal_histogram_add(struct wal_histogram *h, uint64_t value);
 uint64_t wal_histogram_percentile(const struct wal_histogram *h, double percent);

@@ -26,6 +26,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "wal/wal_int.h"
 #include <errno.h>
 #include <sched.h>
@@ -341,7 +342,7 @@ int wal_writers_start(struct wal *w)
                                          "wal-write-3" };
     _Static_assert(countof(names) == WAL_DEPTH_MAX, "a name for each writer");
     for (unsigned i = 0; i < w->nwriters; i++) {
-        int err = wal_thread_start(&w->writers[i].thread, names[i], writer_main, &w->writers[i]);
+        int err = thread_start(&w->writers[i].thread, names[i], writer_main, &w->writers[i]);
         if (err != 0) {
             return err;
         }
