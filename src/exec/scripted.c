@@ -291,6 +291,12 @@ static bool is_locked(const struct txn *t, uint32_t shard)
     return false;
 }
 
+/* MOVE, and COPY with DB, change a database besides the one that pre-images are of. */
+static bool names_database(const struct call *c)
+{
+    return strcmp(c->cmd->name, "move") == 0 || (strcmp(c->cmd->name, "copy") == 0 && c->argc > 4);
+}
+
 /* May it run with the locks that are held? What it will change is saved first. */
 static bool prepare(struct call *c, struct script_scope *sc)
 {
@@ -299,7 +305,7 @@ static bool prepare(struct call *c, struct script_scope *sc)
     if (t->exclusive) {
         return true;
     }
-    if ((row->flags & (CMD_EXCLUSIVE | CMD_KEYSPACE)) ||
+    if ((row->flags & (CMD_EXCLUSIVE | CMD_KEYSPACE)) || names_database(c) ||
         (row->exclusive != NULL && row->exclusive(c->argv, c->argc))) {
         return false;
     }

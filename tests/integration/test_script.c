@@ -418,6 +418,20 @@ START_TEST(test_undeclared)
 }
 END_TEST
 
+/* Nor of what it changed in another database, which its keys do not name. */
+START_TEST(test_undeclared_moves)
+{
+#define MOVE "EVAL \"return {redis.call('move',KEYS[1],3),redis.call('get','other')}\" 1 a"
+    compare_recovered("MSET a 1 b 2", MOVE,
+                      "EVAL \"return {redis.call('copy',KEYS[1],KEYS[2],'db',3),"
+                      "redis.call('get','other')}\" 2 b b2",
+                      "EVAL \"return {redis.call('copy',KEYS[1],KEYS[2],'replace'),"
+                      "redis.call('get','other')}\" 2 b b3",
+                      "MGET a b b2 b3", "SET a again", MOVE, "MGET a b b2 b3", "SELECT 3",
+                      "MGET a b b2 b3");
+}
+END_TEST
+
 START_TEST(test_blocked_client_is_served)
 {
     compare("@b &BLPOP q 0", "EVAL \"return redis.call('rpush',KEYS[1],'x')\" 1 q", "@b <",
@@ -672,6 +686,7 @@ UNIT_SUITE(script)
     tc = unit_case(suite, "own servers", test_functions_recover);
     tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
+    tcase_add_test(tc, test_undeclared_moves);
     tcase_add_test(tc, test_attribute);
     tcase_add_test(tc, test_long_string);
     tcase_add_test(tc, test_server_is_redis);
