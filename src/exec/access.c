@@ -561,6 +561,7 @@ void call_gate_counts(struct call *c)
 void call_gate_all(struct call *c)
 {
     if (gates_reads(c)) {
-        c->in->t->gate = u64_max(c->in->t->gate, wal_tail(c->x->wal));
+        uint64_t all = wal_tail(c->x->wal) + c->x->log_closing; /* txn_commit() */
+        c->in->t->gate = u64_max(c->in->t->gate, all);
     }
 }

@@ -63,6 +63,7 @@ static void put_command(struct txn *t, unsigned db, struct slice name, const str
                         unsigned argc)
 {
     if (!logging(t)) {
+        t->unlogged |= t->w->x->log_closing;
         return;
     }
     verbatim_spill(t);
@@ -110,10 +111,14 @@ static void slot_of_keyless(struct call *c)
 void fx_collect_slow(struct call *c)
 {
     struct call_int *in = c->in;
-    if (in->explicit_fx || !logging(in->t)) {
+    struct txn *t = in->t;
+    if (in->explicit_fx) {
         return;
     }
-    struct txn *t = in->t;
+    if (!logging(t)) {
+        t->unlogged |= t->w->x->log_closing;
+        return;
+    }
     if (!(c->nkeys == 1 &&
           t->slot != SLOT_NONE)) { /* a changed single key was merged by key_changed() */
         for (unsigned i = 0; i < c->nkeys; i++) {
@@ -232,6 +237,7 @@ void fx_reset(struct txn *t)
     t->fx_db = 0;
     t->verbatim = (struct slice){ NULL, 0 };
     t->slot = SLOT_NONE;
+    t->unlogged = false;
 }
 
 void events_forget(struct txn *t)

@@ -83,6 +83,7 @@ struct txn {
     bool mute;     /* a script keeps what it changes out of the log */
     bool image;    /* content for a new log (image.c); queued: for its queue */
     bool queued;
+    bool unlogged; /* it changed something while the log ends */
     struct touched *touched;
     unsigned ntouched, touched_cap;
     struct ready_key *ready;
@@ -281,7 +282,8 @@ struct exec {
     _Atomic bool tracking_used; /* somebody has tracked since the start: key_changed() asks */
     _Atomic bool log_partial;   /* it does not hold everything yet, or not durably: no LSNs */
     struct log_begin *begin;
-    bool log_closing; /* nothing is appended any more, gates still hold */
+    bool log_closing; /* nothing is appended any more, gates still hold; a change made meanwhile
+                         has a gate that this log does not reach */
 
     /* exclusive section (section.c) */
     struct lock section_lock;

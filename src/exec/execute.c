@@ -110,11 +110,14 @@ void txn_commit(struct txn *t)
 {
     struct exec *x = t->w->x;
     t->lsn = fx_any(t) ? fx_append(t) : 0;
+    if (unlikely(t->unlogged)) { /* nobody is told before the log has ended */
+        t->lsn = wal_tail(x->wal) + 1;
+    }
     if (t->lsn != 0) {
         for (unsigned i = 0; i < t->ntouched; i++) {
             x->shards[t->touched[i].shard].recent[t->touched[i].group] = t->lsn;
         }
-        if (t->slot == WAL_SLOT_ALL && t->exclusive &&
+        if ((t->slot == WAL_SLOT_ALL || t->unlogged) && t->exclusive &&
             !seeded_bug("exec.bug_flush_no_floor")) { /* a whole-keyspace change: everything seen
                                                          from now on depends on it */
             atomic_store_explicit(&x->floor, t->lsn, memory_order_release);

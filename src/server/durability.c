@@ -8,9 +8,9 @@
  * all that is durable, CURRENT names it; when what was done meanwhile is durable, too, OK is said.
  * Until then the new log promises nothing: a crash leaves the old state, a failure ends the new
  * history and removes it.
- * OFF      Nothing is appended from one moment on; what was appended becomes durable; then replies
- * that waited for it have left, and the log ends cleanly. A later start with either setting loads
- * it.
+ * OFF      Nothing is appended from one moment on; what was appended becomes durable; then the log
+ * ends cleanly, and replies that waited leave: also those about changes since that moment, which
+ * nothing promises any more. A later start with either setting loads it.
  * THREADS  The thread "log-change", and the main thread at start and stop. s->wal changes in
  * exclusive sections only, so that commands may use it.
  * FAULTS   server.log_begun, exec.image, server.log_imaged, server.before_current,
@@ -247,7 +247,10 @@ static void begin_log(struct server *s, struct buf *why)
         return;
     }
     exec_exclusive(s->x, whole, s);
-    (void)wait_durable(s);
+    if (!wait_durable(s)) { /* OK would say that it is */
+        refuse(why, -ECANCELED);
+        return;
+    }
     log_notice("appendonly yes: the log holds the keyspace and every change from here on");
 }
 

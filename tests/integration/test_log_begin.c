@@ -264,12 +264,106 @@ START_TEST(test_stopped_while_it_ends)
 }
 END_TEST
 
+/* Sends d something that needs more space than there is, and waits until the server knows. */
+static void fill_disk(struct client *d)
+{
+    static char big[3 << 20];
+    memset(big, 'v', sizeof big);
+    const char *const set[] = { "SET", "k", big };
+    const size_t lens[] = { 3, 1, sizeof big };
+    while (strstr(client_ask(d, "INFO durability")->text, "wal_prepared_segments:2") == NULL) {
+        usleep(1000); /* else nothing at all could be written */
+    }
+    client_expect(d, "+OK", "DEBUG FAULT wal.segment_zero=enospc:0:0");
+    client_send_args(d, 3, set, lens);
+    server_wait_log(&kv, 0, "no segment can be prepared", 60000);
+}
+
+/* appendonly yes: OK says that all that was done before is durable, also when the server stops
+ * while the disk has no space for the last of it. */
+START_TEST(test_stopped_while_it_begins)
+{
+#ifdef KV_FAULTS
+    server_env(&kv, "KV_FAULTS", "server.after_current=delay2000");
+    server_start(&kv, "--threads", "2", "--appendonly", "no", "--wal-segment-size", "1mb");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    char current[400];
+    snprintf(current, sizeof current, "%s/wal/CURRENT", kv.dir);
+    ck_assert_int_ne(access(current, F_OK), 0);
+    client_send(c, "CONFIG SET appendonly yes");
+    while (access(current, F_OK) != 0) {
+        usleep(1000);
+    }
+    fill_disk(d);
+    const struct resp *r = NULL;
+    client_timeout(d, 5000);
+    bool before = client_try_read(d, &r) == RESP_OK; /* nothing was promised yet */
+    usleep(2000000);
+    ck_assert_int_eq(kill(kv.pid, SIGTERM), 0);
+    bool told = client_try_read(c, &r) == RESP_OK && r->type != RESP_ERROR;
+    (void)server_wait_exit(&kv, 30000);
+    client_close(c);
+    client_close(d);
+    server_env(&kv, "KV_FAULTS", "");
+    server_start(&kv, "--threads", "2");
+    server_wait_ready(&kv);
+    c = server_connect(&kv);
+    ck_assert(!told || !before || client_int(c, "EXISTS k") == 1);
+    client_close(c);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
+/* appendonly no: until nothing more is promised, what is acknowledged survives a crash. */
+START_TEST(test_killed_while_it_ends)
+{
+#ifdef KV_FAULTS
+    server_env(&kv, "KV_FAULTS", "server.log_closing=delay60000");
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv), *r = server_connect(&kv);
+    client_expect(d, "+OK", "SET n 0");
+    client_timeout(d, 1000);
+    client_send(c, "CONFIG SET appendonly no");
+    int64_t told = 0;
+    const struct resp *reply = NULL;
+    for (unsigned i = 0; i < 200; i++) {
+        client_send(d, "INCR n");
+        if (client_try_read(d, &reply) != RESP_OK) {
+            break;
+        }
+        told = reply->integer;
+        usleep(5000);
+    }
+    client_send(r, "GET n"); /* nor may others hear of it */
+    client_timeout(r, 1000);
+    if (client_try_read(r, &reply) == RESP_OK) {
+        told = atoll(reply->text) > told ? atoll(reply->text) : told;
+    }
+    client_close(c);
+    client_close(d);
+    client_close(r);
+    server_kill(&kv);
+    server_env(&kv, "KV_FAULTS", "");
+    server_start(&kv, "--threads", "2");
+    server_wait_ready(&kv);
+    c = server_connect(&kv);
+    ck_assert_int_ge(atoll(client_ask(c, "GET n")->text), told);
+    client_close(c);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(log_begin)
 {
     tcase_add_checked_fixture(unit_case_loop(suite, "under load", 300, test_begins_under_load,
                                              sizeof slow / sizeof slow[0]),
                               setup, teardown);
     TCase *c = unit_case_slow(suite, "meanwhile", 120, test_queue_is_bounded,
-                              test_waitaof_while_it_begins, test_stopped_while_it_ends);
+                              test_waitaof_while_it_begins, test_stopped_while_it_ends,
+                              test_stopped_while_it_begins, test_killed_while_it_ends);
     tcase_add_checked_fixture(c, setup, teardown);
 }
