@@ -146,7 +146,7 @@ unsigned evict_slice(struct worker *w)
     int64_t limit = option_int(&x->opt.maxmemory);
     if (likely(limit == 0 || excess_over(x, limit) <= 0) ||
         option_int(&x->opt.maxmemory_policy) == POLICY_NOEVICTION || w->id != 0 ||
-        pause_active(x)) {
+        pause_active(x) || log_is_full(x)) {
         return 100;
     }
     section_poll(w);
@@ -165,6 +165,9 @@ bool memory_make_room(struct worker *w)
     }
     if (clients_make_room(w) && excess_over(x, limit) <= 0) {
         return true;
+    }
+    if (log_is_full(x)) {
+        return true; /* likewise */
     }
     if (policy == POLICY_NOEVICTION || atomic_load_explicit(&x->loading, memory_order_relaxed)) {
         return false;

@@ -653,6 +653,13 @@ extern const struct command multi_commands[], connection_commands[], pubsub_comm
 
 uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us);
 
+/* Nothing can be logged. Writes are refused; nothing expires or is evicted either, or whoever reads
+ * what has gone would wait for space. */
+static inline bool log_is_full(const struct exec *x)
+{
+    return x->wal != NULL && unlikely(wal_state(x->wal) == WAL_NOSPACE);
+}
+
 /* min-replicas-to-write: there never is one. Either 0 switches it off. */
 static inline bool lacks_replicas(const struct exec *x)
 {

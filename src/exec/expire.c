@@ -74,7 +74,7 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigne
         }
         *next = now; /* what comes after those is not known */
         section_poll(w);
-        if (w->busy || pause_active(x)) { /* perhaps it began just now */
+        if (w->busy || pause_active(x) || log_is_full(x)) { /* perhaps it began just now */
             break;
         }
         bool late = false;
@@ -96,7 +96,7 @@ static bool expire_some(struct worker *w, unsigned first, unsigned step, unsigne
 unsigned expire_slice(struct worker *w)
 {
     struct exec *x = w->x;
-    if (!option_int(&x->opt.active_expire) || pause_active(x) ||
+    if (!option_int(&x->opt.active_expire) || pause_active(x) || log_is_full(x) ||
         atomic_load_explicit(&x->loading, memory_order_relaxed)) {
         return 100;
     }

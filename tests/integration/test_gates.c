@@ -205,6 +205,47 @@ START_TEST(test_monitor_waits)
 }
 END_TEST
 
+/* While the disk is full nothing can be logged, and reads go on: also of what expires, or would be
+ * evicted, meanwhile. */
+START_TEST(test_full_disk_reads)
+{
+#ifdef KV_FAULTS
+    static char big[3 << 20];
+    memset(big, 'v', sizeof big);
+    const char *const set[] = { "SET", "big", big };
+    const size_t lens[] = { 3, 3, sizeof big };
+    server_start(&kv, "--threads", "2", "--wal-segment-size", "1mb");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(c, "+OK", "SET k v PX 1500");
+    client_expect(c, "+OK", "SET stays v");
+    while (strstr(client_ask(d, "INFO durability")->text, "wal_prepared_segments:2") == NULL) {
+        usleep(1000); /* else nothing at all could be written */
+    }
+    client_expect(d, "+OK", "DEBUG FAULT wal.segment_zero=enospc:0:0");
+    client_send_args(d, 3, set, lens);
+    server_wait_log(&kv, 0, "no segment can be prepared", 60000);
+    while (strcmp(client_line(c, "GET k"), "nil") != 0) {
+        usleep(10000);
+    }
+    usleep(300000); /* time enough to delete it */
+    client_expect(c, "nil", "GET k");
+    if (_i == 1) {
+        client_expect(c, "+OK", "CONFIG SET maxmemory-policy allkeys-random maxmemory 1mb");
+        usleep(300000);
+    }
+    client_expect(c, "\"v\"", "GET stays");
+    client_expect_error(c, "MISCONF", "SET more v");
+    client_expect(c, "+OK", "CONFIG SET maxmemory 0");
+    client_expect(c, "+OK", "DEBUG FAULT \"\"");
+    client_expect_next(d, "+OK");
+    client_close(c);
+    client_close(d);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(gates)
 {
     TCase *c =
@@ -215,6 +256,8 @@ UNIT_SUITE(gates)
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_loop(suite, "monitor", 120, test_monitor_waits,
                        sizeof monitored / sizeof monitored[0]);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_loop(suite, "full disk", 120, test_full_disk_reads, 2);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "parked", 120, test_parked_sleeps);
     tcase_add_checked_fixture(c, setup, teardown);
