@@ -185,7 +185,6 @@ static void deleted_visit(struct session *s, const struct change *ch)
         s->user = NULL;
         s->logged_in = false;
         derive(s);
-        session_forbid_wait(s);
         dismiss(s, ch->self);
     }
 }

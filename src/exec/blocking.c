@@ -319,10 +319,14 @@ uint64_t waiter_handle(const struct waiter *w)
     return w->handle;
 }
 
+/* Now, not when its reactor closes it: what is pushed until then is for others. */
 void session_forbid_wait(struct session *s)
 {
-    if (s->waiter != NULL) {
-        s->waiter->user = NULL;
+    struct waiter *w = s->waiter;
+    if (w != NULL && move_state(w, WAIT_WAITING, WAIT_DONE)) {
+        s->waiter = NULL;
+        w->session = NULL;
+        post_end(w, NULL, true);
     }
 }
 
@@ -541,9 +545,6 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
 {
     struct worker *me = t->w;
     struct txn *own = &me->serve_txn;
-    if (unlikely(w->user == NULL)) {
-        return false;
-    }
     if (serve_refused(w)) {
         return true;
     }

@@ -221,6 +221,7 @@ void session_kill(struct session *s)
         return;
     }
     s->doomed = true; /* nobody sees it any more, and it runs nothing */
+    session_forbid_wait(s);
     struct kill_order *k = mem_alloc(sizeof *k);
     k->handle = s->handle;
     k->m.run = on_kill;

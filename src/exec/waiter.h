@@ -27,9 +27,8 @@ struct waiter {
     enum block_kind kind;
     int64_t deadline_ms;
     void (*timeout_reply)(struct call *c);
-    const struct acl_user
-        *user;        /* NULL: deleted, it is not served; written in exclusive sections */
-    struct key *keys; /* all declared keys of the command, bytes in args */
+    const struct acl_user *user; /* its deletion ends the wait */
+    struct key *keys;            /* all declared keys of the command, bytes in args */
     unsigned nkeys, first, n;
     struct reactor_timer timer;
     bool leaves; /* it ended; a slow script has the locks that taking it out of the lists needs */

@@ -420,6 +420,37 @@ START_TEST(test_keys_are_counted)
 }
 END_TEST
 
+/* Who was told that a client is gone, or its user, finds what he pushes then, or the next one gets
+ * it. */
+START_TEST(test_killed_is_not_served)
+{
+    static const char *const wait[] = { "BLPOP q 0", "BLMOVE q to LEFT LEFT 0" };
+    static const char *const got[] = { "[\"q\", \"x\"]", "\"x\"" };
+    char line[100];
+    server_start(&kv, "--threads", "1");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv), *c = server_connect(&kv);
+    client_expect(c, "+OK", "ACL SETUSER u on >p +@all ~*");
+    client_expect(a, "+OK", "AUTH u p");
+    snprintf(line, sizeof line, "CLIENT KILL ID %lld\r\nRPUSH q x\r\n",
+             (long long)client_int(a, "CLIENT ID"));
+    client_send(a, "%s", wait[_i % 2]);
+    wait_blocked(c, 1);
+    client_send(b, "%s", wait[_i % 2]);
+    wait_blocked(c, 2);
+    const char *at_once = _i < 2 ? line : "ACL DELUSER u\r\nRPUSH q x\r\n";
+    client_send_raw(c, at_once, strlen(at_once));
+    client_expect_next(c, "1");
+    client_expect_next(c, "1");
+    client_expect_next(b, got[_i % 2]);
+    const struct resp *r;
+    ck_assert_int_ne(client_try_read(a, &r), RESP_OK);
+    wait_blocked(c, 0);
+    client_close(a);
+    client_close(b);
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(blocking)
 {
     TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
@@ -430,6 +461,8 @@ UNIT_SUITE(blocking)
     tc = unit_case_loop(suite, "newcomer", 120, test_claimed_and_newcomer, 3);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "several", 120, test_several_keys, 2);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "killed", 120, test_killed_is_not_served, 4);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "served", 120, test_several_keys_turns,
                         test_served_later_waits_for_log, test_served_in_slowlog,
