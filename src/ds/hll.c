@@ -194,14 +194,20 @@ static struct walk walk_of(struct slice s)
     return (struct walk){ .p = p + HLL_HEADER, .end = p + s.n };
 }
 
-/* False at the end, and before a run that is none or goes beyond the registers. */
+/* False at the end, and before a run that is none. The run may go beyond the registers: who steps
+ * on from such a one has left them. */
+static inline bool walk_step(struct walk *w)
+{
+    w->p += w->run.bytes;
+    w->first += w->run.count;
+    w->run = (struct run){ 0, 0, 0 };
+    return run_read(w->p, w->end, &w->run);
+}
+
+/* The same; false before a run that goes beyond the registers, too. */
 static inline bool walk_next(struct walk *w)
 {
-    unsigned first = w->first + w->run.count;
-    w->p += w->run.bytes;
-    w->first = first;
-    w->run = (struct run){ 0, 0, 0 };
-    return run_read(w->p, w->end, &w->run) && w->run.count <= HLL_REGISTERS - first;
+    return walk_step(w) && w->run.count <= HLL_REGISTERS - w->first;
 }
 
 static bool walk_whole(const struct walk *w)
@@ -272,13 +278,14 @@ static void join_runs(struct buf *b, uint8_t *p)
 }
 
 /* Up to three runs in the place of one: what is before the register, the register, what is behind.
+ * COMPAT: damage that is not in the way is not seen, a last run that is too long is split as any.
  */
 static int mark_sparse(struct buf *b, struct hll_mark m, uint64_t max_bytes)
 {
     struct walk w = walk_of(buf_slice(b));
     const uint8_t *before = w.p;
     bool found = false;
-    while (walk_next(&w) && !(found = m.reg < w.first + w.run.count)) {
+    while (walk_step(&w) && !(found = m.reg < w.first + w.run.count)) {
         before = w.p;
     }
     if (!found) {

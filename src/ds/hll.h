@@ -42,9 +42,9 @@ bool hll_is_dense(struct slice s); /* after hll_is() */
 /* ---- Changing; the bytes are a sketch, and hll_outdate() is the caller's ---- */
 
 void hll_init(struct buf *b); /* b becomes an empty sparse one */
-/* 1: changed; 0: the register was as high; -EINVAL; -ENOMEM. A sparse one becomes dense when it
- * would have to grow beyond max_bytes, or the rank is too high for its runs. On -ENOMEM nothing
- * changed. */
+/* 1: changed; 0: the register was as high; -EINVAL: damage in the way, none behind is seen;
+ * -ENOMEM. On these two nothing changed. A sparse one becomes dense when it would have to grow
+ * beyond max_bytes, or the rank is too high for its runs. */
 must_check int hll_mark(struct buf *b, struct hll_mark m, uint64_t max_bytes);
 /* Of a dense one in place: changed? */
 bool hll_mark_dense(char *bytes, struct hll_mark m);
