@@ -314,11 +314,12 @@ static bool prepare(struct call *c, struct script_scope *sc)
             return false;
         }
     }
-    for (unsigned i = 0; i < c->nkeys; i++) { /* a read, too, may delete what has expired */
-        if ((row->flags & CMD_WRITE) || !option_int(&c->x->opt.active_expire)) {
-            if (!save(sc, c->ks, c->db, &c->keys[i])) {
-                return false;
-            }
+    /* PFCOUNT writes what it has counted, and any read may delete what has expired. */
+    bool changes = (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 ||
+                   !option_int(&c->x->opt.active_expire);
+    for (unsigned i = 0; i < c->nkeys && changes; i++) {
+        if (!save(sc, c->ks, c->db, &c->keys[i])) {
+            return false;
         }
     }
     return true;

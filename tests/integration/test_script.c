@@ -418,6 +418,15 @@ START_TEST(test_undeclared)
 }
 END_TEST
 
+/* Nor of what PFCOUNT, a command that reads, has written. */
+START_TEST(test_undeclared_count)
+{
+    compare_recovered(
+        "PFADD h a b c",
+        "EVAL \"return {redis.call('pfcount',KEYS[1]),redis.call('get','other')}\" 1 h", "GET h");
+}
+END_TEST
+
 /* Nor of what it changed in another database, which its keys do not name. */
 START_TEST(test_undeclared_moves)
 {
@@ -686,6 +695,7 @@ UNIT_SUITE(script)
     tc = unit_case(suite, "own servers", test_functions_recover);
     tcase_add_test(tc, test_functions_in_new_log);
     tcase_add_test(tc, test_undeclared);
+    tcase_add_test(tc, test_undeclared_count);
     tcase_add_test(tc, test_undeclared_moves);
     tcase_add_test(tc, test_attribute);
     tcase_add_test(tc, test_long_string);
