@@ -51,8 +51,13 @@ struct option {
     unsigned flags;
     size_t offset; /* of the value in the bound struct */
     int64_t min, max;
+    /* OPT_INT, OPT_MEMORY: a value in [min,max] but below or above these becomes the nearer one,
+     * without an error. Both 0: none does. */
+    int64_t least, most;
     const char *def; /* text of the default */
     const struct option_name *names;
+    /* OPT_STRING: may the value be this text? False with *error set: refused, also at start. */
+    bool (*check)(struct slice text, const char **error);
     /* After a change by CONFIG SET (not at start): make it act. False with *error set: refused, the
      * old value is restored. */
     bool (*apply)(void *base, const char **error);

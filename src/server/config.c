@@ -104,14 +104,15 @@ static const char *enum_error(const struct option *o)
     return error_text;
 }
 
-static bool in_range(const struct option *o, int64_t v, const char **error)
+/* It is, and between the bounds that are silent afterwards. */
+static bool in_range(const struct option *o, int64_t *v, const char **error)
 {
-    if (o->min == 0 && o->max == 0) {
-        return true;
-    }
-    if (v < o->min || v > o->max) {
+    if ((o->min != 0 || o->max != 0) && (*v < o->min || *v > o->max)) {
         *error = range_error(o);
         return false;
+    }
+    if (o->least != 0 || o->most != 0) {
+        *v = *v < o->least ? o->least : *v > o->most ? o->most : *v;
     }
     return true;
 }
@@ -162,20 +163,24 @@ static bool parse_one(const struct option *o, struct slice s, int64_t *out, cons
         return *out || slice_is(s, "no");
     case OPT_INT:
         *error = "argument couldn't be parsed into an integer";
-        return parse_i64(s, out) && in_range(o, *out, error);
+        return parse_i64(s, out) && in_range(o, out, error);
     case OPT_MEMORY:
         *error = "argument must be a memory value";
-        if (!parse_memory(s, &u) || u > INT64_MAX) {
+        if (!parse_memory(s, &u)) {
+            return false;
+        }
+        if (u > INT64_MAX) {
+            *error = o->max != 0 ? range_error(o) : *error;
             return false;
         }
         *out = (int64_t)u;
-        return in_range(o, *out, error);
+        return in_range(o, out, error);
     case OPT_PERCENT_OR_MEMORY:
         *error = "argument must be a memory or percent value";
         return parse_percent_or_memory(s, out, error);
     case OPT_OCTAL:
         *error = "argument couldn't be parsed into an integer";
-        return parse_octal(s, out) && in_range(o, *out, error);
+        return parse_octal(s, out) && in_range(o, out, error);
     default: must_not_reach();
     }
 }
@@ -208,6 +213,9 @@ bool bound_set_words(struct bound *b, const struct slice *argv, unsigned argc, c
         return false;
     }
     if (o->kind == OPT_STRING || o->kind == OPT_BYTES) {
+        if (o->check != NULL && !o->check(argv[0], error)) {
+            return false;
+        }
         char *copy = mem_dup(argv[0].p, argv[0].n);
         bound_value_free(o->kind, bound_value(b));
         if (o->kind == OPT_STRING) {

@@ -35,6 +35,23 @@ static void oom_get(void *base, struct buf *out)
                (long long)o->oom_values[2]);
 }
 
+static bool hostname_check(struct slice text, const char **error)
+{
+    if (text.n >= 256) {
+        *error = "Hostnames must be less than 256 characters";
+        return false;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '.')) {
+            *error = "Hostnames may only contain alphanumeric characters, hyphens or dots";
+            return false;
+        }
+    }
+    return true;
+}
+
 static const struct option_name oom_scores[] = {
     { "no", 0 }, { "yes", 1 }, { "relative", 1 }, { "absolute", 2 }, { NULL, 0 }
 };
@@ -164,6 +181,8 @@ const struct option stored_option_table[] = {
       NEXT,
       .min = 0,
       .max = INT32_MAX,
+      .least = 1,
+      .most = 500,
       .def = "10" },
     { .name = "dynamic-hz", .kind = OPT_BOOL, .flags = OPTF_INERT, NEXT, .def = "yes" },
     { .name = "activerehashing", .kind = OPT_BOOL, .flags = OPTF_INERT, NEXT, .def = "yes" },
@@ -290,6 +309,8 @@ const struct option stored_option_table[] = {
       NEXT,
       .min = 1,
       .max = INT64_MAX,
+      .least = 16384,
+      .most = INT64_MAX,
       .def = "1mb" },
     { .name = "repl-backlog-ttl",
       .kind = OPT_INT,
@@ -427,6 +448,7 @@ const struct option stored_option_table[] = {
       .kind = OPT_STRING,
       .flags = OPTF_INERT,
       NEXT,
+      .check = hostname_check,
       .def = "" },
     { .name = "cluster-announce-human-nodename",
       .kind = OPT_STRING,

@@ -5,6 +5,9 @@
 #include "unit.h"
 #include <string.h>
 
+#define HOST_51  "a23456789-b23456789-c23456789-d23456789-e23456789.0"
+#define HOST_255 HOST_51 HOST_51 HOST_51 HOST_51 HOST_51
+
 static const char *const lines[] = {
     "CONFIG SET timeout",
     "CONFIG SET timeout 10 maxmemory",
@@ -43,6 +46,32 @@ static const char *const lines[] = {
     "CONFIG SET client-output-buffer-limit 'nobody 0 0 0'",
     "CONFIG SET save '1 2 3'",
     "CONFIG SET oom-score-adj-values '1 2'",
+    "CONFIG SET hz 0",
+    "CONFIG GET hz",
+    "CONFIG SET hz 501",
+    "CONFIG GET hz",
+    "CONFIG SET hz -1",
+    "CONFIG SET hz 2147483648",
+    "CONFIG GET hz",
+    "CONFIG SET hz 100",
+    "CONFIG GET hz",
+    "CONFIG SET repl-backlog-size 0",
+    "CONFIG SET repl-backlog-size 9223372036854775808",
+    "CONFIG SET repl-backlog-size 16383",
+    "CONFIG GET repl-backlog-size",
+    "CONFIG SET repl-backlog-size 1",
+    "CONFIG GET repl-backlog-size",
+    "CONFIG SET repl-backlog-size 16385",
+    "CONFIG GET repl-backlog-size",
+    "CONFIG SET cluster-announce-hostname my-host.Example.0",
+    "CONFIG SET cluster-announce-hostname my_host",
+    "CONFIG SET cluster-announce-hostname 'my host'",
+    "CONFIG SET cluster-announce-hostname \"\\xc3\\xbc\"",
+    "CONFIG SET cluster-announce-hostname " HOST_255 "a",
+    "CONFIG GET cluster-announce-hostname",
+    "CONFIG SET cluster-announce-hostname " HOST_255,
+    "CONFIG SET cluster-announce-hostname ''",
+    "CONFIG GET cluster-announce-hostname",
     "CONFIG SET maxmemory-clients 1", /* too small to be meant: who said it is still heard */
     "PING",
     "CONFIG GET maxmemory-clients",
