@@ -210,9 +210,13 @@ static void up_limit(void *user, struct conn *conn, const char *what)
     log_warning("Client id=%llu addr=%s closed: %s", (unsigned long long)s->id, addr, what);
 }
 
-static uint64_t release_point(struct exec *x)
+/* While the log ends replies wait in every mode: no mode would keep what is done meanwhile. */
+uint64_t exec_release_point(const struct exec *x)
 {
-    return x->wal != NULL ? wal_release_point(x->wal) : UINT64_MAX;
+    if (x->wal == NULL) {
+        return UINT64_MAX;
+    }
+    return unlikely(x->log_closing) ? wal_durable(x->wal).v : wal_release_point(x->wal);
 }
 
 /* The log they were stopped for has ended. */
@@ -250,7 +254,7 @@ static uint64_t up_turn_end(void *arg, struct reactor *r)
     if (unlikely(w->told != NULL)) { /* by expiry, eviction, what waited */
         tracking_deliver(w);
     }
-    return release_point(x);
+    return exec_release_point(x);
 }
 
 static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_gate, bool stopped)
@@ -273,7 +277,8 @@ static uint64_t up_before_sleep(void *arg, struct reactor *r, uint64_t lowest_ga
     }
     /* Who is stopped for parked bytes waits for a gate, and log_begin.c wakes for its queue. */
     stopped = stopped && !(log_begins(x) && log_begin_full(x));
-    return wal_wait(x->wal, w->id, lowest_gate, stopped);
+    uint64_t release = wal_wait(x->wal, w->id, lowest_gate, stopped);
+    return unlikely(x->log_closing) ? exec_release_point(x) : release;
 }
 
 static void up_sleep_begin(void *arg, struct reactor *r)

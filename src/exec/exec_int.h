@@ -653,6 +653,9 @@ extern const struct command multi_commands[], connection_commands[], pubsub_comm
 
 uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us);
 
+/* Replies whose gate is not above it may leave. */
+uint64_t exec_release_point(const struct exec *x);
+
 /* Nothing can be logged. Writes are refused; nothing expires or is evicted either, or whoever reads
  * what has gone would wait for space. */
 static inline bool log_is_full(const struct exec *x)

@@ -504,12 +504,11 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
 /* What ran before the script in this turn goes to the log, and its replies leave. */
 static void let_leave(struct worker *w)
 {
-    struct wal *wal = w->x->wal;
     if (w->appended) {
         w->appended = false;
-        wal_announce(wal, w->id);
+        wal_announce(w->x->wal, w->id);
     }
-    uint64_t release = wal != NULL ? wal_release_point(wal) : UINT64_MAX;
+    uint64_t release = exec_release_point(w->x);
     for (struct session *s = w->sessions; s != NULL; s = s->next) {
         if (s != w->current) {
             conn_write_early(s->conn, release);
