@@ -120,11 +120,10 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_end(args);
 }
 
-void buf_add_repr(struct buf *b, struct slice s)
+void buf_add_escaped(struct buf *b, struct slice s)
 {
     static const char hex[] = "0123456789abcdef";
     static const char plain[] = "\n\r\t\a\b\\\"", named[] = "nrtab\\\"";
-    buf_add_char(b, '"');
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         const char *escape = memchr(plain, c, sizeof plain - 1);
@@ -136,6 +135,12 @@ void buf_add_repr(struct buf *b, struct slice s)
             buf_add(b, (char[]){ '\\', 'x', hex[c >> 4], hex[c & 15] }, 4);
         }
     }
+}
+
+void buf_add_repr(struct buf *b, struct slice s)
+{
+    buf_add_char(b, '"');
+    buf_add_escaped(b, s);
     buf_add_char(b, '"');
 }
 

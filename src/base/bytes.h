@@ -58,7 +58,8 @@ void buf_add_i64(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) printf_like(2, 3);
 /* "quoted" with \xHH, \n, \r, \t, \a, \b, \\ and \" as redis-cli shows it. */
 void buf_add_repr(struct buf *b, struct slice s);
-void buf_free(struct buf *b); /* leaves an empty buffer */
+void buf_add_escaped(struct buf *b, struct slice s); /* the same without the quotes */
+void buf_free(struct buf *b);                        /* leaves an empty buffer */
 /* An empty one points somewhere, too: memcpy() takes no NULL. */
 static inline struct slice buf_slice(const struct buf *b)
 {

@@ -98,20 +98,24 @@ static void on_timer(struct reactor *r, struct reactor_timer *t);
 void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n,
                 int64_t deadline_ms, void (*timeout_reply)(struct call *c))
 {
-    c->in->blocked = true;
     if (c->flags & CALL_SERVING) {
+        c->in->blocked = true;
         return; /* it keeps its place */
     }
     /* turn_of() */
     must(n <= 1 || (c->in->ref->row->flags & CMD_SERVE_ONE) != 0);
     struct session *s = c->session;
-    struct waiter *w = mem_calloc(sizeof *w + n * sizeof w->node[0]);
+    struct waiter *w = waiter_new(c, n);
+    if (w == NULL) {
+        reply_oom(c);
+        return;
+    }
+    c->in->blocked = true;
     w->home = s->w;
     w->session = s;
     w->handle = s->handle;
     w->tracks = tracking_wanted(s);
     w->ref = c->in->ref;
-    w->args = queued_copy(w->ref, c->argv, c->argc);
     w->user = s->user;
     w->db = c->db;
     w->resp = c->resp;
@@ -120,17 +124,6 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     w->timeout_reply = timeout_reply;
     w->first = first;
     w->n = n;
-    w->nkeys = c->nkeys;
-    w->keys = mem_alloc(c->nkeys * sizeof *w->keys);
-    for (unsigned i = 0; i < c->nkeys; i++) { /* the same bytes, in the copy of the arguments */
-        w->keys[i] = c->keys[i];
-        for (unsigned a = 0; a < c->argc; a++) {
-            if (c->argv[a].p == c->keys[i].s.p) {
-                w->keys[i].s.p = w->args->argv[a].p;
-                break;
-            }
-        }
-    }
     for (unsigned i = 0; i < n; i++) {
         node_link(c->x, w, i);
     }
@@ -151,6 +144,9 @@ void call_block_until(struct call *c, uint64_t lsn, int64_t deadline_ms,
 {
     call_block(c, BLOCK_WAIT, 0, 0, deadline_ms, reply);
     struct waiter *w = c->session->waiter;
+    if (w == NULL) {
+        return; /* there was no memory */
+    }
     w->lsn = lsn;
     if (lsn != UINT64_MAX) {
         w->next_durable = w->home->durable_waits;

@@ -141,8 +141,8 @@ void fx_collect_slow(struct call *c)
 
 /* ---- Room ---- */
 
-#define ARG_ROOM   (I64_TEXT_MAX + 5) /* "$n\r\n" and "\r\n" */
-#define FRAME_ROOM 256                /* MULTI, EXEC, two SELECTs, a few short arguments */
+#define ARG_ROOM   EFFECT_ARG /* "$n\r\n" and "\r\n" */
+#define FRAME_ROOM 256        /* MULTI, EXEC, two SELECTs, a few short arguments */
 
 bool fx_room(struct txn *t, size_t bytes)
 {
@@ -150,7 +150,7 @@ bool fx_room(struct txn *t, size_t bytes)
     if (!logging(t) || !size_add(bytes, FRAME_ROOM, &more)) {
         return !logging(t);
     }
-    return t->fx.n + t->verbatim.n + more <= WAL_COPIED_MAX ||
+    return t->fx.n + t->verbatim.n + more <= WAL_COPIED_MAX / 2 ||
            buf_try_reserve(&t->fx, t->verbatim.n + more);
 }
 
@@ -160,6 +160,11 @@ bool effect_reserve(struct call *c, size_t bytes)
     for (unsigned i = 0; i < c->argc; i++) {
         bytes += c->argv[i].n;
     }
+    return fx_room(c->in->t, bytes);
+}
+
+bool effect_fits(struct call *c, size_t bytes)
+{
     return fx_room(c->in->t, bytes);
 }
 
@@ -238,16 +243,6 @@ void fx_reset(struct txn *t)
     t->verbatim = (struct slice){ NULL, 0 };
     t->slot = SLOT_NONE;
     t->unlogged = false;
-}
-
-void events_forget(struct txn *t)
-{
-    for (unsigned i = 0; i < t->nevents; i++) {
-        struct event *e = &t->events[i];
-        mem_free((void *)(uintptr_t)e->channel.p);
-        mem_free((void *)(uintptr_t)e->text.p);
-    }
-    t->nevents = 0;
 }
 
 /* ---- What handlers call ---- */

@@ -251,6 +251,7 @@ static uint64_t up_turn_end(void *arg, struct reactor *r)
     if (unlikely(w->durable_waits != NULL)) {
         waits_durable(w);
     }
+    worker_keys_shrink(w);
     if (unlikely(w->told != NULL)) { /* by expiry, eviction, what waited */
         tracking_deliver(w);
     }

@@ -373,6 +373,10 @@ void effect(struct call *c, const struct slice *argv, unsigned argc);
 /* Room for effects of `bytes` more than the request has, before the first change. False: there is
  * no memory. */
 must_check bool effect_reserve(struct call *c, size_t bytes);
+/* The same without what the call was given: its effects from here on come to at most `bytes`, with
+ * EFFECT_ARG for each argument. */
+must_check bool effect_fits(struct call *c, size_t bytes);
+#define EFFECT_ARG (I64_TEXT_MAX + 5)
 void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v); /* NAME key v */
 /* Unix ms: c->now_ms, and on replay, which has no time of its own, when the command was logged. For
  * what is told to users and decides nothing. */
@@ -412,6 +416,7 @@ void notify(struct call *c, enum notify_class cls, const char *event, const stru
  * with CALL_SERVING on copies of the arguments: if it still finds nothing it calls call_block again
  * (and keeps its place). May the call block at all? Inside MULTI or a script, or on replay, it may
  * not: call_may_block() is false and the handler replies what Redis replies on a timeout.
+ * Without memory for the copies the client gets an error and is not blocked.
  * deadline_ms: monotonic as from arg_timeout_ms; 0: for ever. */
 bool call_may_block(const struct call *c);
 /* BLOCK_GROUP also runs again when the key is gone or something else. */

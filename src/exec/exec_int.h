@@ -90,6 +90,7 @@ struct txn {
     unsigned nready, ready_cap;
     struct event *events;
     unsigned nevents, events_cap;
+    unsigned lost;   /* LOST_*: events that had no memory */
     uint64_t author; /* handle of the client whose command it is; set when an event needs it */
 };
 #define SLOT_NONE 0xffffffffu
@@ -352,7 +353,12 @@ void exec_request(struct session *s, struct pending *p);
 unsigned call_add_keys(struct worker *w, unsigned at, const struct cmd_ref *ref,
                        const struct slice *argv, unsigned argc);
 void worker_keys_reserve(struct worker *w, unsigned n); /* room in w->keys, key_index, lock_set */
-void call_account(struct session *s, struct call *c);   /* statistics of a call that just ended */
+must_check bool worker_keys_try_reserve(struct worker *w, unsigned n);
+void worker_keys_shrink(struct worker *w); /* between turns: what one large request needed */
+/* Room for the keys of a request behind `at` others. False: there is no memory. */
+must_check bool call_keys_fit(struct worker *w, unsigned at, const struct cmd_ref *ref,
+                              const struct slice *argv, unsigned argc);
+void call_account(struct session *s, struct call *c); /* statistics of a call that just ended */
 unsigned call_find_keys(struct worker *w, const struct cmd_ref *ref, const struct slice *argv,
                         unsigned argc); /* into w->keys */
 int64_t worker_now_slow(struct worker *w);
@@ -441,7 +447,8 @@ void parts_free(struct exec *x);
 void session_unblock_closed(struct session *s); /* its connection is gone: out of every queue */
 void session_unsubscribe_all(struct session *s);
 void session_unmonitor(struct session *s);
-struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc);
+/* A request that is to run later. NULL: no memory, and its client's connection is closed. */
+must_check struct queued *session_copy(struct session *s, const struct pending *p);
 must_check struct queued *queued_try_copy(const struct cmd_ref *ref, const struct slice *argv,
                                           unsigned argc); /* NULL: no memory */
 bool session_runs(const struct session *s); /* not blocked, paused, deferred, doomed, closing */
@@ -516,9 +523,23 @@ void multi_flag_error(struct session *s);
  * EXECABORT with the reason behind it. */
 bool exec_refused(struct call *c);
 void multi_begin(struct session *s); /* in no MULTI yet */
+
+/* events.c: what a transaction has to tell when it has its record. Clients choose the sizes, and it
+ * is told after the change: what there is no memory for is noted in txn.lost, and whoever would
+ * have heard of it is disconnected, or told that all keys have changed (tracking). */
+enum { LOST_MESSAGES = 1, LOST_LINES = 2, LOST_KEYS = 4 };
 void events_publish(struct txn *t, uint64_t gate);
 void events_forget(struct txn *t);
-void event_message(struct txn *t, int kind, struct slice channel, struct slice text);
+static inline bool events_any(const struct txn *t)
+{
+    return (t->nevents | t->lost) != 0;
+}
+/* Of copies. The second is for who can still refuse: false: no memory, and nothing is noted. */
+bool event_message(struct txn *t, int kind, struct slice channel, struct slice text);
+must_check bool event_try(struct txn *t, int kind, struct slice channel, struct slice text);
+void event_own(struct txn *t, int kind,
+               struct buf *text); /* takes its memory; text is empty then */
+void event_lost(struct txn *t, int kind);
 unsigned session_subs(const struct session *s,
                       int kind); /* 0 channels, 1 patterns, 2 shard channels */
 void pubsub_new(struct exec *x);
@@ -552,8 +573,8 @@ static inline void monitor_feed(struct txn *t, const struct session *s, unsigned
         monitor_feed_slow(t, s, db, argv, argc);
     }
 }
-#define EVENT_MONITORED 20 /* its text is the line */
-void monitor_publish(struct exec *x, struct slice line, uint64_t gate);
+#define EVENT_MONITORED 20 /* its text is a line of monitor.c */
+void monitor_publish(struct exec *x, struct event *e, uint64_t gate); /* takes the text */
 size_t memory_not_counted(const struct exec *x); /* of mem_used(), for maxmemory */
 bool memory_make_room(struct worker *w);         /* true: under maxmemory (after evicting) */
 /* Between commands: what CONFIG SET maxmemory, or a slice before, left over; -> ms until it wants

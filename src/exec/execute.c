@@ -7,8 +7,10 @@
  * blocked clients -> unlock -> gate the reply. GATE     of a reply = max(its own record, recent LSN
  * of every key group it looked at, the floor). Errors and nil too: they depend on what was seen. */
 #include "exec/tracking.h"
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- Transactions ---- */
 
@@ -94,14 +96,39 @@ void txn_gates(struct txn *t, const struct key *keys, unsigned nkeys)
     }
 }
 
+static int by_group(const void *a, const void *b)
+{
+    const struct touched *x = a, *y = b;
+    int order = (x->shard > y->shard) - (x->shard < y->shard);
+    return order != 0 ? order : (x->group > y->group) - (x->group < y->group);
+}
+
+/* Each group once: a script may change any number of keys, one key any number of times. */
+static void touched_merge(struct txn *t)
+{
+    unsigned n = 0;
+    if (t->ntouched > 0) {
+        qsort(t->touched, t->ntouched, sizeof *t->touched, by_group);
+    }
+    for (unsigned i = 0; i < t->ntouched; i++) {
+        if (n == 0 || by_group(&t->touched[n - 1], &t->touched[i]) != 0) {
+            t->touched[n++] = t->touched[i];
+        }
+    }
+    t->ntouched = n;
+}
+
 void txn_touch(struct txn *t, const struct key *k, bool changed)
 {
     if (!changed || t->replay) {
         return;
     }
     if (t->ntouched == t->touched_cap) {
-        t->touched_cap = t->touched_cap == 0 ? 64 : t->touched_cap * 2;
-        t->touched = mem_realloc(t->touched, t->touched_cap * sizeof *t->touched);
+        touched_merge(t);
+        if (t->ntouched * 2 >= t->touched_cap) { /* so it is bounded by the groups that there are */
+            t->touched_cap = t->touched_cap == 0 ? 64 : t->touched_cap * 2;
+            t->touched = mem_realloc(t->touched, t->touched_cap * sizeof *t->touched);
+        }
     }
     t->touched[t->ntouched++] = (struct touched){ k->shard, key_group(k) };
 }
@@ -129,7 +156,7 @@ void txn_commit(struct txn *t)
     }
     fx_reset(t);
     t->ntouched = 0;
-    if (unlikely(t->nevents > 0)) {
+    if (unlikely(events_any(t))) {
         events_publish(t, seeded_bug("exec.bug_ungated_event") ? 0 : t->gate);
     }
     if (unlikely(t->nready > 0)) {
@@ -171,19 +198,70 @@ void call_invoke(struct call *c)
 
 /* ---- Keys of a request ---- */
 
+#define KEYS_FIRST 64
+#define KEYS_KEPT  1024 /* places that a worker keeps between turns; for so few there is room */
+
+static unsigned keys_cap_for(const struct worker *w, unsigned n)
+{
+    size_t cap = w->keys_cap == 0 ? KEYS_FIRST : w->keys_cap;
+    while (cap < n) {
+        cap *= 2;
+    }
+    return (unsigned)size_min(cap, UINT_MAX);
+}
+
+bool worker_keys_try_reserve(struct worker *w, unsigned n)
+{
+    if (n <= w->keys_cap) {
+        return true;
+    }
+    unsigned cap = keys_cap_for(w, n);
+    struct key *keys = mem_try_realloc(w->keys, cap * sizeof *keys);
+    w->keys = keys != NULL ? keys : w->keys;
+    uint32_t *index = mem_try_realloc(w->key_index, cap * sizeof *index);
+    w->key_index = index != NULL ? index : w->key_index;
+    uint32_t *set = mem_try_realloc(w->lock_set, cap * sizeof *set);
+    w->lock_set = set != NULL ? set : w->lock_set;
+    if (keys == NULL || index == NULL || set == NULL) {
+        return false;
+    }
+    w->keys_cap = cap;
+    return true;
+}
+
 void worker_keys_reserve(struct worker *w, unsigned n)
 {
     if (n <= w->keys_cap) {
         return;
     }
-    unsigned cap = w->keys_cap == 0 ? 64 : w->keys_cap;
-    while (cap < n) {
-        cap *= 2;
+    w->keys_cap = keys_cap_for(w, n);
+    w->keys = mem_realloc(w->keys, w->keys_cap * sizeof *w->keys);
+    w->key_index = mem_realloc(w->key_index, w->keys_cap * sizeof *w->key_index);
+    w->lock_set = mem_realloc(w->lock_set, w->keys_cap * sizeof *w->lock_set);
+}
+
+void worker_keys_shrink(struct worker *w)
+{
+    if (likely(w->keys_cap <= KEYS_KEPT)) {
+        return;
     }
-    w->keys = mem_realloc(w->keys, cap * sizeof *w->keys);
-    w->key_index = mem_realloc(w->key_index, cap * sizeof *w->key_index);
-    w->lock_set = mem_realloc(w->lock_set, cap * sizeof *w->lock_set);
-    w->keys_cap = cap;
+    mem_free(w->keys);
+    mem_free(w->key_index);
+    mem_free(w->lock_set);
+    w->keys = NULL;
+    w->key_index = w->lock_set = NULL;
+    w->keys_cap = 0;
+    worker_keys_reserve(w, KEYS_FIRST);
+}
+
+bool call_keys_fit(struct worker *w, unsigned at, const struct cmd_ref *ref,
+                   const struct slice *argv, unsigned argc)
+{
+    if (argc + at <= KEYS_KEPT) {
+        return true;
+    }
+    int n = command_keys(ref->row, argv, argc, w->key_index, w->keys_cap);
+    return worker_keys_try_reserve(w, at + (n > 0 ? (unsigned)n : 0) + 1);
 }
 
 /* Appends the declared keys of a request to w->keys at `at`; returns the new count. Keys of invalid
@@ -494,6 +572,11 @@ static bool request_run(struct session *s, struct pending *p, struct call *c, ui
     if (p->keyed) {
         c->keys = &p->key;
         c->nkeys = 1;
+    } else if (unlikely(!call_keys_fit(w, 0, p->ref, c->argv, c->argc))) {
+        txn_begin(&w->txn, w);
+        reply_oom(c);
+        *gate = w->txn.gate;
+        return true;
     } else if (c->cmd->keys[0].step != 0 || c->cmd->getkeys != NULL) {
         c->nkeys = call_find_keys(w, p->ref, c->argv, c->argc);
         c->keys = w->keys;

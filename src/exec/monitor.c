@@ -5,7 +5,8 @@
  * an event of the command's transaction: it leaves when that has its record, waits for what that
  * waits for, and goes with an attempt of a script that is undone.
  * THREADS  Any worker feeds; the list of listeners is under one lock (RANK_MONITOR), looked at only
- * while monitor_count is not zero. Each listener gets its line by a message to its reactor. */
+ * while monitor_count is not zero. Each listener gets its line by a message to its reactor.
+ * FAILURE  Without memory for a line the listeners are disconnected (events.c). */
 #include "exec/exec_int.h"
 
 struct monitors {
@@ -13,11 +14,15 @@ struct monitors {
     uint64_t *handle;
     unsigned n, cap;
 };
+struct line { /* shared by those who get it */
+    _Atomic unsigned refs;
+    char text[]; /* with what RESP puts around it */
+};
 struct monitor_line {
     struct message m;
     uint64_t handle, gate;
-    size_t n;
-    char text[];
+    struct line *line;
+    size_t n; /* of the text */
 };
 
 void monitors_new(struct exec *x)
@@ -32,15 +37,32 @@ void monitors_free(struct exec *x)
     mem_free(x->monitors);
 }
 
+static void line_release(void *p)
+{
+    struct line *l = p;
+    if (atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(l);
+    }
+}
+
+#define COPY_MAX 2048 /* above, listeners share the bytes instead of copying them */
+
 static void on_line(struct reactor *r, struct message *m)
 {
     struct monitor_line *l = container_of(m, struct monitor_line, m);
     struct conn *conn = conn_by_handle(r, l->handle);
     struct session *s = conn != NULL ? conn_user(conn) : NULL;
     if (s != NULL && s->monitor && !conn_closing(conn)) {
-        resp_simple(conn_out(conn), slice_of(l->text, l->n));
+        if (l->n <= COPY_MAX) {
+            out_add(conn_out(conn), l->line->text, l->n);
+        } else {
+            atomic_fetch_add_explicit(&l->line->refs, 1, memory_order_relaxed);
+            out_add_ext(conn_out(conn), l->line->text, l->n, line_release, l->line);
+        }
         conn_gate(conn, l->gate);
+        clients_account(s);
     }
+    line_release(l->line);
     mem_free(l);
 }
 
@@ -54,7 +76,30 @@ static bool secret(const struct command *row, const struct slice *argv, unsigned
     return strcmp(row->name, "auth") == 0 || (strcmp(row->name, "hello") == 0 && after_auth);
 }
 
-static void put_line(struct buf *line, struct exec *x, const struct session *s, unsigned db,
+#define PIECE ((size_t)16 * 1024)
+
+static bool put_argument(struct buf *line, struct slice s)
+{
+    bool room = buf_try_reserve(line, 3);
+    if (room) {
+        buf_add_str(line, " \"");
+    }
+    for (size_t at = 0; room && at < s.n; at += PIECE) {
+        struct slice piece = slice_of(s.p + at, size_min(PIECE, s.n - at));
+        room = buf_try_reserve(line, 4 * piece.n + 1);
+        if (room) {
+            buf_add_escaped(line, piece);
+        }
+    }
+    room = room && buf_try_reserve(line, 3);
+    if (room) {
+        buf_add_char(line, '"');
+    }
+    return room;
+}
+
+/* A struct line. False: no memory. */
+static bool put_line(struct buf *line, struct exec *x, const struct session *s, unsigned db,
                      const struct slice *argv, unsigned argc)
 {
     const struct cmd_ref *ref = command_lookup(x, argv, argc);
@@ -64,37 +109,50 @@ static void put_line(struct buf *line, struct exec *x, const struct session *s, 
         conn_peer(s->conn, peer);
     }
     int64_t us = clock_wall_us();
-    buf_printf(line, "%lld.%06lld [%u %s]", (long long)(us / 1000000), (long long)(us % 1000000),
+    (void)buf_reserve(line, sizeof(struct line));
+    line->n = sizeof(struct line);
+    buf_printf(line, "+%lld.%06lld [%u %s]", (long long)(us / 1000000), (long long)(us % 1000000),
                db, peer);
     for (unsigned i = 0; i < argc; i++) {
-        buf_add_char(line, ' ');
-        buf_add_repr(line, secret(row, argv, i) ? S("(redacted)") : argv[i]);
+        if (!put_argument(line, secret(row, argv, i) ? S("(redacted)") : argv[i])) {
+            return false;
+        }
     }
+    buf_add_str(line, "\r\n"); /* put_argument() left room */
+    return true;
 }
 
 void monitor_feed_slow(struct txn *t, const struct session *s, unsigned db,
                        const struct slice *argv, unsigned argc)
 {
     struct buf line = { 0 };
-    put_line(&line, t->w->x, s, db, argv, argc);
-    event_message(t, EVENT_MONITORED, S(""), buf_slice(&line));
-    buf_free(&line);
+    if (put_line(&line, t->w->x, s, db, argv, argc)) {
+        event_own(t, EVENT_MONITORED, &line);
+    } else {
+        event_lost(t, EVENT_MONITORED);
+        buf_free(&line);
+    }
 }
 
-void monitor_publish(struct exec *x, struct slice line, uint64_t gate)
+void monitor_publish(struct exec *x, struct event *e, uint64_t gate)
 {
     struct monitors *all = x->monitors;
+    struct line *line = (void *)(uintptr_t)e->text.p;
+    atomic_init(&line->refs, 1);
     lock_acquire(&all->lock);
     for (unsigned i = 0; i < all->n; i++) {
-        struct monitor_line *l = mem_alloc(sizeof *l + line.n);
+        struct monitor_line *l = mem_alloc(sizeof *l);
         l->m.run = on_line;
         l->handle = all->handle[i];
         l->gate = gate;
-        l->n = line.n;
-        memcpy(l->text, line.p, line.n);
+        l->line = line;
+        l->n = e->text.n - sizeof *line;
+        atomic_fetch_add_explicit(&line->refs, 1, memory_order_relaxed);
         reactor_post(x->workers[handle_reactor(l->handle)].r, &l->m);
     }
     lock_release(&all->lock);
+    e->text = slice_of(NULL, 0);
+    line_release(line);
 }
 
 void session_unmonitor(struct session *s)

@@ -305,6 +305,18 @@ static unsigned exec_keys(struct session *s, unsigned *count)
     return total;
 }
 
+/* All in all: what call_keys_fit() finds for one has to be there behind the others. */
+static bool exec_keys_fit(struct session *s)
+{
+    struct worker *w = s->w;
+    unsigned total = s->watch_count;
+    for (const struct queued *q = s->multi->first; q != NULL; q = q->next) {
+        int n = command_keys(q->ref->row, q->argv, q->argc, w->key_index, w->keys_cap);
+        total += n > 0 ? (unsigned)n : 0;
+    }
+    return worker_keys_try_reserve(w, total + 1);
+}
+
 static void exec_one(struct session *s, struct call *outer, const struct queued *q,
                      struct key *keys, unsigned nkeys, bool section)
 {
@@ -350,7 +362,13 @@ static void exec_run(struct session *s, struct call *outer)
     struct worker *w = s->w;
     struct multi *m = s->multi;
     struct txn *t = &w->txn;
-    unsigned *count = mem_calloc((m->count + 1) * sizeof *count);
+    unsigned *count = mem_try_calloc((m->count + 1) * sizeof *count);
+    if (count == NULL || !exec_keys_fit(s)) {
+        mem_free(count);
+        txn_begin(t, w);
+        reply_oom(outer);
+        return;
+    }
     unsigned nkeys = exec_keys(s, count);
     bool section = exec_needs_section(m) && !w->in_section;
     if (section) {

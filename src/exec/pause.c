@@ -63,7 +63,10 @@ static void on_timer(struct reactor *r, struct reactor_timer *t)
 void pause_hold(struct session *s, const struct pending *p)
 {
     struct worker *w = s->w;
-    struct queued *q = queued_copy(p->ref, p->req.argv, p->req.argc);
+    struct queued *q = session_copy(s, p);
+    if (q == NULL) {
+        return;
+    }
     q->next = s->held; /* it is the oldest: what is held already came behind it */
     s->held = q;
     if (q->next == NULL) {

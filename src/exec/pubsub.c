@@ -94,7 +94,7 @@ void pubsub_counts(struct exec *x, struct exec_stats *out)
 static void payload_release(void *p)
 {
     struct payload *pl = p;
-    if (atomic_fetch_sub_explicit(&pl->refs, 1, memory_order_acq_rel) == 1) {
+    if (pl != NULL && atomic_fetch_sub_explicit(&pl->refs, 1, memory_order_acq_rel) == 1) {
         mem_free(pl);
     }
 }
@@ -124,15 +124,18 @@ static void on_delivery(struct reactor *r, struct message *m)
     struct delivery *d = container_of(m, struct delivery, m);
     for (unsigned i = 0; i < d->n; i++) {
         struct conn *c = conn_by_handle(r, d->handle[i]);
-        if (c != NULL) {
+        if (c != NULL && d->p != NULL) {
             deliver_to(conn_user(c), d->p, d->gate);
+        } else if (c != NULL) {
+            conn_close_limit(c, LOST_MESSAGE);
         }
     }
     payload_release(d->p);
     mem_free(d);
 }
 
-/* One message per reactor that has listeners. The part's lock is held. */
+/* One message per reactor that has listeners. The part's lock is held. p NULL: there was no memory
+ * for it, and they go. */
 static void hand_over(struct exec *x, const struct listeners *l, struct payload *p, uint64_t gate)
 {
     for (unsigned r = 0; r < x->reactors; r++) {
@@ -153,44 +156,45 @@ static void hand_over(struct exec *x, const struct listeners *l, struct payload 
                 d->handle[d->n++] = l->handle[i];
             }
         }
-        atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+        if (p != NULL) {
+            atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+        }
         reactor_post(x->workers[r].r, &d->m);
     }
 }
 
-static void bulk_to(struct buf *b, struct slice s)
+#define BULK_ROOM (I64_TEXT_MAX + 5)
+
+static char *put_bulk(char *to, struct slice s)
 {
-    buf_add_char(b, '$');
-    buf_add_i64(b, (int64_t)s.n);
-    buf_add(b, "\r\n", 2);
-    buf_add_slice(b, s);
-    buf_add(b, "\r\n", 2);
+    *to++ = '$';
+    to += format_u64(to, s.n);
+    memcpy(to, "\r\n", 2);
+    memcpy(to + 2, s.p, s.n);
+    memcpy(to + 2 + s.n, "\r\n", 2);
+    return to + 4 + s.n;
 }
 
-/* pattern.p NULL: a channel message. */
+/* pattern.p NULL: a channel message. NULL: no memory. */
 static struct payload *payload_make(enum sub_kind kind, struct slice pattern, struct slice channel,
                                     struct slice text)
 {
-    struct buf b = { 0 };
     bool matched = pattern.p != NULL;
-    buf_add_str(&b, matched ? "4\r\n" : "3\r\n");
-    bulk_to(&b, matched ? S("pmessage") : kind == SUB_SHARD ? S("smessage") : S("message"));
-    size_t at = b.n;
-    if (matched) {
-        bulk_to(&b, pattern);
+    struct slice what = matched ? S("pmessage") : kind == SUB_SHARD ? S("smessage") : S("message");
+    struct payload *p = mem_try_alloc(sizeof *p + 3 + 4 * (size_t)BULK_ROOM + what.n + pattern.n +
+                                      channel.n + text.n);
+    if (p == NULL) {
+        return NULL;
     }
-    bulk_to(&b, channel);
-    bulk_to(&b, text);
-    struct payload *p = mem_alloc(sizeof *p + b.n);
     atomic_init(&p->refs, 1);
     p->kind = kind;
-    p->n = b.n;
-    memcpy(p->bytes, b.p, b.n);
+    memcpy(p->bytes, matched ? "4\r\n" : "3\r\n", 3);
     struct slice name = matched ? pattern : channel;
-    const char *start = memchr(p->bytes + at, '\n', b.n - at);
+    char *at = put_bulk(put_bulk(p->bytes + 3, what), name);
     p->channel = name_key(name);
-    p->channel.s.p = start + 1;
-    buf_free(&b);
+    p->channel.s.p = at - 2 - name.n;
+    at = matched ? put_bulk(at, channel) : at;
+    p->n = (size_t)(put_bulk(at, text) - p->bytes);
     return p;
 }
 
@@ -217,8 +221,7 @@ static void pattern_visit(void *arg, struct keynode *n)
     }
 }
 
-/* Counts receivers and, with deliver, sends. */
-static unsigned publish(struct exec *x, enum sub_kind kind, struct slice channel, struct slice text,
+unsigned pubsub_publish(struct exec *x, enum sub_kind kind, struct slice channel, struct slice text,
                         uint64_t gate, bool deliver)
 {
     struct pubsub *ps = x->pubsub;
@@ -247,75 +250,10 @@ static unsigned publish(struct exec *x, enum sub_kind kind, struct slice channel
     return receivers;
 }
 
-/* ---- Events of a transaction: sent when it has its record ---- */
-
-static struct event *event_add(struct txn *t)
-{
-    if (t->nevents == t->events_cap) {
-        t->events_cap = t->events_cap == 0 ? 16 : t->events_cap * 2;
-        t->events = mem_realloc(t->events, t->events_cap * sizeof *t->events);
-    }
-    return &t->events[t->nevents++];
-}
-
-void event_message(struct txn *t, int kind, struct slice channel, struct slice text)
-{
-    struct event *e = event_add(t);
-    e->kind = kind;
-    e->channel = slice_of(mem_dup(channel.p, channel.n), channel.n);
-    e->text = slice_of(mem_dup(text.p, text.n), text.n);
-}
-
-static bool anybody_listens(const struct exec *x)
+bool pubsub_anybody(const struct exec *x)
 {
     return atomic_load_explicit(&x->pubsub->channels, memory_order_relaxed) > 0 ||
            atomic_load_explicit(&x->pubsub->patterns, memory_order_relaxed) > 0;
-}
-
-#define NOTIFY_KEYSPACE 1
-#define NOTIFY_KEYEVENT 2
-
-static void event_keyspace(struct txn *t, const char *where, unsigned db, struct slice what,
-                           struct slice text)
-{
-    struct buf channel = { 0 };
-    buf_printf(&channel, "__%s@%u__:", where, db);
-    buf_add_slice(&channel, what);
-    event_message(t, SUB_CHANNEL, buf_slice(&channel), text);
-    buf_free(&channel);
-}
-
-void notify(struct call *c, enum notify_class cls, const char *event, const struct key *k)
-{
-    int64_t flags = option_int(&c->x->opt.notify_flags);
-    if (likely(!(flags & cls)) || (c->flags & CALL_REPLAY) || !anybody_listens(c->x)) {
-        return;
-    }
-    if (flags & NOTIFY_KEYSPACE) {
-        event_keyspace(c->in->t, "keyspace", c->db, k->s, slice_str(event));
-    }
-    if (flags & NOTIFY_KEYEVENT) {
-        event_keyspace(c->in->t, "keyevent", c->db, slice_str(event), k->s);
-    }
-}
-
-void events_publish(struct txn *t, uint64_t gate)
-{
-    bool tracked = false;
-    for (unsigned i = 0; i < t->nevents; i++) {
-        const struct event *e = &t->events[i];
-        if (e->kind < SUB_KINDS) {
-            publish(t->w->x, (enum sub_kind)e->kind, e->channel, e->text, gate, true);
-        } else if (e->kind == EVENT_MONITORED) {
-            monitor_publish(t->w->x, e->text, gate);
-        } else {
-            tracked = true;
-        }
-    }
-    if (tracked) {
-        tracking_publish(t, gate);
-    }
-    events_forget(t);
 }
 
 /* ---- Subscribing ---- */
@@ -530,12 +468,15 @@ static void cmd_sunsubscribe(struct call *c)
 static void publish_call(struct call *c, enum sub_kind kind)
 {
     struct txn *t = c->in->t;
-    unsigned receivers = publish(c->x, kind, c->argv[1], c->argv[2], 0, false);
+    unsigned receivers = pubsub_publish(c->x, kind, c->argv[1], c->argv[2], 0, false);
     if (receivers > 0) {
+        if (!event_try(t, (int)kind, c->argv[1], c->argv[2])) {
+            reply_oom(c);
+            return;
+        }
         if (c->session != NULL && option_int(&c->x->opt.durable_reads)) {
             t->gate = u64_max(t->gate, c->session->last_gate);
         }
-        event_message(t, kind, c->argv[1], c->argv[2]);
     }
     reply_int(c, receivers);
 }

@@ -103,7 +103,15 @@ static bool save(struct script_scope *sc, struct keyspace *ks, unsigned db, cons
             return false;
         }
     }
-    p.key.s = slice_of(mem_dup(k->s.p, k->s.n), k->s.n);
+    char *name = mem_try_alloc(k->s.n);
+    if (name == NULL) {
+        if (p.before != NULL) {
+            entry_discard(p.before);
+        }
+        return false;
+    }
+    memcpy(name, k->s.p, k->s.n);
+    p.key.s = slice_of(name, k->s.n);
     if (sc->nundo == sc->undo_cap) {
         sc->undo_cap = sc->undo_cap == 0 ? 16 : sc->undo_cap * 2;
         sc->undo = mem_realloc(sc->undo, sc->undo_cap * sizeof *sc->undo);
@@ -325,9 +333,14 @@ static bool prepare(struct call *c, struct script_scope *sc)
     return true;
 }
 
+/* It is done: without memory for what it says the script hears that. */
 static struct slice take_reply(struct script_scope *sc)
 {
     sc->reply.n = 0;
+    if (!buf_try_reserve(&sc->reply, out_size(&sc->out))) {
+        out_clear(&sc->out);
+        return S("-OOM command not allowed: not enough memory for its reply\r\n");
+    }
     out_copy_to(&sc->out, &sc->reply);
     out_clear(&sc->out);
     return buf_slice(&sc->reply);

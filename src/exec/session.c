@@ -34,20 +34,27 @@ static struct queued *queued_fill(struct queued *q, const struct cmd_ref *ref,
     return q;
 }
 
-struct queued *queued_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc)
-{
-    return queued_fill(mem_alloc(queued_bytes(argv, argc)), ref, argv, argc);
-}
-
 struct queued *queued_try_copy(const struct cmd_ref *ref, const struct slice *argv, unsigned argc)
 {
     struct queued *q = mem_try_alloc(queued_bytes(argv, argc));
     return q != NULL ? queued_fill(q, ref, argv, argc) : NULL;
 }
 
+struct queued *session_copy(struct session *s, const struct pending *p)
+{
+    struct queued *q = queued_try_copy(p->ref, p->req.argv, p->req.argc);
+    if (q == NULL) {
+        conn_close_limit(s->conn, "out of memory for a request that waits");
+    }
+    return q;
+}
+
 void session_hold(struct session *s, struct pending *p)
 {
-    struct queued *q = queued_copy(p->ref, p->req.argv, p->req.argc);
+    struct queued *q = session_copy(s, p);
+    if (q == NULL) {
+        return;
+    }
     if (s->held == NULL) {
         s->held = q;
     } else {

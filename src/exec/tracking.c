@@ -14,7 +14,8 @@
  *            others by messages to their reactors, behind those that hand over to blocked clients.
  *            A client's read was answered on its reactor before that takes a message about it.
  * LOCKS      Table: the shard's. Prefixes: trackers.lock, taken under shard locks.
- * FAILURE    A client that redirects to one that has gone is told so by that one's reactor. */
+ * FAILURE    A client that redirects to one that has gone is told so by that one's reactor. Without
+ *            memory to say which keys changed, all are said to have. */
 #include "exec/tracking.h"
 #include "base/rng.h"
 #include "exec/keymap.h"
@@ -263,27 +264,37 @@ void tracking_deliver(struct worker *w)
 
 /* ---- Handing over ---- */
 
-static struct notice *notice_new(struct exec *x, const struct buf *bytes, uint64_t gate)
+/* n bytes, which the caller writes. NULL: no memory for them. */
+static struct notice *notice_new(struct exec *x, size_t n, uint64_t gate)
 {
-    size_t n = bytes != NULL ? bytes->n : 0;
-    struct notice *notice = mem_calloc(sizeof *notice + n);
+    struct notice *notice = n > 0 ? mem_try_alloc(sizeof *notice + n) : mem_alloc(sizeof *notice);
+    if (notice == NULL) {
+        return NULL;
+    }
+    *notice = (struct notice){ .n = n };
     atomic_init(&notice->refs, 1);
     notice->telling = &x->telling_mem;
     notice->gate = gate;
-    notice->n = n;
-    if (n > 0) {
-        memcpy(notice->bytes, bytes->p, n);
-    }
     return notice;
 }
 
-static void put_key(struct buf *b, struct slice s)
+static size_t put_head(char *to, char type, size_t n)
 {
-    buf_add_char(b, '$');
-    buf_add_i64(b, (int64_t)s.n);
-    buf_add(b, "\r\n", 2);
-    buf_add_slice(b, s);
-    buf_add(b, "\r\n", 2);
+    *to = type;
+    size_t len = 1 + format_u64(to + 1, n);
+    memcpy(to + len, "\r\n", 2);
+    return len + 2;
+}
+
+#define HEAD_ROOM (I64_TEXT_MAX + 3)
+
+/* Returns how many bytes it wrote, of up to HEAD_ROOM + s.n + 2. */
+static size_t put_key(char *to, struct slice s)
+{
+    size_t len = put_head(to, '$', s.n);
+    memcpy(to + len, s.p, s.n);
+    memcpy(to + len + s.n, "\r\n", 2);
+    return len + s.n + 2;
 }
 
 static void told_add(struct worker *w, struct notice *n, unsigned reactor, bool direct,
@@ -387,16 +398,30 @@ void tracking_read_slow(struct call *c)
     }
 }
 
-static void tell_of_key(struct worker *w, struct slice key, const uint64_t *handle, unsigned n,
+static void tell_all(struct worker *w, uint64_t gate)
+{
+    struct notice *n = notice_new(w->x, 0, gate);
+    n->all = true;
+    for (unsigned r = 0; r < w->x->reactors; r++) {
+        told_add(w, n, r, w->current != NULL && w->id == r, NULL, 0);
+    }
+    notice_release(n);
+}
+
+/* False: all keys were told of instead. */
+static bool tell_of_key(struct worker *w, struct slice key, const uint64_t *handle, unsigned n,
                         uint64_t author, uint64_t gate)
 {
-    struct buf text = { 0 };
-    buf_add_str(&text, "*1\r\n");
-    put_key(&text, key);
-    struct notice *notice = notice_new(w->x, &text, gate);
+    struct notice *notice = notice_new(w->x, 2 * (size_t)HEAD_ROOM + key.n + 2, gate);
+    if (notice == NULL) {
+        tell_all(w, gate);
+        return false;
+    }
+    size_t at = put_head(notice->bytes, '*', 1);
+    notice->n = at + put_key(notice->bytes + at, key);
     notice->author = author;
-    buf_free(&text);
     hand_over(w, notice, handle, n);
+    return true;
 }
 
 static void take_out(struct exec *x, struct keynode *at)
@@ -436,8 +461,7 @@ void tracking_changed_slow(struct call *c, const struct key *k, bool expired)
     if (at != NULL) {
         clients = slice_of(at->head, at->count * sizeof(uint64_t));
     }
-    event_message(t, kind, k->s, clients);
-    if (at != NULL) {
+    if (event_message(t, kind, k->s, clients) && at != NULL) {
         take_out(x, at);
     }
 }
@@ -480,31 +504,47 @@ static int by_bytes(const void *a, const void *b)
     return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
 }
 
-/* What of these keys has this prefix, each once. False: none. */
-static bool put_matching(struct buf *text, const struct prefix *p, const struct slice *key,
-                         unsigned nkeys)
+static bool is_of_prefix(const struct prefix *p, const struct slice *key, unsigned i)
+{
+    return key[i].n >= p->text.n && memcmp(key[i].p, p->text.p, p->text.n) == 0 &&
+           (i == 0 || !slice_eq(key[i], key[i - 1]));
+}
+
+/* Tells those of a prefix which of these keys has it, each once. False: no memory. */
+static bool tell_prefix(struct txn *t, const struct prefix *p, const struct slice *key,
+                        unsigned nkeys, uint64_t author, uint64_t gate)
 {
     unsigned n = 0;
-    struct buf keys = { 0 };
+    size_t bytes = HEAD_ROOM;
     for (unsigned i = 0; i < nkeys; i++) {
-        if (key[i].n >= p->text.n && memcmp(key[i].p, p->text.p, p->text.n) == 0 &&
-            (i == 0 || !slice_eq(key[i], key[i - 1]))) {
-            put_key(&keys, key[i]);
+        if (is_of_prefix(p, key, i)) {
+            bytes += HEAD_ROOM + key[i].n + 2;
             n++;
         }
     }
-    text->n = 0;
-    buf_printf(text, "*%u\r\n", n);
-    buf_add_slice(text, buf_slice(&keys));
-    buf_free(&keys);
-    return n > 0;
+    struct notice *notice = n > 0 ? notice_new(t->w->x, bytes, gate) : NULL;
+    if (notice == NULL) {
+        return n == 0;
+    }
+    char *at = notice->bytes + put_head(notice->bytes, '*', n);
+    for (unsigned i = 0; i < nkeys; i++) {
+        at += is_of_prefix(p, key, i) ? put_key(at, key[i]) : 0;
+    }
+    notice->n = (size_t)(at - notice->bytes);
+    notice->author = author;
+    notice->bcast = true;
+    hand_over(t->w, notice, p->handle, p->n);
+    return true;
 }
 
-/* One notice for each prefix that any of t's changed keys has. */
-static void publish_prefixes(struct txn *t, int kind, uint64_t author, uint64_t gate)
+/* One notice for each prefix that any of t's changed keys has. False: no memory for one. */
+static bool publish_prefixes(struct txn *t, int kind, uint64_t author, uint64_t gate)
 {
     struct trackers *all = t->w->x->trackers;
-    struct slice *key = mem_alloc((t->nevents + 1) * sizeof *key);
+    struct slice *key = mem_try_alloc((t->nevents + 1) * sizeof *key);
+    if (key == NULL) {
+        return false;
+    }
     unsigned n = 0;
     for (unsigned i = 0; i < t->nevents; i++) {
         if (t->events[i].kind == kind) {
@@ -512,48 +552,36 @@ static void publish_prefixes(struct txn *t, int kind, uint64_t author, uint64_t 
         }
     }
     qsort(key, n, sizeof *key, by_bytes);
-    struct buf text = { 0 };
+    bool told = true;
     lock_acquire(&all->lock);
-    for (unsigned i = 0; i < all->n; i++) {
-        const struct prefix *p = &all->prefix[i];
-        if (put_matching(&text, p, key, n)) {
-            struct notice *notice = notice_new(t->w->x, &text, gate);
-            notice->author = author;
-            notice->bcast = true;
-            hand_over(t->w, notice, p->handle, p->n);
-        }
+    for (unsigned i = 0; i < all->n && told; i++) {
+        told = tell_prefix(t, &all->prefix[i], key, n, author, gate);
     }
     lock_release(&all->lock);
-    buf_free(&text);
     mem_free(key);
-}
-
-static void publish_all(struct worker *w, uint64_t gate)
-{
-    struct notice *n = notice_new(w->x, NULL, gate);
-    n->all = true;
-    for (unsigned r = 0; r < w->x->reactors; r++) {
-        told_add(w, n, r, w->current != NULL && w->id == r, NULL, 0);
-    }
-    notice_release(n);
+    return told;
 }
 
 void tracking_publish(struct txn *t, uint64_t gate)
 {
     struct worker *w = t->w;
     gate = seeded_bug("exec.bug_ungated_invalidation") ? 0 : gate;
-    if (atomic_load_explicit(&w->x->trackers->prefixes, memory_order_relaxed) > 0) {
-        publish_prefixes(t, EVENT_TRACKED, t->author, gate);
-        publish_prefixes(t, EVENT_TRACKED_EXPIRED, 0, gate);
+    bool lost = (t->lost & LOST_KEYS) != 0;
+    if (!lost && atomic_load_explicit(&w->x->trackers->prefixes, memory_order_relaxed) > 0) {
+        lost = !publish_prefixes(t, EVENT_TRACKED, t->author, gate) ||
+               !publish_prefixes(t, EVENT_TRACKED_EXPIRED, 0, gate);
     }
-    for (unsigned i = 0; i < t->nevents; i++) {
+    if (unlikely(lost)) {
+        tell_all(w, gate);
+    }
+    for (unsigned i = 0; i < t->nevents && !lost; i++) {
         const struct event *e = &t->events[i];
         if (e->kind == EVENT_TRACKED_ALL) {
-            publish_all(w, gate);
+            tell_all(w, gate);
         } else if (is_of_key(e) && e->text.n > 0) {
-            tell_of_key(w, e->channel, (const void *)e->text.p,
-                        (unsigned)(e->text.n / sizeof(uint64_t)),
-                        e->kind == EVENT_TRACKED ? t->author : 0, gate);
+            lost = !tell_of_key(w, e->channel, (const void *)e->text.p,
+                                (unsigned)(e->text.n / sizeof(uint64_t)),
+                                e->kind == EVENT_TRACKED ? t->author : 0, gate);
         }
     }
 }
@@ -580,7 +608,7 @@ static void forget_one(struct worker *w)
         shard_lock(s);
         struct keynode *at = keymap_any(x->shards[index].tracked, (unsigned)rng_u64());
         if (at != NULL) {
-            tell_of_key(w, at->key.s, at->head, at->count, 0, 0);
+            (void)tell_of_key(w, at->key.s, at->head, at->count, 0, 0);
             take_out(x, at);
         }
         shard_unlock(s);

@@ -1,4 +1,5 @@
-/* waiter.h -- A parked client and what tells its reactor of its end. Private to blocking.c.
+/* waiter.h -- A parked client and what tells its reactor of its end. Private to blocking.c
+ * and waiter.c.
  * SPDX-License-Identifier: BSD-3-Clause */
 #ifndef EXEC_WAITER_H
 #define EXEC_WAITER_H
@@ -44,6 +45,10 @@ struct waiter {
 
     struct wait_node node[]; /* n of them, for keys[first..] ; under each key's shard lock */
 };
+/* For call_block(), with n places in lists: copies of the arguments and of the keys are there, the
+ * rest is zero. NULL: no memory. */
+must_check struct waiter *waiter_new(const struct call *c, unsigned n);
+
 struct served { /* tells the home reactor */
     struct message m;
     struct waiter *w;

@@ -81,7 +81,7 @@ bool conn_drained(const struct conn *c)
 
 /* ---- Limits ---- */
 
-static void limit_close(struct conn *c, const char *what)
+void conn_close_limit(struct conn *c, const char *what)
 {
     if (c->close_now) {
         return;
@@ -93,14 +93,14 @@ static void limit_close(struct conn *c, const char *what)
 
 static void soft_fired(struct reactor *r unused_arg, struct reactor_timer *t)
 {
-    limit_close(container_of(t, struct conn, soft_timer), "soft output buffer limit");
+    conn_close_limit(container_of(t, struct conn, soft_timer), "soft output buffer limit");
 }
 
 static void check_limits(struct conn *c)
 {
     size_t bytes = conn_out_bytes(c);
     if (conn_over_limit(c)) {
-        limit_close(c, "hard output buffer limit");
+        conn_close_limit(c, "hard output buffer limit");
         return;
     }
     struct reactor *r = c->reactor;

@@ -193,6 +193,9 @@ void conn_resume(struct conn *c, enum conn_stop_reason why);
  * closes: after the replies, or at once when the client is blocked or paused. */
 void conn_close(struct conn *c, enum conn_close_how how);
 bool conn_closing(const struct conn *c);
+/* CLOSE_NOW of a client that is owed output which there is no memory for: counts and is told
+ * (conn_limit) as an output limit. what: static text. */
+void conn_close_limit(struct conn *c, const char *what);
 void conn_set_limits(struct conn *c, size_t hard, size_t soft,
                      unsigned soft_seconds);             /* output buffer limits; 0 = none */
 void conn_set_query_limit(struct conn *c, size_t bytes); /* client-query-buffer-limit */
