@@ -343,6 +343,15 @@ static void store_all(struct call *c, const struct search *s, const struct key *
             return;
         }
     }
+    size_t room = (s->n / STORE_BATCH + 2) * (k->s.n + 3 * (size_t)EFFECT_ARG);
+    for (uint64_t i = 0; i < s->n; i++) {
+        room += found_member(s, found_at(s, i)).n + F64_TEXT_MAX + 2 * (size_t)EFFECT_ARG;
+    }
+    if (!effect_fits(c, room)) {
+        zset_free(z);
+        reply_oom(c);
+        return;
+    }
     bool was_there = key_peek(c, k) != NULL;
     zset_store(c, k, z, s->is_geosearch ? "geosearchstore" : "georadiusstore");
     if (was_there || s->n > 0) {

@@ -34,8 +34,13 @@ static void move_one(struct call *c, struct entry *src, enum ql_end from, enum q
     char tmp[I64_TEXT_MAX];
     must(quicklist_peek(list_of(src), from, &v));
     struct buf copy = { 0 };
-    buf_add_slice(&copy, lp_text(&v, tmp)); /* it must not point into the list it is pushed to */
-    struct slice value = buf_slice(&copy);
+    struct slice value = lp_text(&v, tmp);
+    if (!buf_try_reserve(&copy, value.n)) {
+        reply_oom(c);
+        return;
+    }
+    buf_add_slice(&copy, value); /* it must not point into the list it is pushed to */
+    value = buf_slice(&copy);
     if (src == dst) {
         if (from != to) {
             quicklist_rotate(list_of(src), from);

@@ -44,37 +44,75 @@ static void spop_all(struct call *c, const struct key *k, const struct set *s)
 
 #define EFFECT_BATCH 128 /* members per SREM: what it needs fits the stack */
 
-/* Fewer than there are. */
+struct batch {
+    struct set_member m[EFFECT_BATCH];
+    uint64_t rank[EFFECT_BATCH];
+    struct slice argv[2 + EFFECT_BATCH];
+    unsigned n;
+};
+
+/* The next ones, which are all there. False: no memory for the effect of removing them. */
+static bool batch_choose(struct call *c, const struct set *s, struct sample *chosen, uint64_t gone,
+                         struct batch *b)
+{
+    uint64_t rank;
+    size_t room = c->keys[0].s.n + 2 * (size_t)EFFECT_ARG;
+    b->argv[0] = S("SREM");
+    b->argv[1] = c->keys[0].s;
+    for (b->n = 0; b->n < EFFECT_BATCH && sample_next(chosen, &rank); b->n++) {
+        b->rank[b->n] = rank - gone; /* so many stood before it and are gone */
+        set_at(s, b->rank[b->n], &b->m[b->n]);
+        b->argv[2 + b->n] = set_text(&b->m[b->n]);
+        room += b->argv[2 + b->n].n + EFFECT_ARG;
+    }
+    return effect_fits(c, room);
+}
+
+/* Replied and logged while they are there, then removed. */
+static void batch_pop(struct call *c, struct set *s, const struct batch *b)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        reply_bulk(c, b->argv[2 + i]);
+    }
+    effect(c, b->argv, 2 + b->n);
+    for (unsigned i = b->n; i-- > 0;) { /* from the end: ranks before it stay */
+        set_remove_at(s, b->rank[i]);
+    }
+}
+
+/* Fewer than there are; fewer than asked for where memory ends. */
 static void spop_some(struct call *c, const struct key *k, struct entry *e, struct set *s,
                       uint64_t n)
 {
     struct sample chosen;
-    uint64_t rank, done = 0;
+    struct batch b;
+    uint64_t done = 0;
     if (!sample_begin(&chosen, set_count(s), n)) {
         reply_oom(c);
         return;
     }
-    reply_set(c, n);
-    while (done < n) { /* a batch is replied and logged while it is there, then removed */
-        struct set_member m[EFFECT_BATCH];
-        uint64_t ranks[EFFECT_BATCH];
-        struct slice argv[2 + EFFECT_BATCH] = { S("SREM"), k->s };
-        unsigned batch = 0;
-        while (batch < EFFECT_BATCH && sample_next(&chosen, &rank)) {
-            ranks[batch] = rank - done; /* so many stood before it and are gone */
-            set_at(s, ranks[batch], &m[batch]);
-            argv[2 + batch] = set_text(&m[batch]);
-            reply_bulk(c, argv[2 + batch]);
-            batch++;
-        }
-        effect(c, argv, 2 + batch);
-        for (unsigned i = batch; i-- > 0;) { /* from the end: ranks before it stay */
-            set_remove_at(s, ranks[i]);
-        }
-        done += batch;
+    bool room = batch_choose(c, s, &chosen, done, &b);
+    if (!room) {
+        sample_end(&chosen);
+        reply_oom(c);
+        return;
+    }
+    struct out_block *hole = NULL;
+    if (n <= EFFECT_BATCH) {
+        reply_set(c, n);
+    } else {
+        hole = reply_array_deferred(c);
+    }
+    while (room && b.n > 0) {
+        batch_pop(c, s, &b);
+        done += b.n;
+        room = batch_choose(c, s, &chosen, done, &b);
+    }
+    if (hole != NULL) {
+        reply_set_fill(c, hole, done);
     }
     sample_end(&chosen);
-    call_more_changes(c, (int64_t)n - 1);
+    call_more_changes(c, (int64_t)done - 1);
     notify(c, NOTIFY_SET, "spop", k);
     set_shrunk(c, k, e, s);
 }

@@ -463,6 +463,13 @@ static void sort_store(struct call *c, struct sort *s, const struct key *k)
         return;
     }
     uint64_t n = quicklist_count(ql);
+    size_t room = quicklist_bytes(ql) + n * EFFECT_ARG +
+                  (n / STORE_BATCH + 2) * (k->s.n + 3 * (size_t)EFFECT_ARG);
+    if (!effect_fits(c, room)) {
+        quicklist_free(ql);
+        reply_oom(c);
+        return;
+    }
     if (n == 0) {
         quicklist_free(ql);
         if (key_delete(c, k)) {

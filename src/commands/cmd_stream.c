@@ -284,6 +284,10 @@ static void add_entry(struct call *c, struct add_args *a)
         return;
     }
     bool is_new = s == NULL;
+    if (!is_new && a->trims && !stream_trim_room(c, s, &a->trim, a->refs)) {
+        reply_oom(c);
+        return;
+    }
     if (is_new) {
         s = stream_new();
     }
@@ -340,6 +344,10 @@ static void cmd_xtrim(struct call *c)
     }
     if (s == NULL) {
         reply_int(c, 0);
+        return;
+    }
+    if (!stream_trim_room(c, s, &a.trim, a.refs)) {
+        reply_oom(c);
         return;
     }
     struct trimmed r;

@@ -205,6 +205,11 @@ static bool taking_begin(struct call *c, struct taking *t)
     t->k = &c->keys[0];
     t->any = false;
     t->g.name = c->argv[2]; /* where it stands may change */
+    claims_begin(&t->effects, c, t->k, c->argv[2], c->argv[3]);
+    if (!claims_room(&t->effects)) {
+        reply_oom(c);
+        return false;
+    }
     int rc = stream_consumer_add(t->s, &t->g, c->argv[3], call_logged_ms(c), STREAM_NEVER);
     if (rc < 0) {
         reply_oom(c);
@@ -212,7 +217,6 @@ static bool taking_begin(struct call *c, struct taking *t)
     }
     stream_consumer_met(c, t->k, t->s, &t->g, c->argv[3], &t->to, rc > 0);
     t->changed = rc > 0;
-    claims_begin(&t->effects, c, t->k, c->argv[2], c->argv[3]);
     return true;
 }
 
@@ -310,7 +314,7 @@ static void cmd_xclaim(struct call *c)
     }
     claim_last(&t, a.last);
     struct out_block *hole = reply_array_deferred(c);
-    for (unsigned i = 5; i < a.ids_end; i++) {
+    for (unsigned i = 5; i < a.ids_end && claims_room(&t.effects); i++) {
         must(stream_id_parse(c->argv[i], 0, &id, NULL));
         n += claim_one(&t, &a, id);
     }
@@ -409,6 +413,9 @@ static void cmd_xautoclaim(struct call *c)
     bool more = pending_from(&t, a.start, &p);
     for (int64_t attempts = a.count * ATTEMPTS; more && attempts > 0 && a.count > 0; attempts--) {
         struct stream_id next = p.id;
+        if (!claims_room(&t.effects) || !buf_try_reserve(&gone.ids, sizeof p.id)) {
+            break; /* the client goes on from here */
+        }
         if (!stream_has(t.s, p.id)) {
             drop_pending(&t, p.id);
             buf_add(&gone.ids, &p.id, sizeof p.id);

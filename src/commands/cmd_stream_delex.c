@@ -139,6 +139,22 @@ static int delex_one(struct delex *d, unsigned i)
     return 0;
 }
 
+/* Room for an effect of all IDs for each group. */
+static bool delex_room(const struct delex *d)
+{
+    const struct call *c = d->c;
+    struct stream_group g;
+    size_t ids = d->k->s.n + 4 * (size_t)EFFECT_ARG, bytes;
+    for (unsigned i = 0; i < d->n; i++) {
+        ids += c->argv[d->ids_at + i].n + EFFECT_ARG;
+    }
+    bytes = 2 * ids + (d->acks != NULL ? d->acks->name.n : 0);
+    for (uint64_t at = 0; d->refs == REFS_DROP && stream_group_at(d->s, at, &g); at++) {
+        bytes += ids + g.name.n;
+    }
+    return effect_fits(d->c, bytes);
+}
+
 /* All IDs or none. False: replied that there is no memory. */
 static bool delex_all(struct delex *d)
 {
@@ -247,6 +263,11 @@ static void delex_call(struct call *c, bool acks)
     if (d.s != NULL && (!acks || stream_group_find(d.s, c->argv[2], &g))) {
         d.acks = acks ? &g : NULL;
         d.min_read = stream_min_read(d.s);
+        if (!delex_room(&d)) {
+            reply_oom(c);
+            delex_end(&d);
+            return;
+        }
         if (!delex_all(&d)) {
             delex_end(&d);
             return;

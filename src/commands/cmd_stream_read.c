@@ -21,7 +21,7 @@ struct source {
 #define SOURCES_ON_STACK 8
 
 struct xread {
-    bool for_group, noack, blocks;
+    bool for_group, noack, blocks, no_memory;
     unsigned group, consumer; /* argv */
     uint64_t count;           /* 0: all */
     int64_t deadline;
@@ -204,12 +204,16 @@ static void read_fresh(struct call *c, struct xread *r, unsigned i, struct strea
         return;
     }
     must(stream_id_next(&from));
-    read_head(c, r, i);
     claims_begin(&claims, c, k, c->argv[r->group], c->argv[r->consumer]);
+    if (!claims_room(&claims)) {
+        r->no_memory = true;
+        return;
+    }
+    read_head(c, r, i);
     struct out_block *hole = reply_array_deferred(c);
     stream_group_resume(s, g);
     stream_iter(&it, s, from, STREAM_ID_MAX, true);
-    while ((r->count == 0 || n < r->count) && stream_next(&it, &e)) {
+    while ((r->count == 0 || n < r->count) && claims_room(&claims) && stream_next(&it, &e)) {
         reply_stream_entry(c, &it, &e);
         stream_group_advance(s, g, e.id);
         if (!r->noack) {
@@ -261,14 +265,23 @@ static void read_history(struct call *c, struct xread *r, unsigned i, struct str
     struct claims claims;
     size_t n = 0;
     bool more = stream_id_next(&from), changed = false;
+    claims_begin(&claims, c, k, c->argv[r->group], c->argv[r->consumer]);
+    if (!claims_room(&claims)) {
+        r->no_memory = true;
+        return;
+    }
     read_head(c, r, i);
     struct out_block *hole = reply_array_deferred(c);
-    claims_begin(&claims, c, k, c->argv[r->group], c->argv[r->consumer]);
     while (more && (r->count == 0 || n < r->count)) {
         unsigned room =
             r->count == 0 || r->count - n > HISTORY_STEP ? HISTORY_STEP : (unsigned)(r->count - n);
         unsigned found = some_pending(s, g, of, &from, p, room);
         for (unsigned j = 0; j < found; j++) {
+            if (!claims_room(&claims)) {
+                found = j;
+                room = j + 1; /* that is all */
+                break;
+            }
             if (reply_stream_one(c, s, p[j].id)) {
                 p[j].time = c->now_ms;
                 p[j].count++;
@@ -365,12 +378,31 @@ static void read_block(struct call *c, const struct xread *r)
     mem_free(own);
 }
 
+/* Before a consumer is made: is there memory to read from any of them? */
+static bool group_room(struct call *c, const struct xread *r)
+{
+    struct claims claims;
+    size_t before = 0;
+    bool room = true;
+    for (unsigned i = 0; i < r->n && room; i++) {
+        claims_begin(&claims, c, &c->keys[i], c->argv[r->group], c->argv[r->consumer]);
+        before += c->keys[i].s.n + claims.group.n + claims.consumer.n + 8 * (size_t)EFFECT_ARG;
+        claims.before = before; /* XGROUP CREATECONSUMER of each */
+        room = claims_room(&claims);
+    }
+    return room;
+}
+
 static void read_sources(struct call *c, struct xread *r)
 {
     for (unsigned i = 0; i < r->n; i++) {
         if (!read_source(c, r, i)) {
             return;
         }
+    }
+    if (r->for_group && !group_room(c, r)) {
+        reply_oom(c);
+        return;
     }
     if (r->for_group && !read_consumers(c, r)) {
         return;
@@ -389,6 +421,8 @@ static void read_sources(struct call *c, struct xread *r)
         } else {
             reply_map_fill(c, r->hole, r->replied);
         }
+    } else if (r->no_memory) {
+        reply_oom(c);
     } else if (r->blocks && call_may_block(c)) {
         read_block(c, r);
     } else {

@@ -210,12 +210,32 @@ void claims_begin(struct claims *l, struct call *c, const struct key *k, struct 
     l->k = k;
     l->group = group;
     l->consumer = consumer;
-    l->n = 0;
+    l->n = l->room = 0;
+    l->before = 0;
     l->argv[0] = S("XCLAIM");
     l->argv[1] = k->s;
     l->argv[2] = group;
     l->argv[3] = consumer;
     l->argv[4] = S("0");
+}
+
+#define ROOM_STEP 64
+
+bool claims_room(struct claims *l)
+{
+    if (l->room > 0) {
+        l->room--;
+        return true;
+    }
+    /* in the worst case a command for each; one is begun, and those for group and consumer follow
+     */
+    size_t id = STREAM_ID_TEXT_MAX + EFFECT_ARG;
+    size_t one = l->k->s.n + l->group.n + l->consumer.n + id + 12 * (size_t)EFFECT_ARG + 64;
+    if (!effect_fits(l->c, l->before + (ROOM_STEP + 4) * one + CLAIMS_PER_COMMAND * id)) {
+        return false;
+    }
+    l->room = ROOM_STEP - 1;
+    return true;
 }
 
 void claims_end(struct claims *l)

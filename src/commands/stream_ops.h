@@ -55,11 +55,15 @@ struct claims {
     int64_t time;
     uint64_t count;
     unsigned n;
+    unsigned room; /* for so many more there is memory */
+    size_t before; /* bytes of effects that come before the first */
     struct id_text ids[CLAIMS_PER_COMMAND];
     struct slice argv[CLAIMS_PER_COMMAND + 11];
 };
 void claims_begin(struct claims *l, struct call *c, const struct key *k, struct slice group,
                   struct slice consumer);
+/* Before each of those that are added, or acknowledged instead. False: no memory for its effect. */
+must_check bool claims_room(struct claims *l);
 void claims_add(struct claims *l, const struct stream_pending *p);
 void claims_end(struct claims *l);
 
@@ -78,6 +82,10 @@ bool stream_referenced(const struct stream *s, struct stream_id min_read, struct
 void stream_drop_refs(struct call *c, const struct key *k, struct stream *s,
                       const struct stream *before);
 /* Every group has read and acknowledged all that trimming would take: it may do so. */
+/* Before the first change: is there memory for the effects of trimming a stream that may be longer
+ * by one, with DROP? With ACKED it ends where there is none. */
+must_check bool stream_trim_room(struct call *c, const struct stream *s,
+                                 const struct stream_trim *t, enum stream_refs refs);
 must_check bool stream_trim_is_acked(const struct stream *s, const struct stream_trim *t);
 /* If not: takes those that are, in order, as XDEL. Writes the effects. Returns how many. */
 uint64_t stream_trim_acked(struct call *c, const struct key *k, struct stream *s,

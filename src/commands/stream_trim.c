@@ -86,6 +86,29 @@ static void list_add(struct id_list *l, struct stream_id id)
     }
 }
 
+#define ID_ROOM (STREAM_ID_TEXT_MAX + EFFECT_ARG)
+
+static size_t list_room(const struct key *k, struct slice group, uint64_t n)
+{
+    size_t head = k->s.n + group.n + 4 * (size_t)EFFECT_ARG;
+    return (n / IDS_PER_COMMAND + 1) * head + n * ID_ROOM;
+}
+
+bool stream_trim_room(struct call *c, const struct stream *s, const struct stream_trim *t,
+                      enum stream_refs refs)
+{
+    struct stream_group g;
+    uint64_t go = stream_state(s)->length + 1;
+    size_t bytes = 0;
+    if (!t->by_id) {
+        go -= u64_min(t->length, go);
+    }
+    for (uint64_t i = 0; refs == REFS_DROP && go > 0 && stream_group_at(s, i, &g); i++) {
+        bytes += list_room(&c->keys[0], g.name, u64_min(go, stream_pending_count(s, g.number)));
+    }
+    return effect_fits(c, bytes);
+}
+
 /* ---- DELREF ---- */
 
 /* What the group has pending of entries that are in `before` and not in s any more: those below
@@ -182,7 +205,9 @@ uint64_t stream_trim_acked(struct call *c, const struct key *k, struct stream *s
         if (stream_referenced(s, min_read, e.id, NULL)) {
             continue;
         }
-        if (stream_delete(s, e.id) != 1) {
+        if ((gone % IDS_PER_COMMAND == 0 &&
+             !effect_fits(c, list_room(k, S(""), IDS_PER_COMMAND))) ||
+            stream_delete(s, e.id) != 1) {
             break; /* no memory: the rest stays, as with other trimming */
         }
         gone++;

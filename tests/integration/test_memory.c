@@ -15,7 +15,8 @@
 #define FAR "4102444800000"
 
 /* In what is sent, W is a word of 2,000 bytes, V one of 100,000, X one of 700 (too long for a
- * listpack, not for a page of a tree), and P the last payload. */
+ * listpack, not for a page of a tree), with what follows behind it unless that is a capital, and P
+ * the last payload. */
 struct step {
     const char *setup[6]; /* after FLUSHALL */
     const char *request;
@@ -76,6 +77,39 @@ static const struct step steps[] = {
     { { "PFADD p a b c", "PFADD q W X", "PFADD r e f" }, "PFMERGE p q r", 1 },
     { { "PFADD p a b c", "PFADD q W X", "PFADD r e f" }, "PFCOUNT p q r", 0 },
     { { NULL }, "PFADD new a b", 1 },
+    { { "RPUSH l V Va Vb", "SET d 1" }, "SORT l ALPHA STORE d", 3 },
+    { { "RPUSH l V Va Vb" }, "LMOVE l m LEFT RIGHT", 2 },
+    { { "SADD s V Va Vb" }, "SPOP s 2", 1 },
+    { { "GEOADD g 1 1 a 2 2 W 3 3 V", "SET d 1" },
+      "GEOSEARCHSTORE d g FROMLONLAT 2 2 BYRADIUS 1000 km ASC",
+      3 },
+    { { "XADD x 1-1 f v", "XADD x 2-1 f v", "XGROUP CREATE x V 0" },
+      "XREADGROUP GROUP V c STREAMS x >",
+      2 },
+    { { "XADD x 1-1 f v", "XADD x 2-1 f v", "XGROUP CREATE x V 0",
+        "XREADGROUP GROUP V c STREAMS x >" },
+      "XREADGROUP GROUP V c STREAMS x 0",
+      2 },
+    { { "XADD x 1-1 f v", "XADD x 2-1 f v", "XGROUP CREATE x V 0",
+        "XREADGROUP GROUP V c STREAMS x >", "XDEL x 2-1" },
+      "XAUTOCLAIM x V d 0 0",
+      2 },
+    { { "XADD x 1-1 f v", "XADD x 2-1 f v", "XGROUP CREATE x V 0",
+        "XREADGROUP GROUP V c STREAMS x >", "XDEL x 2-1" },
+      "XCLAIM x V d 0 1-1 2-1",
+      2 },
+    { { "XADD x 1-1 f v", "XADD x 2-1 f v", "XGROUP CREATE x V 0",
+        "XREADGROUP GROUP V c STREAMS x >" },
+      "XTRIM x MAXLEN 1 DELREF",
+      1 },
+    { { "XADD x 1-1 f v", "XADD x 2-1 f v", "XGROUP CREATE x V 0",
+        "XREADGROUP GROUP V c STREAMS x >" },
+      "XADD x MAXLEN 1 DELREF 9-1 f v",
+      1 },
+    { { "XADD x 1-1 f v", "XADD x 2-1 f v", "XGROUP CREATE x V 0",
+        "XREADGROUP GROUP V c STREAMS x >" },
+      "XDELEX x DELREF IDS 2 1-1 2-1",
+      1 },
     { { "SET k 1" }, "EVAL redis.call('set',KEYS[1],ARGV[1]) 1 k W", 2 },
     { { "SET k 1" }, "EVAL return{KEYS[1],ARGV[1]..ARGV[2]} 1 W V X", 3 },
 };
@@ -106,10 +140,14 @@ static void send_step(const char *text)
     memset(fill, 'x', sizeof fill);
     for (const char *at = text; *at != '\0'; at += *at == ' ') {
         size_t n = strcspn(at, " ");
+        bool filled = !(at[1] >= 'A' && at[1] <= 'Z');
         struct {
             size_t fill;
             const char *bytes;
-        } first = { *at == 'W' ? 2000 : *at == 'V' ? sizeof fill : *at == 'X' ? 700 : 0, fill };
+        } first = { 0, fill };
+        if (filled) {
+            first.fill = *at == 'W' ? 2000 : *at == 'V' ? sizeof fill : *at == 'X' ? 700 : 0;
+        }
         ck_assert_uint_lt(argc, countof(argv));
         if (n == 1 && *at == 'P') {
             first.fill = payload_n;
