@@ -16,7 +16,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define APPLY_AHEAD 32   /* records parsed and prefetched ahead of execution */
+#define APPLY_AHEAD 32 /* records parsed and prefetched ahead of execution */
+#define AHEAD_ARGS  6  /* arguments of a command that is parsed ahead */
+#define AHEAD_BYTES                                                                               \
+    128                  /* of the next records, brought from another processor's cache meanwhile \
+                          */
 #define QUEUE_ITEMS 1024 /* work items (shares of batches) in flight per worker */
 
 struct shared_batch {
@@ -28,6 +32,13 @@ struct work { /* a worker's share of one batch */
     struct shared_batch *of;
     unsigned n;
     uint32_t *index; /* into of->rec; lies behind the struct */
+};
+/* A record that is one command on one key of database 0, the common form. */
+struct ahead {
+    const struct cmd_ref *ref; /* NULL: another form, parsed when its turn comes */
+    struct key key;
+    unsigned argc;
+    struct slice argv[AHEAD_ARGS];
 };
 struct replayer {
     struct replay *all;
@@ -76,6 +87,17 @@ static bool read_count(const char **p, const char *end, char kind, size_t *out)
     return true;
 }
 
+static bool read_arg(const char **p, const char *end, struct slice *arg)
+{
+    size_t len;
+    if (!read_count(p, end, '$', &len) || (size_t)(end - *p) < len + 2) {
+        return false;
+    }
+    *arg = slice_of(*p, len);
+    *p += len + 2;
+    return true;
+}
+
 /* One command from *p; its arguments go to rp->argv. */
 static bool read_command(struct replayer *rp, const char **p, const char *end, unsigned *argc)
 {
@@ -88,12 +110,9 @@ static bool read_command(struct replayer *rp, const char **p, const char *end, u
         rp->argv = mem_realloc(rp->argv, rp->argv_cap * sizeof *rp->argv);
     }
     for (size_t i = 0; i < n; i++) {
-        size_t len;
-        if (!read_count(p, end, '$', &len) || (size_t)(end - *p) < len + 2) {
+        if (!read_arg(p, end, &rp->argv[i])) {
             return false;
         }
-        rp->argv[i] = slice_of(*p, len);
-        *p += len + 2;
     }
     *argc = (unsigned)n;
     return true;
@@ -124,6 +143,43 @@ int64_t call_logged_ms(const struct call *c)
     return c->flags & CALL_REPLAY ? c->in->w->logged_ms : c->now_ms;
 }
 
+/* The keys of `c` are found; answers are of no interest, unless they are errors. */
+static bool apply_call(struct replayer *rp, const struct wal_record *rec, struct call *c)
+{
+    struct worker *w = &rp->w;
+    txn_begin(&w->txn, w);
+    txn_lock(&w->txn, c->keys, c->nkeys, w->lock_set);
+    c->cmd->proc(c);
+    txn_unlock(&w->txn);
+    fx_reset(&w->txn);
+    if (unlikely(c->in->error)) {
+        struct buf text = { 0 };
+        out_copy_to(c->out, &text);
+        /* No limit holds in log mode: OOM says that there was no memory, nothing about the log. */
+        bool oom = text.n >= 4 && memcmp(text.p, "-OOM", 4) == 0;
+        fail_as(rp->all, oom ? -ENOMEM : -EBADMSG, rec, "refused", buf_slice(&text));
+        buf_free(&text);
+        return false;
+    }
+    out_clear(c->out);
+    return true;
+}
+
+static struct call call_of(struct worker *w, struct call_int *in, unsigned db,
+                           const struct slice *argv, unsigned argc, struct out *out)
+{
+    return (struct call){ .cmd = in->ref->row,
+                          .argv = argv,
+                          .argc = argc,
+                          .db = db,
+                          .resp = 2,
+                          .flags = CALL_REPLAY,
+                          .x = w->x,
+                          .ks = w->x->ks,
+                          .out = out,
+                          .in = in };
+}
+
 static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigned *db,
                       unsigned argc, struct out *out)
 {
@@ -147,41 +203,16 @@ static bool apply_one(struct replayer *rp, const struct wal_record *rec, unsigne
         return true; /* the whole record is applied anyway, or none of it */
     }
     struct call_int in = { .t = &w->txn, .w = w, .ref = ref };
-    struct call c = { .cmd = ref->row,
-                      .argv = argv,
-                      .argc = argc,
-                      .db = *db,
-                      .resp = 2,
-                      .flags = CALL_REPLAY,
-                      .x = w->x,
-                      .ks = w->x->ks,
-                      .out = out,
-                      .in = &in };
+    struct call c = call_of(w, &in, *db, argv, argc, out);
     c.nkeys = call_find_keys(w, ref, argv, argc);
     c.keys = w->keys;
-    txn_begin(&w->txn, w);
-    txn_lock(&w->txn, c.keys, c.nkeys, w->lock_set);
-    ref->row->proc(&c);
-    txn_unlock(&w->txn);
-    fx_reset(&w->txn);
-    if (unlikely(in.error)) {
-        struct buf text = { 0 };
-        out_copy_to(out, &text);
-        /* No limit holds in log mode: OOM says that there was no memory, nothing about the log. */
-        bool oom = text.n >= 4 && memcmp(text.p, "-OOM", 4) == 0;
-        fail_as(rp->all, oom ? -ENOMEM : -EBADMSG, rec, "refused", buf_slice(&text));
-        buf_free(&text);
-        return false;
-    }
-    out_clear(out);
-    return true;
+    return apply_call(rp, rec, &c);
 }
 
 static bool apply_record(struct replayer *rp, const struct wal_record *rec, struct out *out)
 {
     const char *p = rec->payload.p, *end = p + rec->payload.n;
     unsigned db = 0;
-    rp->w.logged_ms = rec->wall_ms;
     while (p < end) {
         unsigned argc;
         if (!read_command(rp, &p, end, &argc)) {
@@ -195,48 +226,93 @@ static bool apply_record(struct replayer *rp, const struct wal_record *rec, stru
     return true;
 }
 
-/* The key of a single-command record of database 0 (the common form); anything
- * else is left to execution. */
-static bool peek_key(struct replayer *rp, const struct wal_record *rec, struct sweep_key *k)
+static bool apply_ahead(struct replayer *rp, const struct wal_record *rec, struct ahead *a,
+                        struct out *out)
+{
+    struct call_int in = { .t = &rp->w.txn, .w = &rp->w, .ref = a->ref };
+    struct call c = call_of(&rp->w, &in, 0, a->argv, a->argc, out);
+    c.keys = &a->key;
+    c.nkeys = 1;
+    return apply_call(rp, rec, &c);
+}
+
+/* True when the first key is known, and *key with it. */
+static bool read_ahead(struct replayer *rp, const struct wal_record *rec, struct ahead *a,
+                       struct sweep_key *key)
 {
     const char *p = rec->payload.p, *end = p + rec->payload.n;
-    size_t argc, len;
-    if (rec->slot >= 16384 || !read_count(&p, end, '*', &argc) || argc < 2 ||
-        !read_count(&p, end, '$', &len) || (size_t)(end - p) < len + 2) {
+    size_t argc;
+    a->ref = NULL;
+    if (rec->slot >= 16384 || !read_count(&p, end, '*', &argc) || argc < 2) {
         return false;
     }
-    p += len + 2;
-    if (!read_count(&p, end, '$', &len) || (size_t)(end - p) < len) {
-        return false;
+    for (unsigned i = 0; i < argc && i < AHEAD_ARGS; i++) {
+        if (!read_arg(&p, end, &a->argv[i])) {
+            return false;
+        }
     }
-    struct key key = keyspace_key(rp->all->x->ks, slice_of(p, len));
-    *k = sweep_key_of(&key);
+    a->key = keyspace_key(rp->all->x->ks, a->argv[1]);
+    *key = sweep_key_of(&a->key);
+    const struct cmd_ref *ref = command_lookup_logged(rp->all->x, a->argv, (unsigned)argc);
+    if (p == end && argc <= AHEAD_ARGS && ref != NULL && ref->one_key && ref->row->proc != NULL) {
+        a->ref = ref;
+        a->argc = (unsigned)argc;
+    }
+    return true;
+}
+
+static void fetch_record(const struct wal_record *rec)
+{
+    for (size_t at = 0; at < AHEAD_BYTES; at += 64) {
+        __builtin_prefetch((const char *)rec->payload.p + at);
+    }
+}
+
+/* Records [at, at + n) of the job, with the misses of all their keys together. */
+static bool apply_some(struct replayer *rp, const struct work *job, unsigned at, unsigned n,
+                       struct out *out)
+{
+    struct ahead ahead[APPLY_AHEAD];
+    struct sweep_key key[APPLY_AHEAD];
+    unsigned keys = 0;
+    for (unsigned i = 0; i < n; i++) {
+        keys += read_ahead(rp, &job->of->rec[job->index[at + i]], &ahead[i], &key[keys]);
+    }
+    keyspace_sweep(rp->all->x->ks, 0, key, keys);
+    for (unsigned i = 0; i < n; i++) {
+        const struct wal_record *rec = &job->of->rec[job->index[at + i]];
+        if (at + n + i < job->n) {
+            fetch_record(&job->of->rec[job->index[at + n + i]]);
+        }
+        rp->w.logged_ms = rec->wall_ms;
+        if (likely(ahead[i].ref != NULL)) {
+            if (!apply_ahead(rp, rec, &ahead[i], out)) {
+                return false;
+            }
+            continue;
+        }
+        /* Alone between two rendezvous(): FLUSHALL finds all shards its own. */
+        bool alone = rec->slot >= 16384;
+        rp->w.in_section = alone;
+        lock_assume_all(RANK_SHARD, alone);
+        bool fine = apply_record(rp, rec, out);
+        lock_assume_all(RANK_SHARD, false);
+        rp->w.in_section = false;
+        if (!fine) {
+            return false;
+        }
+    }
     return true;
 }
 
 static void apply_work(struct replayer *rp, struct work *job, struct out *out)
 {
-    for (unsigned at = 0;
-         at < job->n && atomic_load_explicit(&rp->all->error, memory_order_relaxed) == 0;
-         at += APPLY_AHEAD) {
-        unsigned n = job->n - at < APPLY_AHEAD ? job->n - at : APPLY_AHEAD;
-        struct sweep_key key[APPLY_AHEAD];
-        unsigned keys = 0;
-        for (unsigned i = 0; i < n; i++) {
-            keys += peek_key(rp, &job->of->rec[job->index[at + i]], &key[keys]);
-        }
-        keyspace_sweep(rp->all->x->ks, 0, key, keys);
-        for (unsigned i = 0; i < n; i++) {
-            const struct wal_record *rec = &job->of->rec[job->index[at + i]];
-            /* Alone between two rendezvous(): FLUSHALL finds all shards its own. */
-            bool alone = rec->slot >= 16384;
-            rp->w.in_section = alone;
-            lock_assume_all(RANK_SHARD, alone);
-            bool fine = apply_record(rp, rec, out);
-            lock_assume_all(RANK_SHARD, false);
-            if (!fine) {
-                return;
-            }
+    unsigned n = 0;
+    for (unsigned at = 0; at < job->n; at += n) {
+        n = job->n - at < APPLY_AHEAD ? job->n - at : APPLY_AHEAD;
+        if (atomic_load_explicit(&rp->all->error, memory_order_relaxed) != 0 ||
+            !apply_some(rp, job, at, n, out)) {
+            return;
         }
     }
 }
@@ -253,6 +329,8 @@ static void *replayer_main(void *arg)
 {
     struct replayer *rp = arg;
     mem_thread_start();
+    out_cache_start();
+    worker_keys_reserve(&rp->w, 1);
     struct out out = { 0 };
     for (;;) {
         uint32_t head = atomic_load_explicit(&rp->head, memory_order_relaxed);
@@ -273,6 +351,7 @@ static void *replayer_main(void *arg)
         futex_wake(&rp->done, 1);
     }
     out_clear(&out);
+    out_cache_stop();
     mem_thread_stop();
     return NULL;
 }

@@ -66,6 +66,9 @@ void out_splice(
     struct out *to,
     struct out *from); /* moves all of `from` to the end of `to`; `from` becomes empty */
 void out_clear(struct out *o);
+/* The calling thread keeps freed blocks from now on / gives them back to the allocator. */
+void out_cache_start(void);
+void out_cache_stop(void);
 /* Idle blocks of the calling reactor: lean keeps next to none. Cheap: once per turn is fine. */
 void out_cache_lean(bool lean);
 static inline size_t out_size(const struct out *o)

@@ -13,9 +13,6 @@
 
 /* ---- out.c ---- */
 
-/* The calling thread keeps freed blocks from now on / gives them back to the allocator. */
-void out_cache_start(void);
-void out_cache_stop(void);
 /* The first `limit` unsent bytes as at most `max` pieces; head_sent bytes of the first block are
  * out already. Returns the number of pieces. */
 unsigned out_iov(const struct out *o, size_t head_sent, size_t limit, struct iovec *v,

@@ -9,7 +9,7 @@
  *
  * THREADS
  *     A chain belongs to one thread at a time. Blocks may be freed on another thread than they
- *     were allocated on. Threads that did not call net_thread_start() cache nothing.
+ *     were allocated on. Threads that did not call out_cache_start() cache nothing.
  *
  * INVARIANTS
  *     I1 cur != NULL <=> the tail is open: its bytes are data..cur, its len is stale, and `bytes`

@@ -4,8 +4,10 @@
  * WHY         Each piece is read with room for HEAD bytes before it. When the window moves on, the
  *             unfinished batch at its end is copied into that room, so only the edge between two
  *             pieces is ever copied.
- * THREADS     One request at a time goes to the helper thread: fields of struct wal_ahead belong to
- *             it while state is ASKED and to the reader otherwise.
+ *             Several pieces are on their way at once: one read after the other leaves a disk half
+ *             idle.
+ * THREADS     Each slot of struct wal_ahead has a helper thread, and one request at a time: its
+ *             fields belong to the helper while state is ASKED and to the reader otherwise.
  * FAILURE     A piece that cannot be read as a whole is read again as exactly what was asked for,
  * so that a bad block is reported where it is needed and not before. */
 #include "wal/reader.h"
@@ -73,11 +75,13 @@ static ssize_t read_at(int fd, void *p, size_t n, uint64_t offset)
     return got;
 }
 
-/* ---- The helper thread ---- */
+/* ---- The helper threads ---- */
+
+#define AHEAD_PIECES 4 /* on their way at once */
 
 enum { IDLE, ASKED, DONE, QUIT };
 
-struct wal_ahead {
+struct slot {
     pthread_t thread;
     _Atomic uint32_t state; /* futex */
     /* What is asked for, and the answer. */
@@ -88,13 +92,21 @@ struct wal_ahead {
     ssize_t got;
 };
 
-static void set_state(struct wal_ahead *a, uint32_t state)
+struct wal_ahead {
+    struct slot slot[AHEAD_PIECES];
+    unsigned slots; /* with a thread */
+    unsigned first; /* of those asked, the oldest */
+    unsigned asked; /* from `first` on, round the end: pieces that follow each other */
+    uint64_t next;  /* offset behind the newest */
+};
+
+static void set_state(struct slot *a, uint32_t state)
 {
     atomic_store_explicit(&a->state, state, memory_order_release);
     futex_wake(&a->state, 1);
 }
 
-static uint32_t wait_while(struct wal_ahead *a, uint32_t unwanted)
+static uint32_t wait_while(struct slot *a, uint32_t unwanted)
 {
     uint32_t state;
     while ((state = atomic_load_explicit(&a->state, memory_order_acquire)) == unwanted) {
@@ -105,7 +117,7 @@ static uint32_t wait_while(struct wal_ahead *a, uint32_t unwanted)
 
 static void *ahead_main(void *arg)
 {
-    struct wal_ahead *a = arg;
+    struct slot *a = arg;
     mem_thread_start();
     for (;;) {
         uint32_t state = atomic_load_explicit(&a->state, memory_order_acquire);
@@ -126,59 +138,93 @@ static void *ahead_main(void *arg)
 struct wal_ahead *wal_ahead_new(void)
 {
     struct wal_ahead *a = mem_calloc(sizeof *a);
-    if (thread_start(&a->thread, "wal-ahead", ahead_main, a) != 0) {
-        mem_free(a);
-        return NULL;
+    while (a->slots < AHEAD_PIECES) {
+        struct slot *s = &a->slot[a->slots];
+        if (thread_start(&s->thread, "wal-ahead", ahead_main, s) != 0) {
+            break;
+        }
+        a->slots++;
     }
-    return a;
+    return a; /* without threads nothing is read ahead */
 }
 
 void wal_ahead_free(struct wal_ahead *a)
 {
-    if (a != NULL) {
-        must(atomic_load(&a->state) == IDLE); /* readers are closed before */
-        set_state(a, QUIT);
-        pthread_join(a->thread, NULL);
-        mem_free(a);
+    if (a == NULL) {
+        return;
     }
+    must(a->asked == 0); /* readers are closed before */
+    for (unsigned i = 0; i < a->slots; i++) {
+        set_state(&a->slot[i], QUIT);
+        pthread_join(a->slot[i].thread, NULL);
+    }
+    mem_free(a);
 }
 
-/* Asks for the piece behind the window, if there is one and memory for it. */
+/* Asks for the pieces behind the window, as far as there are any and memory for them. */
 static void ahead_ask(struct wal_reader *r)
 {
-    uint64_t next = r->from + r->len;
-    if (r->ahead == NULL || next >= r->size) {
+    struct wal_ahead *a = r->ahead;
+    if (a == NULL) {
         return;
     }
-    size_t n = (size_t)u64_min(PIECE, r->size - next);
-    struct wal_batch *into = wal_batch_new(HEAD + PIECE);
-    if (into == NULL) {
-        return;
+    if (a->asked == 0) {
+        a->next = r->from + r->len;
     }
-    r->ahead->fd = r->fd;
-    r->ahead->offset = next;
-    r->ahead->n = n;
-    r->ahead->into = into;
-    set_state(r->ahead, ASKED);
+    while (a->asked < a->slots && a->next < r->size) {
+        struct slot *s = &a->slot[(a->first + a->asked) % a->slots];
+        s->into = wal_batch_new(HEAD + PIECE);
+        if (s->into == NULL) {
+            return;
+        }
+        s->fd = r->fd;
+        s->offset = a->next;
+        s->n = (size_t)u64_min(PIECE, r->size - a->next);
+        a->next += s->n;
+        a->asked++;
+        set_state(s, ASKED);
+    }
 }
 
-/* Waits for what was asked for and takes it; NULL when nothing was, or it is of no use. *got: bytes
- * at bytes + HEAD. The caller owns the result. */
+/* The oldest that was asked for; waits for it. */
+static struct slot *ahead_shift(struct wal_ahead *a)
+{
+    struct slot *s = &a->slot[a->first];
+    a->first = (a->first + 1) % a->slots;
+    a->asked--;
+    must(wait_while(s, ASKED) == DONE);
+    atomic_store_explicit(&s->state, IDLE, memory_order_relaxed);
+    return s;
+}
+
+static void ahead_drop(struct wal_ahead *a)
+{
+    while (a != NULL && a->asked > 0) {
+        wal_batch_release(ahead_shift(a)->into);
+    }
+}
+
+/* Waits for the piece at `offset` and takes it; NULL when that was not asked for, or could not be
+ * read as a whole: then nothing is on its way any more. *got: bytes at bytes + HEAD. The caller
+ * owns the result. */
 static struct wal_batch *ahead_take(struct wal_reader *r, uint64_t offset, size_t *got)
 {
     struct wal_ahead *a = r->ahead;
-    if (a == NULL || wait_while(a, ASKED) != DONE) {
+    if (a == NULL || a->asked == 0) {
         return NULL;
     }
-    struct wal_batch *b = a->into;
-    a->into = NULL;
-    atomic_store_explicit(&a->state, IDLE, memory_order_relaxed);
-    if (a->offset != offset || a->got <= 0) {
-        wal_batch_release(b);
+    struct slot *s = ahead_shift(a);
+    bool whole = s->got == (ssize_t)s->n;
+    if (!whole) {
+        ahead_drop(a);
+    }
+    if (s->offset != offset || s->got <= 0) {
+        wal_batch_release(s->into);
+        ahead_drop(a);
         return NULL;
     }
-    *got = (size_t)a->got;
-    return b;
+    *got = (size_t)s->got;
+    return s->into;
 }
 
 /* ---- The window ---- */
@@ -218,8 +264,7 @@ int wal_reader_open(struct wal_reader *r, const char *path, enum wal_read_how ho
 
 void wal_reader_drop(struct wal_reader *r)
 {
-    size_t got;
-    wal_batch_release(ahead_take(r, UINT64_MAX, &got));
+    ahead_drop(r->ahead);
     wal_batch_release(r->window);
     r->window = NULL;
     r->from = 0;

@@ -19,8 +19,8 @@ struct wal_batch {
 struct wal_batch *wal_batch_new(size_t cap); /* one reference; NULL: no memory */
 void wal_batch_retain(struct wal_batch *b);
 
-/* One helper thread that reads a piece while the caller works on the one before. NULL (no thread to
- * be had) is fine everywhere. */
+/* Helper threads that read pieces while the caller works on the one before. None to be had is fine
+ * everywhere, and so is NULL. */
 struct wal_ahead;
 struct wal_ahead *wal_ahead_new(void);
 void wal_ahead_free(struct wal_ahead *a);

@@ -3,7 +3,7 @@
  *
  * WHY         As long as everything fits, no proof is needed. Only where something does not, what
  *             follows is searched for evidence, and one case of the table comes out.
- * THREADS     The caller's, plus a helper that reads ahead.
+ * THREADS     The caller's, plus helpers that read ahead.
  * INVARIANTS  I1 what is accepted is a prefix of what was written: sequence, chain and LSN run
  *                through all of it without a gap
  *             I2 nothing up to the proven sequence is ever cut without force

@@ -4,7 +4,7 @@
  * WHY         Reading through the page cache is safe here: chain and checksums lead to the very end
  *             that was accepted from the disk, so other bytes cannot pass for these. The records'
  *             own checksums were verified then; the body's covers them now.
- * THREADS     The caller's, plus a helper that reads ahead. Buffers may be released anywhere. */
+ * THREADS     The caller's, plus helpers that read ahead. Buffers may be released anywhere. */
 #include "wal/walk.h"
 #include <errno.h>
 
