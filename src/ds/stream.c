@@ -3,15 +3,16 @@
  *
  * The tail is a node with room to grow. When it is full its listpack is copied into the tree, of
  * exact size, and the block begins the next node: so an append touches nothing but the tail, and
- * the nodes before it waste no memory.
- * When the last node is deleted whole, the one before it is opened again for an entry it has room
- * for, as Redis does. */
+ * the nodes before it waste no memory. */
 #include "ds/stream_int.h"
 #include "base/mem.h"
 #include <errno.h>
 
-#define NODE_MAX  LP_BYTES_MAX
-#define TRY_BYTES 65536 /* larger ones follow from what a client sent */
+/* What a node in the tree takes beside its listpack: counted as part of it, so that one of 4096
+ * bytes needs no allocation of 5120. */
+#define NODE_OVERHEAD 32
+#define NODE_MAX      LP_BYTES_MAX
+#define TRY_BYTES     65536 /* larger ones follow from what a client sent */
 
 /* ---- IDs ---- */
 
@@ -255,39 +256,13 @@ bool stream_edge(const struct stream *s, bool first, struct stream_id *id)
 
 /* ---- Appending ---- */
 
-/* COMPAT: nodes are cut where Redis cuts them (seen with 7.0.15), because XTRIM ~ shows it: when
- * the listpack with the payload alone would reach the limit. */
-static bool node_is_full(const struct listpack *lp, size_t payload, size_t room,
+static bool tail_is_full(const struct stream_tail *t, size_t payload, size_t room,
                          const struct stream_limits *limits)
 {
+    const struct listpack *lp = tail_lp(t);
     uint64_t n = (uint64_t)node_count(lp) + node_deleted(lp);
-    return (limits->bytes > 0 && node_lean_bytes(lp) + payload >= limits->bytes) ||
+    return (limits->bytes > 0 && lp_bytes(lp) + payload + NODE_OVERHEAD >= limits->bytes) ||
            (limits->entries > 0 && n >= limits->entries) || lp_bytes(lp) + room > NODE_MAX;
-}
-
-/* Without a tail the last node of the tree becomes it again, if that has room for the entry. */
-static int tail_reopen(struct stream *s, size_t payload, size_t room,
-                       const struct stream_limits *limits)
-{
-    struct stream_node n;
-    uint64_t in_tree = tree_count(s);
-    if (likely(s->tail != NULL) || in_tree == 0) {
-        return 0;
-    }
-    must(stream_node_at(s, in_tree - 1, &n));
-    if (node_is_full(n.lp, payload, room, limits)) {
-        return 0;
-    }
-    struct stream_tail *t = tail_new(lp_bytes(n.lp) + room);
-    if (t == NULL) {
-        return -ENOMEM;
-    }
-    t->id = n.id;
-    t->elements = lp_count(n.lp);
-    memcpy(t->lp, n.lp, lp_bytes(n.lp));
-    node_remove(s, in_tree - 1);
-    s->tail = t;
-    return 0;
 }
 
 /* The tail's node goes into the tree. */
@@ -347,12 +322,8 @@ int stream_append(struct stream *s, struct stream_id id, const struct slice *tex
     if (payload > STREAM_ENTRY_BYTES_MAX) {
         return -ENOMEM;
     }
-    int rc = tail_reopen(s, payload, room, limits);
-    if (rc != 0) {
-        return rc;
-    }
-    if (s->tail == NULL || node_is_full(tail_lp(s->tail), payload, room, limits)) {
-        rc = tail_renew(s, node_room(texts, pairs, true), limits);
+    if (s->tail == NULL || tail_is_full(s->tail, payload, room, limits)) {
+        int rc = tail_renew(s, node_room(texts, pairs, true), limits);
         if (rc != 0) {
             return rc;
         }

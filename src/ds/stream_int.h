@@ -64,8 +64,6 @@ static inline uint64_t node_number(const struct listpack *lp, uint32_t *at)
     *at += lp_span(lp, *at);
     return v;
 }
-/* What its listpack would take with the two numbers as short as Redis has them. */
-size_t node_lean_bytes(const struct listpack *lp);
 
 /* Bytes that a node needs at most, to begin with this entry or to take it. */
 size_t node_room(const struct slice *texts, uint32_t pairs, bool begin);

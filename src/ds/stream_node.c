@@ -49,13 +49,6 @@ size_t node_room(const struct slice *texts, uint32_t pairs, bool begin)
     return room;
 }
 
-size_t node_lean_bytes(const struct listpack *lp)
-{
-    struct lp_value count = lp_value_int(node_count(lp)), deleted = lp_value_int(node_deleted(lp));
-    return lp_bytes(lp) - (NODE_FIELDS - LP_HEADER) + lp_value_size(&count) +
-           lp_value_size(&deleted);
-}
-
 static void finish(struct stream_tail *t, const uint8_t *end, uint32_t elements)
 {
     t->elements += elements;

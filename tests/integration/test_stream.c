@@ -384,36 +384,6 @@ START_TEST(test_stream_random)
 }
 END_TEST
 
-/* Nodes have the same entries: what approximate trimming takes shows it. */
-START_TEST(test_stream_nodes)
-{
-    static const unsigned sizes[] = { 1, 20, 63, 64, 65, 127, 128, 400, 3000, 4095, 5000 };
-    static const unsigned bytes[] = { 0, 300, 1000, 4096 }, entries[] = { 0, 5, 100 };
-    struct compare_script s = { NULL, 0 };
-    for (unsigned round = 0; round < 24; round++) {
-        unsigned length = 0, few = 1 + (unsigned)rng_below(countof(sizes));
-        compare_add(&s, "DEL s");
-        compare_add(&s, "CONFIG SET stream-node-max-bytes %u", bytes[rng_below(countof(bytes))]);
-        compare_add(&s, "CONFIG SET stream-node-max-entries %u",
-                    entries[rng_below(countof(entries))]);
-        for (unsigned i = 1; i <= 150; i++) {
-            unsigned ms = 1000 * round + i, n = sizes[rng_below(few)];
-            compare_add(&s, "XADD s %u-%u f%u %0*u", ms, n, (unsigned)rng_below(8) / 7, (int)n, i);
-            length++;
-            switch (rng_below(16)) {
-            case 0: compare_add(&s, "XDEL s %u-%u", ms, n); break;
-            case 1: compare_add(&s, "XTRIM s MAXLEN ~ %u", (unsigned)rng_below(length)); break;
-            case 2: compare_add(&s, "XTRIM s MINID ~ %u", ms - (unsigned)rng_below(100)); break;
-            default: break;
-            }
-        }
-        compare_add(&s, "XTRIM s MAXLEN ~ 20");
-        compare_add(&s, "XLEN s");
-    }
-    compare_script(&s);
-}
-END_TEST
-
 /* ---- Waiting ---- */
 
 START_TEST(test_stream_block)
@@ -578,7 +548,7 @@ UNIT_SUITE(integration_stream)
         unit_case_slow(suite, "beside redis", 300, test_stream_add, test_stream_trim,
                        test_stream_range, test_stream_delete, test_stream_setid, test_stream_read,
                        test_stream_groups, test_stream_pending, test_stream_claim,
-                       test_stream_watch, test_stream_random, test_stream_nodes, test_stream_block);
+                       test_stream_watch, test_stream_random, test_stream_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "later versions", test_stream_later, test_stream_unread);
     unit_case(suite, "gone", test_stream_gone);

@@ -305,50 +305,21 @@ START_TEST(test_fields_once)
 }
 END_TEST
 
-/* Nodes are cut where redis-server 7.0.15 cuts them. */
-START_TEST(test_node_cuts)
-{
-    static const struct {
-        size_t size;
-        unsigned entries; /* of each full node of the first 500 */
-    } cuts[] = { { 1, 100 }, { 20, 100 }, { 45, 74 }, { 64, 54 }, { 700, 5 }, { 3000, 1 } };
-    char value[3000];
-    memset(value, 'x', sizeof value);
-    for (size_t c = 0; c < countof(cuts); c++) {
-        struct stream *s = stream_new();
-        struct stream_node n;
-        for (uint64_t i = 1; i <= 500; i++) {
-            add(s, i, S("field"), slice_of(value, cuts[c].size));
-        }
-        for (uint64_t i = 0; i + 1 < stream_nodes(s); i++) {
-            ck_assert(stream_node_at(s, i, &n));
-            ck_assert_uint_eq(node_count(n.lp), cuts[c].entries);
-        }
-        stream_free(s);
-    }
-}
-END_TEST
-
-/* When the last node goes, the one before it takes what it has room for. */
-START_TEST(test_node_reopened)
+/* A node in the tree needs no more than the limit, all in: of 4096 bytes one allocation. */
+START_TEST(test_node_bytes)
 {
     struct stream *s = stream_new();
-    char value[4096];
+    char value[64];
     memset(value, 'x', sizeof value);
-    for (uint64_t i = 1; i <= 3; i++) {
-        add(s, i, S("field"), slice_of(value, i < 3 ? 100 : sizeof value));
+    for (uint64_t i = 1; i <= 5000; i++) {
+        add(s, i, S("field"), slice_of(value, sizeof value));
     }
-    ck_assert_uint_eq(stream_nodes(s), 2);
-    struct stream *before = stream_dup(s);
-    ck_assert_int_eq(stream_delete(s, (struct stream_id){ 3, 0 }), 1);
-    add(s, 4, S("field"), S("small"));
-    ck_assert_uint_eq(stream_nodes(s), 1);
-    sound(s);
-    ck_assert_int_eq(stream_delete(before, (struct stream_id){ 3, 0 }), 1);
-    add(before, 4, S("field"), slice_of(value, sizeof value));
-    ck_assert_uint_eq(stream_nodes(before), 2);
-    sound(before);
-    stream_free(before);
+    struct stream_node n;
+    for (uint64_t i = 0; i + 1 < stream_nodes(s); i++) {
+        ck_assert(stream_node_at(s, i, &n));
+        ck_assert_uint_le(lp_bytes(n.lp) + 32, 4096);
+        ck_assert_uint_gt(lp_bytes(n.lp), 3900);
+    }
     stream_free(s);
 }
 END_TEST
@@ -586,7 +557,7 @@ UNIT_SUITE(stream)
 {
     unit_case_slow(suite, "random", 120, test_random);
     unit_case(suite, "ids", test_ids);
-    unit_case(suite, "nodes", test_fields_once, test_node_cuts, test_node_reopened, test_node_form);
+    unit_case(suite, "nodes", test_fields_once, test_node_bytes, test_node_form);
     unit_case(suite, "load", test_load, test_load_damaged);
     unit_case(suite, "memory", test_nomem, test_nomem_in_tree, test_trim_much);
     unit_case(suite, "check", test_check);
