@@ -613,12 +613,12 @@ void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
 /* A log that begins or ends while clients are served. One thread of server/, which calls
  * exec_log_image() outside of exclusive sections and the others inside.
  * begin: from here on w gets the content, and changes of what it has. image: writes the content;
- * false: go_on() said so, or the log has no room. imaged: all of it is in w. whole: and durable,
- * and w is the current log: from here on replies wait for it. close: nothing is appended from here
- * on, but replies wait for what was; then, all of it durable, end: there is no log. Ends a begun
- * one, too. */
+ * 0; -ECANCELED: go_on() said so; -ENOSPC, -ENOMEM, -EIO: it is to be given up. imaged: all of it
+ * is in w. whole: and durable, and w is the current log: from here on replies wait for it. close:
+ * nothing is appended from here on, but replies wait for what was; then, all of it durable, end:
+ * there is no log. Ends a begun one, too. */
 void exec_log_begin(struct exec *x, struct wal *w);
-must_check bool exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg);
+must_check int exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg);
 void exec_log_imaged(struct exec *x);
 void exec_log_whole(struct exec *x);
 void exec_log_close(struct exec *x);

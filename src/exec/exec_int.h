@@ -395,6 +395,8 @@ bool log_begin_takes(const struct txn *t, struct wal_frame frame, const struct s
                      unsigned n);
 bool log_begin_full(const struct exec *x); /* clients that write are to be stopped */
 bool log_walk_room(struct log_walk *walk); /* waits for it; false: there will be none */
+/* Something is missing in the log that begins, for lack of memory: it is given up. */
+void log_begin_no_memory(struct exec *x);
 static inline bool log_begins(const struct exec *x)
 {
     return unlikely(atomic_load_explicit(&x->imaging, memory_order_relaxed));

@@ -24,12 +24,27 @@ struct image {
     bool failed;                /* there will be no room any more */
 };
 
+/* Large records have the size that clients chose. */
+static bool has_room(struct image *im, const struct slice *argv, unsigned argc)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < argc; i++) {
+        bytes += argv[i].n + EFFECT_ARG;
+    }
+    bool room = fx_room(&im->t, bytes);
+    if (!room) {
+        im->failed = true;
+        log_begin_no_memory(im->t.w->x);
+    }
+    return room;
+}
+
 static void append(struct image *im, struct slice key, const struct slice *argv, unsigned argc)
 {
     if (im->patiently != NULL && !im->failed) {
         im->failed = !log_walk_room(im->patiently);
     }
-    if (im->failed) {
+    if (im->failed || !has_room(im, argv, argc)) {
         return;
     }
     im->t.slot = hash_slot(key);
@@ -194,8 +209,15 @@ static struct slice id_slice(struct id_text *t, struct stream_id id)
 static void image_stream_entry(struct image *im, struct slice key, struct stream_iter *it,
                                const struct stream_entry *e)
 {
-    struct slice *argv = mem_alloc((3 + 2 * (size_t)e->pairs) * sizeof *argv);
-    char(*digits)[I64_TEXT_MAX] = mem_alloc(2 * (size_t)e->pairs * sizeof *digits);
+    struct slice *argv = mem_try_alloc((3 + 2 * (size_t)e->pairs) * sizeof *argv);
+    char(*digits)[I64_TEXT_MAX] = mem_try_alloc(2 * (size_t)e->pairs * sizeof *digits);
+    if (argv == NULL || digits == NULL) {
+        mem_free(digits);
+        mem_free(argv);
+        im->failed = true;
+        log_begin_no_memory(im->t.w->x);
+        return;
+    }
     struct id_text id;
     struct stream_pair pair;
     unsigned argc = 3;
@@ -384,6 +406,9 @@ void image_part_free(struct image_part *p)
 static void append_whole(void *image, const struct slice *argv, unsigned argc)
 {
     struct image *im = image;
+    if (!has_room(im, argv, argc)) {
+        return;
+    }
     im->t.slot = WAL_SLOT_ALL;
     fx_argv(&im->t, 0, argv, argc);
     (void)fx_append(&im->t);

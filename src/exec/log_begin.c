@@ -22,8 +22,10 @@
  * exec_log_image(): one thread, as the extra worker. log_begin_*: workers. LOCKS    A shard's state
  * belongs to its lock (or the section); parts and queue to `lock`, rank LOG_BEGIN. BOUND    Under a
  * shard's lock its small entries are written (image.c): with 1,024 shards, a thousandth of the
- * keyspace. A queue of more than QUEUE_MAX stops clients as a full log does. */
+ * keyspace. A queue of more than QUEUE_MAX stops clients as a full log does.
+ * FAILURE Without memory for a record the log lacks it, and is given up: it promised nothing. */
 #include "exec/exec_int.h"
+#include <errno.h>
 #include <unistd.h>
 
 #define WAIT_US    1000        /* between two looks for room in the log */
@@ -37,7 +39,7 @@ struct record { /* one that waits for the parts before it */
     struct record *next;
     struct wal_frame frame;
     size_t n;
-    char bytes[];
+    char *bytes; /* behind the struct; its own memory where the log takes that over */
 };
 struct log_begin {
     uint8_t *state; /* enum shard_log of each shard */
@@ -49,6 +51,7 @@ struct log_begin {
     /* atomic */
     _Atomic size_t queued;   /* bytes of queue */
     _Atomic unsigned behind; /* shards that are BEHIND */
+    _Atomic bool no_memory;  /* something is missing for the lack of it */
 };
 struct log_walk {
     struct worker *w;
@@ -117,6 +120,39 @@ void log_begin_all(struct worker *w)
 
 /* ---- Records ---- */
 
+static struct record *record_new(size_t bytes)
+{
+    bool owned = bytes > WAL_COPIED_MAX;
+    struct record *r = mem_try_alloc(sizeof *r + (owned ? 0 : bytes));
+    char *own = owned && r != NULL ? mem_try_alloc(bytes) : NULL;
+    if (r == NULL || (owned && own == NULL)) {
+        mem_free(r);
+        return NULL;
+    }
+    *r = (struct record){ .bytes = owned ? own : (char *)(r + 1) };
+    return r;
+}
+
+static void record_free(struct record *r)
+{
+    if (r->bytes != (char *)(r + 1)) {
+        mem_free(r->bytes);
+    }
+    mem_free(r);
+}
+
+static void record_append(struct worker *w, struct record *r)
+{
+    if (r->n > WAL_COPIED_MAX) {
+        (void)wal_append_owned(w->x->wal, w->id, r->frame, r->bytes, r->n);
+        r->bytes = NULL;
+    } else {
+        struct slice bytes = slice_of(r->bytes, r->n);
+        (void)wal_append(w->x->wal, w->id, r->frame, &bytes, 1);
+    }
+    w->appended = true;
+}
+
 static void enqueue(struct log_begin *b, struct wal_frame frame, const struct slice *parts,
                     unsigned n)
 {
@@ -124,8 +160,12 @@ static void enqueue(struct log_begin *b, struct wal_frame frame, const struct sl
     for (unsigned i = 0; i < n; i++) {
         bytes += parts[i].n;
     }
-    struct record *r = mem_alloc(sizeof *r + bytes);
-    *r = (struct record){ .frame = frame };
+    struct record *r = record_new(bytes);
+    if (r == NULL) {
+        atomic_store_explicit(&b->no_memory, true, memory_order_relaxed);
+        return;
+    }
+    r->frame = frame;
     for (unsigned i = 0; i < n; i++) {
         memcpy(r->bytes + r->n, parts[i].p, parts[i].n);
         r->n += parts[i].n;
@@ -206,6 +246,11 @@ static void announce(struct worker *w)
     }
 }
 
+static bool lacks_memory(const struct log_begin *b)
+{
+    return atomic_load_explicit(&b->no_memory, memory_order_relaxed);
+}
+
 bool log_walk_room(struct log_walk *walk)
 {
     struct worker *w = walk->w;
@@ -216,7 +261,13 @@ bool log_walk_room(struct log_walk *walk)
         }
         usleep(WAIT_US);
     }
-    return walk->go_on(walk->arg) && wal_state(w->x->wal) != WAL_NOSPACE;
+    return walk->go_on(walk->arg) && wal_state(w->x->wal) != WAL_NOSPACE &&
+           !lacks_memory(w->x->begin);
+}
+
+void log_begin_no_memory(struct exec *x)
+{
+    atomic_store_explicit(&x->begin->no_memory, true, memory_order_relaxed);
 }
 
 /* What waited for the old log, or for the queue, goes on. */
@@ -253,12 +304,10 @@ static bool append_queue(struct log_begin *b, struct log_walk *walk, bool waits,
         struct record *next = r->next;
         ok = ok && (!waits || log_walk_room(walk));
         if (ok) {
-            struct slice bytes = slice_of(r->bytes, r->n);
-            (void)wal_append(walk->w->x->wal, walk->w->id, r->frame, &bytes, 1);
-            walk->w->appended = true;
+            record_append(walk->w, r);
         }
         atomic_fetch_sub_explicit(&b->queued, r->n, memory_order_seq_cst);
-        mem_free(r);
+        record_free(r);
         r = next;
     }
     return ok;
@@ -311,13 +360,23 @@ static bool catch_up(struct log_begin *b, struct log_walk *walk)
     return true;
 }
 
-bool exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg)
+/* Why there is none. */
+static int image_error(const struct log_walk *walk)
+{
+    const struct exec *x = walk->w->x;
+    return lacks_memory(x->begin)             ? -ENOMEM
+           : wal_state(x->wal) == WAL_NOSPACE ? -ENOSPC
+           : !walk->go_on(walk->arg)          ? -ECANCELED
+                                              : -EIO;
+}
+
+int exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg)
 {
     struct worker *w = &x->workers[x->reactors];
     struct log_walk walk = { w, go_on, arg };
     for (unsigned i = 0; i < x->nshards; i++) {
         if (!log_walk_room(&walk) || fault("exec.image") != 0) {
-            return false;
+            return image_error(&walk);
         }
         struct shard *s = keyspace_shard(x->ks, i);
         worker_wake(w);
@@ -327,10 +386,10 @@ bool exec_log_image(struct exec *x, bool (*go_on)(void *arg), void *arg)
         worker_sleep(w);
         announce(w);
         if (!catch_up(x->begin, &walk)) {
-            return false;
+            return image_error(&walk);
         }
     }
-    return true;
+    return lacks_memory(x->begin) ? -ENOMEM : 0;
 }
 
 /* ---- Beginning and ending; exclusive sections ---- */

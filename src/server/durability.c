@@ -204,11 +204,7 @@ static int fault_error(int hit)
 static int fill_log(struct server *s)
 {
     int rc = fault_error(fault("server.log_begun"));
-    if (rc == 0 && !exec_log_image(s->x, go_on, s)) {
-        struct wal_stats st;
-        wal_stats(s->wal, &st);
-        rc = st.state == WAL_NOSPACE ? -ENOSPC : atomic_load(&s->stopping) ? -ECANCELED : -EIO;
-    }
+    rc = rc != 0 ? rc : exec_log_image(s->x, go_on, s);
     if (rc != 0) {
         return rc;
     }
@@ -361,22 +357,33 @@ static void *change_main(void *arg)
 
 /* A reactor starts changes, one at a time; the main thread joins the last one when the server
  * stops. Whoever starts tells that it does before it looks whether the server stops, and stop()
- * says so before it looks: one of them sees the other. */
-void log_change_join(struct server *s)
+ * says so before it looks: one of them sees the other. A thread that ran is joined by the one of
+ * them that takes its place. */
+static void change_take(struct server *s)
 {
-    while (atomic_load(&s->change.life) == CHANGE_STARTS) {
+    for (;;) {
+        int was = CHANGE_RUNS;
+        if (atomic_compare_exchange_strong(&s->change.life, &was, CHANGE_STARTS)) {
+            pthread_join(s->change.thread, NULL);
+            return;
+        }
+        was = CHANGE_NONE;
+        if (atomic_compare_exchange_strong(&s->change.life, &was, CHANGE_STARTS)) {
+            return;
+        }
         usleep(100);
     }
-    if (atomic_load(&s->change.life) == CHANGE_RUNS) {
-        pthread_join(s->change.thread, NULL);
-        atomic_store(&s->change.life, CHANGE_NONE);
-    }
+}
+
+void log_change_join(struct server *s)
+{
+    change_take(s);
+    atomic_store(&s->change.life, CHANGE_NONE);
 }
 
 bool log_change_start(struct server *s, uint64_t ticket, struct config_saved *saved)
 {
-    log_change_join(s); /* the previous one has nothing left to do but to end */
-    atomic_store(&s->change.life, CHANGE_STARTS);
+    change_take(s); /* the previous one has nothing left to do but to end */
     if (atomic_load(&s->stopping)) {
         atomic_store(&s->change.life, CHANGE_NONE);
         return false;

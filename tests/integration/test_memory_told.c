@@ -296,6 +296,42 @@ START_TEST(test_keys)
     }
 }
 END_TEST
+
+/* A log that begins without memory for what it must hold is given up, and nothing else is. */
+START_TEST(test_log_given_up)
+{
+    unsigned given_up = 0, begun = 0;
+    client_expect(admin, "+OK", "CONFIG SET appendonly no");
+    send_words(admin, "SET k W");
+    client_expect_next(admin, "+OK");
+    send_words(admin, "XADD s 1-1 f W");
+    (void)client_read(admin);
+    send_words(admin, "RPUSH l W W");
+    (void)client_read(admin);
+    for (unsigned after = 0; after < 40 && (given_up < 3 || begun < 3); after++) {
+        arm(after);
+        const struct resp *r = client_ask(admin, "CONFIG SET appendonly yes");
+        bool ok = r->type == RESP_SIMPLE;
+        ck_assert_msg(ok || strstr(r->text, "memory") != NULL, "%s", r->text);
+        disarm();
+        if (ok) {
+            client_expect(admin, "+OK", "CONFIG SET appendonly no");
+        }
+        begun += ok;
+        given_up += !ok;
+    }
+    ck_assert_uint_ge(given_up, 3);
+    ck_assert_uint_ge(begun, 3);
+    client_expect(admin, "+OK", "CONFIG SET appendonly yes");
+    server_kill(&kv);
+    server_start(&kv, "--threads", "1");
+    client_close(admin);
+    admin = server_connect(&kv);
+    client_expect(admin, "100000", "STRLEN k");
+    client_expect(admin, "1", "XLEN s");
+    client_expect(admin, "2", "LLEN l");
+}
+END_TEST
 #else
 START_TEST(test_needs_faults)
 {
@@ -314,6 +350,7 @@ UNIT_SUITE(memory_told)
     tcase_add_test(tc, test_others_stay);
     tcase_add_test(tc, test_blocked);
     tcase_add_test(tc, test_keys);
+    tcase_add_test(tc, test_log_given_up);
 #else
     (void)unit_case_loop(suite, "told", 60, test_needs_faults, 1);
     (void)setup;
