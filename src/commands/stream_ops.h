@@ -81,11 +81,11 @@ bool stream_referenced(const struct stream *s, struct stream_id min_read, struct
 /* s is what trimming left of `before`: what went is not pending any more. Writes the effects. */
 void stream_drop_refs(struct call *c, const struct key *k, struct stream *s,
                       const struct stream *before);
-/* Every group has read and acknowledged all that trimming would take: it may do so. */
 /* Before the first change: is there memory for the effects of trimming a stream that may be longer
  * by one, with DROP? With ACKED it ends where there is none. */
 must_check bool stream_trim_room(struct call *c, const struct stream *s,
                                  const struct stream_trim *t, enum stream_refs refs);
+/* Every group has read and acknowledged all that trimming would take: it may do so. */
 must_check bool stream_trim_is_acked(const struct stream *s, const struct stream_trim *t);
 /* If not: takes those that are, in order, as XDEL. Writes the effects. Returns how many. */
 uint64_t stream_trim_acked(struct call *c, const struct key *k, struct stream *s,
