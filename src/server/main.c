@@ -132,6 +132,7 @@ int main(int argc, char **argv)
     }
     if (!load_config(s, argc, argv, &error)) {
         fprintf(stderr, "%.*s\n", (int)error.n, error.p);
+        buf_free(&error);
         return 1;
     }
     buf_free(&error);

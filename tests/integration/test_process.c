@@ -70,6 +70,8 @@ static int sh(const char *command)
     size_t n = fread(output, 1, sizeof output - 1, p);
     output[n] = '\0';
     int status = pclose(p);
+    /* ASan's own exit status is that of a refusal */
+    ck_assert_msg(strstr(output, "Sanitizer: ") == NULL, "%s: %s", command, output);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
