@@ -221,6 +221,14 @@ START_TEST(test_waitaof_while_it_begins)
 }
 END_TEST
 
+/* Without a prepared segment a full disk means that nothing at all can be written. */
+static void wait_prepared(struct client *c)
+{
+    while (strstr(client_ask(c, "INFO durability")->text, "wal_prepared_segments:2") == NULL) {
+        usleep(1000);
+    }
+}
+
 /* appendonly no: while the disk is full replies wait for the end of the log, also when the server
  * stops meanwhile. Who was told OK finds the key. */
 START_TEST(test_stopped_while_it_ends)
@@ -233,6 +241,7 @@ START_TEST(test_stopped_while_it_ends)
     server_start(&kv, "--threads", "2", "--wal-segment-size", "1mb");
     struct client *c = server_connect(&kv), *d = server_connect(&kv);
     client_expect(d, "+OK", "SET before 1");
+    wait_prepared(d);
     client_expect(d, "+OK", "DEBUG FAULT wal.segment_zero=enospc:0:0,exec.append=delay2000:1:1");
     client_expect(d, "+OK", "DEBUG AOF-FLUSH-SLEEP 1000000");
     client_send(c, "SET slowly 1");
@@ -271,9 +280,7 @@ static void fill_disk(struct client *d)
     memset(big, 'v', sizeof big);
     const char *const set[] = { "SET", "k", big };
     const size_t lens[] = { 3, 1, sizeof big };
-    while (strstr(client_ask(d, "INFO durability")->text, "wal_prepared_segments:2") == NULL) {
-        usleep(1000); /* else nothing at all could be written */
-    }
+    wait_prepared(d);
     client_expect(d, "+OK", "DEBUG FAULT wal.segment_zero=enospc:0:0");
     client_send_args(d, 3, set, lens);
     server_wait_log(&kv, 0, "no segment can be prepared", 60000);
