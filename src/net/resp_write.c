@@ -111,7 +111,9 @@ static __attribute__((noinline)) void bulk_any(struct out *o, struct slice s)
 {
     if (likely(s.n <= BULK_ONE_MAX || s.n + HEAD_MAX + 2 <= (size_t)(o->end - o->cur))) {
         char *p = put_head(out_room(o, s.n + HEAD_MAX + 2), '$', s.n);
-        memcpy(p, s.p, s.n);
+        if (s.n > 0) { /* an empty text may have no address */
+            memcpy(p, s.p, s.n);
+        }
         out_used(o, put_crlf(p + s.n));
         return;
     }
