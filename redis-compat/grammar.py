@@ -138,7 +138,8 @@ MAKE_CONSUMERS = {"xreadgroup", "xclaim", "xautoclaim"}
 
 
 def commands_of(connection, reference):
-    """All commands that the reference documents, subcommands by their full names, without those that are left out."""
+    """All commands that the reference documents, subcommands by their full names, without those that are left out. Sorted: the order in which a
+    server tells them is another after each start, and a seed must repeat its commands."""
     commands = {}
     for name, flat in as_map(to_python(connection.call("COMMAND", "DOCS"))).items():
         fields = as_map(flat)
@@ -146,7 +147,7 @@ def commands_of(connection, reference):
         for full, row in rows.items():
             if full not in OUT and name not in OUT and not (reference == "redis" and full in MAKE_CONSUMERS):
                 commands[full] = Command(full, as_map(row))
-    return commands
+    return dict(sorted(commands.items()))
 
 
 class Generator:

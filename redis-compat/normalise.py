@@ -348,8 +348,8 @@ def looks_in_any_order(name, words):
 
 def looks_at_any(name, words, kv, ref):
     """The same with LIMIT and no order, or where only the reference refused (stale_errno): other keys are looked up, and missed. And
-    valkey_scan_key(): the key is not looked up."""
-    if name in ("hscan", "sscan", "zscan") and ref == ("-", b"ERR invalid cursor"):
+    valkey_scan_key(): the key is not looked up; where kv refused the cursor too, nobody looked."""
+    if name in ("hscan", "sscan", "zscan") and kv != ref and ref == ("-", b"ERR invalid cursor"):
         return True
     return name in ("sort", "sort_ro") and (stale_errno(words, kv, ref) or unsorted_set(words, kv, ref) and any(word.lower() == b"limit" for word in words))
 
