@@ -25,7 +25,7 @@ exec.bug_no_select              crash:kill9
 exec.bug_ready_missed           integration:test_blocking_across_connections
 exec.bug_rename_ttl             crash:kill9
 exec.bug_replay_expires         crash:kill9
-exec.bug_served_twice           crash:order
+exec.bug_served_twice           integration:test_several_keys crash:order
 exec.bug_ungated_error          crash:kill9_gates crash:kill9
 exec.bug_ungated_event          crash:kill9_gates crash:kill9
 exec.bug_ungated_handover       crash:kill9_gates crash:kill9
@@ -97,7 +97,10 @@ while read -r bug judges; do
     bugs=$((bugs + 1))
     by=
     for judge in $judges; do
-        if ! KV_BUG=$bug run "${judge%%:*}" "${judge#*:}"; then
+        KV_BUG=$bug run "${judge%%:*}" "${judge#*:}"
+        status=$?
+        if [ "$status" -ne 0 ]; then
+            [ "$status" -ne 124 ] || judge="$judge (hung)" # on a loaded machine that may be no catch
             by="$judge $(grep -oE ':[FE]:[^:]*:[a-z][a-z0-9_]+:' "$log" | sed 's/:$//; s/.*://' | sort -u | head -n 3 | tr '\n' ' ')"
             break
         fi
