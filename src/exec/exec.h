@@ -633,8 +633,8 @@ void exec_wal_wake(void *exec, unsigned producer);               /* wal_config.w
 void exec_wal_barrier(void *exec, int64_t us);                   /* wal_config.barrier */
 void exec_set_loading(struct exec *x, bool on);                  /* -LOADING */
 void exec_retire(void *exec, void *p, void (*free_fn)(void *p)); /* keyspace_config.retire */
-/* Replays the log into the keyspace (before net_start) with `threads` workers. 0 or the error of
- * wal_replay. */
+/* Replays the log into the keyspace (before net_start) with `threads` workers, or as many as can be
+ * started. 0, -EAGAIN (none can) or the error of wal_replay. */
 must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads);
 /* DEBUG RELOAD and LOADAOF, in a CMD_EXCLUSIVE handler: waits until the log is durable, then
  * empties the keyspace and replays the log into it, with as many threads as there are reactors.

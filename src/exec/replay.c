@@ -2,13 +2,19 @@
  * touches several. SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY      Records of one slot must be applied in order; records of different slots need not. So
- * each worker thread applies the slots that fall to it, in log order; a record of several slots (or
- * of all) waits until every worker is done with what came before and is applied alone. THREADS  The
- * caller of exec_replay() dispatches (wal_replay calls it back); `threads` workers apply. Single
- * producer, single consumer queues. LOG MODE Handlers run with CALL_REPLAY: no clock, expiry,
- * eviction, events, blocked clients or memory limit. FAILURE  A record that does not parse or whose
- * command answers an error stops the replay with -EBADMSG: the log passed its checksums, so it is a
- *          bug or a newer kv, and serving less than what was acknowledged is not an option. */
+ *          each worker thread applies the slots that fall to it, in log order; a record of several
+ *          slots (or of all) waits until every worker is done with what came before and is applied
+ *          alone.
+ *
+ * THREADS  The caller of exec_replay() dispatches (wal_replay calls it back); `threads` workers
+ *          apply, or as many as can be started. Single producer, single consumer queues.
+ *
+ * LOG MODE Handlers run with CALL_REPLAY: no clock, expiry, eviction, events, blocked clients or
+ *          memory limit.
+ *
+ * FAILURE  A record that does not parse or whose command answers an error stops the replay with
+ *          -EBADMSG: the log passed its checksums, so it is a bug or a newer kv, and serving less
+ *          than what was acknowledged is not an option. */
 #include "exec/tracking.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -16,11 +22,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define APPLY_AHEAD 32 /* records parsed and prefetched ahead of execution */
-#define AHEAD_ARGS  6  /* arguments of a command that is parsed ahead */
-#define AHEAD_BYTES                                                                               \
-    128                  /* of the next records, brought from another processor's cache meanwhile \
-                          */
+#define APPLY_AHEAD 32   /* records parsed and prefetched ahead of execution */
+#define AHEAD_ARGS  6    /* arguments of a command that is parsed ahead */
+#define FETCH_BYTES 128  /* of each record to come: they are in another processor's cache */
 #define QUEUE_ITEMS 1024 /* work items (shares of batches) in flight per worker */
 
 struct shared_batch {
@@ -263,7 +267,7 @@ static bool read_ahead(struct replayer *rp, const struct wal_record *rec, struct
 
 static void fetch_record(const struct wal_record *rec)
 {
-    for (size_t at = 0; at < AHEAD_BYTES; at += 64) {
+    for (size_t at = 0; at < FETCH_BYTES; at += 64) {
         __builtin_prefetch((const char *)rec->payload.p + at);
     }
 }
@@ -448,26 +452,37 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
                (unsigned long long)done, (unsigned long long)total, (long long)(eta / 1000));
 }
 
-int exec_replay(struct exec *x, struct wal *w, unsigned threads)
+/* As many as there can be of `threads`. The error of the first that cannot. */
+static int replayers_start(struct replay *all, unsigned threads)
 {
-    struct replay all = { .x = x, .n = threads < 1 ? 1 : threads };
-    lock_init(&all.message_lock, RANK_LEAF, 0);
-    all.rep = mem_aligned(64, all.n * sizeof *all.rep);
-    memset(all.rep, 0, all.n * sizeof *all.rep);
-    x->load_logged_ms = clock_mono_ms();
-    atomic_store_explicit(&x->load_start_ms, x->load_logged_ms, memory_order_relaxed);
-    for (unsigned i = 0; i < all.n; i++) {
-        struct replayer *rp = &all.rep[i];
-        rp->all = &all;
-        rp->w.x = x;
-        rp->w.id = i;
+    int rc = 0;
+    all->rep = mem_aligned(64, threads * sizeof *all->rep);
+    memset(all->rep, 0, threads * sizeof *all->rep);
+    while (all->n < threads && rc == 0) {
+        struct replayer *rp = &all->rep[all->n];
+        rp->all = all;
+        rp->w.x = all->x;
+        rp->w.id = all->n;
         rp->w.wall_ms = clock_wall_ms();
         rp->w.txn.w = &rp->w;
         rp->w.txn.replay = true;
-        must(thread_start(&rp->thread, "replay", replayer_main, rp) == 0);
+        rc = thread_start(&rp->thread, "replay", replayer_main, rp);
+        all->n += rc == 0;
     }
-    struct wal_replay cb = { .arg = &all, .records = on_records, .progress = on_progress };
-    int rc = wal_replay(w, &cb);
+    return rc;
+}
+
+int exec_replay(struct exec *x, struct wal *w, unsigned threads)
+{
+    struct replay all = { .x = x };
+    lock_init(&all.message_lock, RANK_LEAF, 0);
+    x->load_logged_ms = clock_mono_ms();
+    atomic_store_explicit(&x->load_start_ms, x->load_logged_ms, memory_order_relaxed);
+    int rc = replayers_start(&all, threads < 1 ? 1 : threads);
+    if (all.n > 0) {
+        struct wal_replay cb = { .arg = &all, .records = on_records, .progress = on_progress };
+        rc = wal_replay(w, &cb);
+    }
     for (unsigned i = 0; i < all.n; i++) {
         wait_below(&all.rep[i], 0);
     }

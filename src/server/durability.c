@@ -124,8 +124,8 @@ int log_load(struct server *s, unsigned threads)
     int64_t start = clock_mono_ms();
     bool on = option_int(&s->opt.appendonly) != 0;
     int rc = exec_replay(s->x, s->wal, threads), status = EXIT_WAL_DAMAGED;
-    if (rc == -ENOMEM) {
-        status = EXIT_NOMEM; /* the log is as it was */
+    if (rc == -ENOMEM || rc == -EAGAIN) { /* no memory, or no thread */
+        status = EXIT_NOMEM;              /* the log is as it was */
     }
     if (rc == 0) {
         rc = on ? wal_start(s->wal) : end_old_log(s);

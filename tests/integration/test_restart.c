@@ -3,7 +3,9 @@
 #include "lib/server.h"
 #include "lib/unit.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct server kv;
@@ -146,11 +148,77 @@ START_TEST(test_first_ends_when_served)
 }
 END_TEST
 
+#ifdef KV_FAULTS
+static size_t log_bytes(void)
+{
+    char *log = server_log(&kv);
+    size_t n = strlen(log);
+    free(log);
+    return n;
+}
+
+/* What the log says of the start behind its byte `from`. False: it has failed. */
+static bool is_ready(size_t from)
+{
+    for (;; usleep(1000)) {
+        char *log = server_log(&kv);
+        bool ready = strstr(log + from, "Ready to accept connections") != NULL;
+        bool failed = strstr(log + from, "could not be") != NULL;
+        free(log);
+        if (ready || failed) {
+            return ready;
+        }
+    }
+}
+#endif
+
+/* A thread that cannot be started: the server runs with fewer or says why it does not; the log is
+ * as it was. */
+START_TEST(test_without_a_thread)
+{
+#ifdef KV_FAULTS
+    unsigned ran = 0, refused = 0;
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "SET k v");
+    client_close(c);
+    server_kill(&kv);
+    for (unsigned after = 0; after < 24; after++) {
+        char faults[64];
+        snprintf(faults, sizeof faults, "base.thread_start=nomem:%u:%u", after, after % 3 + 1);
+        server_env(&kv, "KV_FAULTS", faults);
+        size_t from = log_bytes();
+        int status = server_try_start(&kv, "--threads", "2");
+        if (status == 0 && !is_ready(from)) { /* it answered LOADING */
+            status = server_wait_exit(&kv, 30000);
+        }
+        if (status == 0) {
+            server_wait_ready(&kv);
+            c = server_connect(&kv);
+            client_expect(c, "\"v\"", "GET k");
+            client_close(c);
+            server_kill(&kv);
+            ran++;
+        } else {
+            ck_assert_msg(WIFEXITED(status), "%s: status %d", faults, status);
+            refused++;
+        }
+    }
+    ck_assert_uint_ge(ran, 4); /* readers ahead, workers of the replay */
+    ck_assert_uint_ge(refused, 4);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(restart)
 {
     TCase *c = unit_case_slow(suite, "restart", 120, test_renamed_commands,
                               test_write_reads_expired, test_served_with_expired);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "hand-over", 120, test_first_ends_when_served);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_slow(suite, "threads", 120, test_without_a_thread);
     tcase_add_checked_fixture(c, setup, teardown);
 }
