@@ -2,13 +2,16 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * VALUES   Strings, as in Redis: GET, SET, APPEND and all others work on them, and what is found
- *          may be damaged. An error about that changes nothing. (COMPAT: of a PFADD that meets
- *          damage with a later element, Redis keeps the earlier ones, and tells no replica. In a
- *          sketch that ends inside of a run PFADD reads and writes a byte behind it: an error
- * here.) EFFECTS  PFADD and PFMERGE as they came, where they did not turn a sparse sketch into a
- * dense one; when they did, what hll-sparse-max-bytes was then would decide the bytes, so the new
- * value is logged: SET key bytes KEEPTTL. On replay nothing turns dense by its size. PFCOUNT of one
- * key keeps what it counted in the value, as in Redis: it logs SETRANGE. */
+ *          may be damaged. An error about that changes nothing.
+ *
+ * COMPAT   Of a PFADD that meets damage with a later element, Redis keeps the earlier ones, and
+ *          tells no replica. In a sketch that ends inside of a run its PFADD reads and writes a
+ *          byte behind it: an error here.
+ *
+ * EFFECTS  PFADD and PFMERGE as they came, where they did not turn a sparse sketch into a dense
+ *          one; when they did, what hll-sparse-max-bytes was then would decide the bytes, so the
+ *          new value is logged: SET key bytes KEEPTTL. On replay nothing turns dense by its size.
+ *          PFCOUNT of one key keeps what it counted in the value, as in Redis: it logs SETRANGE. */
 #include "commands/commands.h"
 #include "commands/string_ops.h"
 #include "base/mem.h"

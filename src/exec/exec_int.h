@@ -353,6 +353,7 @@ void exec_request(struct session *s, struct pending *p);
 unsigned call_add_keys(struct worker *w, unsigned at, const struct cmd_ref *ref,
                        const struct slice *argv, unsigned argc);
 void worker_keys_reserve(struct worker *w, unsigned n); /* room in w->keys, key_index, lock_set */
+#define KEYS_KEPT 1024 /* places that a worker keeps between turns; for so few there is room */
 must_check bool worker_keys_try_reserve(struct worker *w, unsigned n);
 void worker_keys_shrink(struct worker *w); /* between turns: what one large request needed */
 /* Room for the keys of a request behind `at` others. False: there is no memory. */

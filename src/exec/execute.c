@@ -199,7 +199,6 @@ void call_invoke(struct call *c)
 /* ---- Keys of a request ---- */
 
 #define KEYS_FIRST 64
-#define KEYS_KEPT  1024 /* places that a worker keeps between turns; for so few there is room */
 
 static unsigned keys_cap_for(const struct worker *w, unsigned n)
 {

@@ -15,15 +15,24 @@
  *          A change that touches shards OUT and others puts the former in, first.
  *          FLUSHALL, FLUSHDB and SWAPDB are logged without that: on what is not in the log yet they
  *          have nothing to do, and what is put in later is what they left.
- * INVARIANTS  I1 in the log, the records of a key's content come before every effect on it
- *             I2 a record in the queue changes and reads BEHIND shards only (or all), and the parts
- * of these were listed before it was queued I3 while a record about the whole keyspace is queued
- * nothing of a shard put in may come before it: all of that is queued, too THREADS
- * exec_log_image(): one thread, as the extra worker. log_begin_*: workers. LOCKS    A shard's state
- * belongs to its lock (or the section); parts and queue to `lock`, rank LOG_BEGIN. BOUND    Under a
- * shard's lock its small entries are written (image.c): with 1,024 shards, a thousandth of the
- * keyspace. A queue of more than QUEUE_MAX stops clients as a full log does.
- * FAILURE Without memory for a record the log lacks it, and is given up: it promised nothing. */
+ *
+ * INVARIANTS
+ *          I1 in the log, the records of a key's content come before every effect on it
+ *          I2 a record in the queue changes and reads BEHIND shards only (or all), and the parts
+ *             of these were listed before it was queued
+ *          I3 while a record about the whole keyspace is queued nothing of a shard put in may come
+ *             before it: all of that is queued, too
+ *
+ * THREADS  exec_log_image(): one thread, as the extra worker. log_begin_*: workers.
+ *
+ * LOCKS    A shard's state belongs to its lock (or the section); parts and queue to `lock`, rank
+ *          LOG_BEGIN.
+ *
+ * BOUND    Under a shard's lock its small entries are written (image.c): with 1,024 shards, a
+ *          thousandth of the keyspace. A queue of more than QUEUE_MAX stops clients as a full log
+ *          does.
+ *
+ * FAILURE  Without memory for a record the log lacks it, and is given up: it promised nothing. */
 #include "exec/exec_int.h"
 #include <errno.h>
 #include <unistd.h>

@@ -309,7 +309,13 @@ static unsigned exec_keys(struct session *s, unsigned *count)
 static bool exec_keys_fit(struct session *s)
 {
     struct worker *w = s->w;
-    unsigned total = s->watch_count;
+    unsigned total = s->watch_count, most = total;
+    for (const struct queued *q = s->multi->first; q != NULL; q = q->next) {
+        most += q->argc;
+    }
+    if (most <= KEYS_KEPT) {
+        return true;
+    }
     for (const struct queued *q = s->multi->first; q != NULL; q = q->next) {
         int n = command_keys(q->ref->row, q->argv, q->argc, w->key_index, w->keys_cap);
         total += n > 0 ? (unsigned)n : 0;
