@@ -62,6 +62,11 @@ const char *unit_tmpdir(void);
 _Noreturn void unit_skip(const char *reason);
 /* A time limit of a test's own, longer where everything is slower (CK_TIMEOUT_MULTIPLIER). */
 int unit_patient_ms(int ms);
+/* Runs body(arg) in a process of its own; its exit status, or -signal. Its assertions do not go to
+ * the file through which the test tells the runner: killed in the middle of one, it would leave
+ * half a message there, and the runner would end. One that fails is exit status 1, and is printed.
+ */
+int in_child(void (*body)(void *arg), void *arg);
 /* True in the long version of the suites (make torture). */
 int unit_torture(void);
 #endif

@@ -290,17 +290,11 @@ static int capture_begin(unsigned i)
     return saved;
 }
 
-static void capture_end(unsigned i, int saved, bool show)
+static void capture_show(unsigned i)
 {
     char path[sizeof tmp_root + 32], part[4096];
-    if (saved < 0) {
-        return;
-    }
     capture_path(path, sizeof path, i);
-    fflush(NULL);
-    must(dup2(saved, STDOUT_FILENO) >= 0 && dup2(saved, STDERR_FILENO) >= 0);
-    close(saved);
-    FILE *f = show ? fopen(path, "r") : NULL;
+    FILE *f = fopen(path, "r");
     if (f != NULL) {
         for (size_t n = 0; (n = fread(part, 1, sizeof part, f)) > 0;) {
             fwrite(part, 1, n, stdout);
@@ -309,10 +303,24 @@ static void capture_end(unsigned i, int saved, bool show)
     }
 }
 
+static void capture_end(unsigned i, int saved, bool show)
+{
+    if (saved < 0) {
+        return;
+    }
+    fflush(NULL);
+    must(dup2(saved, STDOUT_FILENO) >= 0 && dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    if (show) {
+        capture_show(i);
+    }
+}
+
 static void run_watched(unsigned i)
 {
     if (watched != NULL) {
         int64_t limit = (int64_t)unit_patient_ms(1000) * (int64_t)cases[i].timeout_s;
+        watched->number = i;
         watch_case(watched, cases[i].suite, cases[i].name, limit);
     }
     srunner_run_all(cases[i].runner, CK_SILENT);
@@ -385,6 +393,7 @@ static bool worker_ended(struct watch *w, int status)
         return false;
     }
     if (w->limit_ms != 0) {
+        capture_show(w->number);
         printf("FAILED %s: %s, the rest of it: its worker", w->suite, w->name);
     } else {
         printf("FAILED a worker of the runner");

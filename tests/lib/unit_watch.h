@@ -16,6 +16,7 @@ struct watch {
     _Atomic int64_t limit_ms;  /* of each test and fixture of the case that runs; 0: none runs */
     const char *_Atomic suite; /* and its names */
     const char *_Atomic name;
+    _Atomic unsigned number; /* the case's, for the runner */
 
     pid_t worker;
     unsigned seen;    /* steps, when it looked last */

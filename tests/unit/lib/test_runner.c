@@ -1,6 +1,9 @@
 /* test_runner.c -- The runner itself: seeds, temporary directories, selection, counts.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "unit.h"
+#include "base/base.h"
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +147,58 @@ START_TEST(test_selection)
 }
 END_TEST
 
+/* ---- children of tests ---- */
+
+static void *kill_soon(void *arg)
+{
+    usleep(*(useconds_t *)arg);
+    kill(getpid(), SIGKILL);
+    return NULL;
+}
+
+static void assert_until_killed(void *arg)
+{
+    pthread_t thread;
+    must(pthread_create(&thread, NULL, kill_soon, arg) == 0);
+    for (unsigned k = 0;; k++) {
+        ck_assert_uint_ge(k + 1, 1);
+    }
+}
+
+/* In the middle of an assertion sooner or later. */
+START_TEST(test_inside_kills)
+{
+    for (useconds_t i = 0; inside() && i < 1000; i++) {
+        useconds_t pause = i % 1000;
+        ck_assert_int_eq(in_child(assert_until_killed, &pause), -SIGKILL);
+    }
+}
+END_TEST
+
+static void fail_on_purpose(void *arg)
+{
+    (void)arg;
+    ck_assert_msg(!inside(), "said by the child");
+}
+
+START_TEST(test_inside_child_fails)
+{
+    ck_assert_int_eq(in_child(fail_on_purpose, NULL), inside() ? 1 : 0);
+}
+END_TEST
+
+START_TEST(test_children)
+{
+    char out[8192];
+    ck_assert_int_eq(run_self("$SELF test_inside_kills", out, sizeof out), 0);
+    expect_output(out, ": 1 passed, 0 failed, 0 skipped\n");
+    ck_assert_int_eq(run_self("$SELF test_inside_child_fails", out, sizeof out), 0);
+    expect_output(out, "a child of the test: ");
+    expect_output(out, "said by the child");
+    expect_output(out, ": 1 passed, 0 failed, 0 skipped\n");
+}
+END_TEST
+
 /* The first test, and the fixture of the second, have a limit of one second. */
 START_TEST(test_limits)
 {
@@ -168,8 +223,9 @@ UNIT_SUITE(runner)
     unit_case(suite, "runner", test_tmpdirs_are_fresh, test_seed_is_set);
     unit_case(suite, "inside", test_inside_skips, test_inside_fails, test_inside_shows_environment);
     unit_case_loop(suite, "inside loop", 60, test_inside_loop, 3);
+    unit_case(suite, "inside child", test_inside_kills, test_inside_child_fails);
     unit_case_slow(suite, "inside hang", 1, test_inside_hangs);
     TCase *tc = unit_case_slow(suite, "inside fixture", 1, test_inside_behind_fixture);
     tcase_add_unchecked_fixture(tc, hang_in_fixture, NULL);
-    unit_case_slow(suite, "counts", 120, test_counts, test_selection, test_limits);
+    unit_case_slow(suite, "counts", 120, test_counts, test_selection, test_limits, test_children);
 }

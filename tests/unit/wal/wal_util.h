@@ -55,8 +55,6 @@ struct slice rig_payload(unsigned producer, uint64_t i, size_t max, char *buf);
 struct seen_log;
 void rig_check_payloads(const struct seen_log *s, size_t max, uint64_t count[RIG_PRODUCERS]);
 
-/* Runs body(arg) in a process of its own; its exit status, or -signal. */
-int in_child(void (*body)(void *arg), void *arg);
 void *shared_memory(size_t n); /* zeroed; of this process and its children */
 
 /* ---- What is on disk ---- */
