@@ -585,6 +585,7 @@ void exec_each_command(struct exec *x, void (*visit)(void *arg, const struct com
 struct net;
 struct net_upcalls;
 struct wal;
+struct wal_report;
 struct exec_config {
     struct keyspace *ks;
     unsigned reactors; /* worker ids 0..reactors-1 are the reactors and their log producers */
@@ -633,9 +634,11 @@ void exec_wal_wake(void *exec, unsigned producer);               /* wal_config.w
 void exec_wal_barrier(void *exec, int64_t us);                   /* wal_config.barrier */
 void exec_set_loading(struct exec *x, bool on);                  /* -LOADING */
 void exec_retire(void *exec, void *p, void (*free_fn)(void *p)); /* keyspace_config.retire */
-/* Replays the log into the keyspace (before net_start) with `threads` workers, or as many as can be
- * started. 0, -EAGAIN (none can) or the error of wal_replay. */
-must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads);
+/* Replays the log into the keyspace, while clients get -LOADING, with `threads` workers or as many
+ * as can be started. 0, -EAGAIN (none can) or the error of wal_load(), whose report it fills; then
+ * the keyspace is good for nothing. */
+must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads,
+                           struct wal_report *report);
 /* DEBUG RELOAD and LOADAOF, in a CMD_EXCLUSIVE handler: waits until the log is durable, then
  * empties the keyspace and replays the log into it, with as many threads as there are reactors.
  * Watched keys count as changed; blocked clients, gates and watermarks stay. 0; -EBUSY: this

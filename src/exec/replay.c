@@ -6,7 +6,7 @@
  *          slots (or of all) waits until every worker is done with what came before and is applied
  *          alone.
  *
- * THREADS  The caller of exec_replay() dispatches (wal_replay calls it back); `threads` workers
+ * THREADS  The caller of exec_replay() dispatches (the log calls it back); `threads` workers
  *          apply, or as many as can be started. Single producer, single consumer queues.
  *
  * LOG MODE Handlers run with CALL_REPLAY: no clock, expiry, eviction, events, blocked clients or
@@ -472,7 +472,8 @@ static int replayers_start(struct replay *all, unsigned threads)
     return rc;
 }
 
-int exec_replay(struct exec *x, struct wal *w, unsigned threads)
+/* Judges the log as well when there is a report to fill; else that has been done. */
+static int replay(struct exec *x, struct wal *w, unsigned threads, struct wal_report *report)
 {
     struct replay all = { .x = x };
     lock_init(&all.message_lock, RANK_LEAF, 0);
@@ -481,7 +482,7 @@ int exec_replay(struct exec *x, struct wal *w, unsigned threads)
     int rc = replayers_start(&all, threads < 1 ? 1 : threads);
     if (all.n > 0) {
         struct wal_replay cb = { .arg = &all, .records = on_records, .progress = on_progress };
-        rc = wal_replay(w, &cb);
+        rc = report != NULL ? wal_load(w, &cb, report) : wal_replay(w, &cb);
     }
     for (unsigned i = 0; i < all.n; i++) {
         wait_below(&all.rep[i], 0);
@@ -509,6 +510,11 @@ int exec_replay(struct exec *x, struct wal *w, unsigned threads)
     return rc;
 }
 
+int exec_replay(struct exec *x, struct wal *w, unsigned threads, struct wal_report *report)
+{
+    return replay(x, w, threads, report);
+}
+
 int exec_reload(struct call *c)
 {
     struct exec *x = c->x;
@@ -528,7 +534,7 @@ int exec_reload(struct call *c)
     watch_touch_db(x, -1);
     tracking_flushed(c);
     keyspace_flush(c->ks, -1, false);
-    rc = exec_replay(x, x->wal, x->reactors);
+    rc = replay(x, x->wal, x->reactors, NULL);
     wal_replay_end(x->wal);
     if (rc != 0) {
         log_warning("The log could not be read again (%d): ending, a restart reads it anew", rc);

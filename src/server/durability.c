@@ -73,26 +73,27 @@ bool log_wanted_at_start(const struct server *s)
     return option_int(&s->opt.appendonly) || access("wal/CURRENT", F_OK) == 0;
 }
 
+/* The log is as it was. The exit status. */
+static int refused(const struct server *s, int rc)
+{
+    struct buf why = { 0 };
+    explain(&why, rc, &s->report);
+    log_warning("%.*s Exiting.", (int)why.n, why.p);
+    buf_free(&why);
+    return rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : 1;
+}
+
 int log_open_at_start(struct server *s, bool force_lossy)
 {
     struct wal_config wc;
     fill_config(s, &wc);
     wc.force_lossy_recovery = force_lossy;
+    wc.judge_later = true;
     if (!option_int(&s->opt.appendonly)) {
         wc.sync = WAL_SYNC_ALWAYS; /* it is only ended: that needs no new history */
     }
     int rc = wal_open(&s->wal, &wc, &s->report);
-    if (rc == 0 && s->report.torn_bytes > 0 && !option_int(&s->opt.aof_load_truncated)) {
-        log_warning("%s. aof-load-truncated no: nothing was changed. Exiting.", s->report.message);
-        return WAL_E_DAMAGED;
-    }
-    if (rc != 0) {
-        struct buf why = { 0 };
-        explain(&why, rc, &s->report);
-        log_warning("%.*s Exiting.", (int)why.n, why.p);
-        buf_free(&why);
-    }
-    return rc;
+    return rc == 0 ? 0 : refused(s, rc);
 }
 
 static void no_log(void *arg)
@@ -119,22 +120,37 @@ static int end_old_log(struct server *s)
     return rc;
 }
 
+/* The log into the keyspace, nothing on disk changes. 0 or the exit status. */
+static int load(struct server *s, unsigned threads)
+{
+    int rc = exec_replay(s->x, s->wal, threads, &s->report);
+    if (rc == -ENOMEM || rc == -EAGAIN || rc == -EBADMSG) {
+        log_warning("The log could not be recovered: %s", strerror(-rc));
+        return rc == -EBADMSG ? EXIT_WAL_DAMAGED : EXIT_NOMEM; /* else no memory, or no thread */
+    }
+    if (rc != 0) {
+        return refused(s, rc);
+    }
+    if (s->report.torn_bytes > 0 && !option_int(&s->opt.aof_load_truncated)) {
+        log_warning("%s. aof-load-truncated no: nothing was changed. Exiting.", s->report.message);
+        return EXIT_WAL_DAMAGED;
+    }
+    return 0;
+}
+
 int log_load(struct server *s, unsigned threads)
 {
     int64_t start = clock_mono_ms();
     bool on = option_int(&s->opt.appendonly) != 0;
-    int rc = exec_replay(s->x, s->wal, threads), status = EXIT_WAL_DAMAGED;
-    if (rc == -ENOMEM || rc == -EAGAIN) { /* no memory, or no thread */
-        status = EXIT_NOMEM;              /* the log is as it was */
+    int status = load(s, threads);
+    if (status != 0) {
+        return status;
     }
-    if (rc == 0) {
-        rc = on ? wal_start(s->wal) : end_old_log(s);
-        status = rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : EXIT_WAL;
-    }
+    int rc = on ? wal_start(s->wal) : end_old_log(s);
     if (rc != 0) {
         log_warning("The log could not be recovered: %s",
                     rc < 0 && rc > -1000 ? strerror(-rc) : s->report.message);
-        return status;
+        return rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : EXIT_WAL;
     }
     if (!s->report.created) {
         log_notice("DB loaded from the log: %.3f seconds, %llu records up to LSN %llu%s",

@@ -345,9 +345,9 @@ static int start(struct server *s, unsigned threads, bool force_lossy)
     }
     bool logged = log_wanted_at_start(s);
     if (logged) {
-        int rc = log_open_at_start(s, force_lossy);
-        if (rc != 0) {
-            return rc == WAL_E_DAMAGED || rc == WAL_E_FOREIGN ? EXIT_WAL_DAMAGED : 1;
+        int status = log_open_at_start(s, force_lossy);
+        if (status != 0) {
+            return status;
         }
         exec_set_loading(s->x, true);
     }

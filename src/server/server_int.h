@@ -99,8 +99,8 @@ int server_run(struct server *s,
  * a thread, which replies to the client of `ticket`; `saved` (its own from then on) is what the
  * directives go back to on failure. False: no thread, nothing happened. */
 bool log_wanted_at_start(const struct server *s);
-must_check int log_open_at_start(struct server *s, bool force_lossy);
-must_check int log_load(struct server *s, unsigned threads); /* 0 or the exit status */
+must_check int log_open_at_start(struct server *s, bool force_lossy); /* 0 or the exit status */
+must_check int log_load(struct server *s, unsigned threads);          /* 0 or the exit status */
 void log_durability(const struct server *s); /* one line of warning where it is not `always` */
 bool log_change_needed(struct server *s);
 bool log_change_busy(const struct server *s);

@@ -2,7 +2,9 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY         As long as everything fits, no proof is needed. Only where something does not, what
- *             follows is searched for evidence, and one case of the table comes out.
+ *             follows is searched for evidence, and one case of the table comes out. So whoever
+ *             loads the log need not wait for the end: what is accepted stays accepted, unless the
+ *             log is refused as a whole.
  * THREADS     The caller's, plus helpers that read ahead.
  * INVARIANTS  I1 what is accepted is a prefix of what was written: sequence, chain and LSN run
  *                through all of it without a gap
@@ -135,7 +137,21 @@ static unsigned look_first(const struct judge *j, const struct wal_segment_heade
     return child && (s->first_lsn != j->h->fork_lsn || s->first_lsn != base) ? WAL_IN_BAD_BODY : 0;
 }
 
-/* Accepts what stands at the position when nothing is wrong with it (*in == 0). 0 or -ENOMEM. */
+static int tell_visitor(const struct judge *j, const struct wal_item *item)
+{
+    const struct wal_visitor *v = j->o->visitor;
+    int err = 0;
+    if (v != NULL && item->thing == WAL_BATCH) {
+        err = v->batch(v->arg, j->walk.reader.window, item->batch);
+    }
+    if (v != NULL && err == 0) {
+        v->read(v->arg, item->bytes);
+    }
+    return err;
+}
+
+/* Accepts what stands at the position when nothing is wrong with it (*in == 0). 0, -ENOMEM or the
+ * visitor's error. */
 static int look_and_accept(struct judge *j, unsigned *in)
 {
     struct wal_item item;
@@ -147,9 +163,12 @@ static int look_and_accept(struct judge *j, unsigned *in)
         *in = look_first(j, item.segment);
     }
     if (*in == 0) {
-        accept(j, &item);
+        err = tell_visitor(j, &item);
+        if (err == 0) {
+            accept(j, &item);
+        }
     }
-    return 0;
+    return err;
 }
 
 /* ---- Deciding ---- */
@@ -327,10 +346,25 @@ static void conclude(struct judge *j)
     }
 }
 
+static uint64_t bytes_of_files(const struct wal_recovery *r)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < r->nhistories; i++) {
+        for (unsigned k = 0; k < r->history[i].nsegments; k++) {
+            bytes += r->history[i].segment[k].bytes;
+        }
+    }
+    return bytes;
+}
+
 static int judge_all(struct judge *j)
 {
     int err = 0;
     bool ended = false;
+    const struct wal_visitor *v = j->o->visitor;
+    if (v != NULL && v->begin != NULL) {
+        v->begin(v->arg, bytes_of_files(j->r));
+    }
     struct wal_mark before = { .segment = 0 };
     for (unsigned i = 0; i < j->r->nhistories && !ended && err == 0; i++) {
         before = j->walk.at;

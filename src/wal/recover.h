@@ -69,8 +69,18 @@ struct wal_recovery {
     uint64_t accepted_bytes; /* of all files: what replay will read */
 };
 
+/* Told of every accepted batch in order; `window` holds it (wal_batch_retain() to keep it). A
+ * result other than 0 stops and is returned. */
+struct wal_visitor {
+    void *arg;
+    void (*begin)(void *arg, uint64_t bytes); /* NULL, or told first: the size of all files */
+    int (*batch)(void *arg, struct wal_batch *window, const struct wal_batch_header *b);
+    void (*read)(void *arg, uint64_t bytes); /* so much more of the files is done */
+};
+
 struct wal_recovery_options {
     enum wal_read_how how;
+    const struct wal_visitor *visitor; /* NULL, or told while the log is being judged */
     bool live;  /* another process may be appending: look twice before calling it damage */
     bool force; /* --force-lossy-recovery: end the log before the damage */
     uint64_t snapshot_lsn; /* what a snapshot covers; 0: none */
@@ -81,17 +91,15 @@ struct wal_recovery_options {
 must_check int wal_recovery_open(struct wal_recovery **out, const char *dir,
                                  const uint8_t current[WAL_HISTORY_BYTES],
                                  const struct wal_recovery_options *o, struct wal_report *report);
-/* Every accepted batch in order; `window` holds it (wal_batch_retain() to keep it). A result other
- * than 0 stops and is returned. -errno; WAL_E_DAMAGED when the files no longer hold what was
- * accepted. */
-struct wal_visitor {
-    void *arg;
-    int (*batch)(void *arg, struct wal_batch *window, const struct wal_batch_header *b);
-    void (*read)(void *arg, uint64_t bytes); /* so much more of the files is done */
-};
+/* Everything that was accepted. 0, -errno; WAL_E_DAMAGED when the files no longer hold it. */
 must_check int wal_recovery_visit(struct wal_recovery *r, const struct wal_visitor *v);
 /* As wal_replay(); errors as above. */
 must_check int wal_recovery_replay(struct wal_recovery *r, const struct wal_replay *to);
+/* wal_recovery_open() and wal_recovery_replay() in one pass, as wal_load(). */
+must_check int wal_recovery_load(struct wal_recovery **out, const char *dir,
+                                 const uint8_t current[WAL_HISTORY_BYTES],
+                                 const struct wal_recovery_options *o, const struct wal_replay *to,
+                                 struct wal_report *report);
 /* Makes the accepted tail durable; sets damaged files aside (forced) or zeroes what follows the
  * end. 0 or -errno, or WAL_E_DAMAGED as above. Idempotent. */
 must_check int wal_recovery_repair(struct wal_recovery *r, const char *dir, bool fork);

@@ -1,10 +1,11 @@
-/* replay.c -- Hands out the records of everything that was accepted, in LSN order.
+/* replay.c -- Hands out the records of everything that was accepted, in LSN order: afterwards, or
+ * as it is accepted.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY         Reading through the page cache is safe here: chain and checksums lead to the very end
- *             that was accepted from the disk, so other bytes cannot pass for these. The records'
- *             own checksums were verified then; the body's covers them now.
- * THREADS     The caller's, plus helpers that read ahead. Buffers may be released anywhere. */
+ * WHY         Reading through the page cache is safe afterwards: chain and checksums lead to the
+ * very end that was accepted from the disk, so other bytes cannot pass for these. The records' own
+ * checksums were verified then; the body's covers them now. THREADS     The caller's, plus helpers
+ * that read ahead. Buffers may be released anywhere. */
 #include "wal/walk.h"
 #include <errno.h>
 
@@ -64,9 +65,8 @@ int wal_recovery_visit(struct wal_recovery *r, const struct wal_visitor *v)
 /* ---- Records ---- */
 
 struct replay {
-    const struct wal_recovery *r;
     const struct wal_replay *to;
-    uint64_t done, told;
+    uint64_t done, told, total;
     struct wal_record rec[RECORDS_PER_CALL];
 };
 
@@ -74,10 +74,9 @@ static void tell_progress(void *arg, uint64_t bytes)
 {
     struct replay *p = arg;
     p->done += bytes;
-    if (p->to->progress != NULL &&
-        (p->done - p->told >= PROGRESS_BYTES || p->done == p->r->accepted_bytes)) {
+    if (p->to->progress != NULL && (p->done - p->told >= PROGRESS_BYTES || p->done == p->total)) {
         p->told = p->done;
-        p->to->progress(p->to->arg, p->done, p->r->accepted_bytes);
+        p->to->progress(p->to->arg, p->done, p->total);
     }
 }
 
@@ -111,7 +110,30 @@ static int hand_out(void *arg, struct wal_batch *window, const struct wal_batch_
 
 int wal_recovery_replay(struct wal_recovery *r, const struct wal_replay *to)
 {
-    struct replay p = { .r = r, .to = to };
+    struct replay p = { .to = to, .total = r->accepted_bytes };
     struct wal_visitor v = { .arg = &p, .batch = hand_out, .read = tell_progress };
     return wal_recovery_visit(r, &v);
+}
+
+static void note_total(void *arg, uint64_t bytes)
+{
+    ((struct replay *)arg)->total = bytes;
+}
+
+int wal_recovery_load(struct wal_recovery **out, const char *dir,
+                      const uint8_t current[WAL_HISTORY_BYTES],
+                      const struct wal_recovery_options *o, const struct wal_replay *to,
+                      struct wal_report *report)
+{
+    struct replay p = { .to = to };
+    struct wal_visitor v = {
+        .arg = &p, .begin = note_total, .batch = hand_out, .read = tell_progress
+    };
+    struct wal_recovery_options told = *o;
+    told.visitor = &v;
+    int err = wal_recovery_open(out, dir, current, &told, report);
+    if (err == 0 && to->progress != NULL && (p.told < p.done || p.done < p.total)) {
+        to->progress(to->arg, p.done, p.done); /* what else there is in the files is not the log */
+    }
+    return err;
 }

@@ -41,13 +41,15 @@ static void set_position(struct wal *w, const struct wal_recovery *r)
     pos->fork = must_fork(w, r, pos->sync);
 }
 
-int wal_recover_scan(struct wal *w, struct wal_report *report)
+int wal_recover_scan(struct wal *w, const struct wal_replay *to, struct wal_report *report)
 {
     struct wal_recovery_options o = {
         .how = w->cfg.buffered ? WAL_READ_BUFFERED : WAL_READ_DISK,
         .force = w->cfg.force_lossy_recovery,
     };
-    int err = wal_recovery_open(&w->recovery, w->dir, w->pos.history, &o, report);
+    const uint8_t *current = w->pos.history;
+    int err = to == NULL ? wal_recovery_open(&w->recovery, w->dir, current, &o, report)
+                         : wal_recovery_load(&w->recovery, w->dir, current, &o, to, report);
     if (err == 0) {
         set_position(w, w->recovery);
         report->new_history = w->pos.fork;

@@ -1,7 +1,8 @@
 /* wal.c -- Opening, starting and stopping the log, and what can be asked of it.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * LIFE        wal_open (lock, CURRENT, classify) -> wal_replay -> wal_start (cut, history, threads)
+ * LIFE        wal_open (lock, CURRENT, classify) -> wal_replay, or wal_open (lock, CURRENT) ->
+ *             wal_load (both at once); -> wal_start (cut, history, threads)
  *             -> appends -> wal_stop (drain, mark the end, join) -> wal_free
  * THREADS     The main thread; wal_stats and wal_state: any. */
 #include "base/clock.h"
@@ -46,6 +47,14 @@ static struct wal *wal_new(const struct wal_config *cfg)
     return w;
 }
 
+static void tell_position(struct wal *w, const struct wal_report *report)
+{
+    atomic_store(&w->segments, report->segments);
+    atomic_store(&w->current_segment, w->pos.segment);
+    atomic_store(&w->current_seq, w->pos.next_seq - 1);
+    atomic_store(&w->mode, w->pos.sync);
+}
+
 int wal_open(struct wal **out, const struct wal_config *cfg, struct wal_report *report)
 {
     memset(report, 0, sizeof *report);
@@ -57,19 +66,29 @@ int wal_open(struct wal **out, const struct wal_config *cfg, struct wal_report *
     if (err == 0) {
         err = wal_current_read(w, report);
     }
-    if (err == 0 && !w->pos.created) {
-        err = wal_recover_scan(w, report);
+    if (err == 0 && !w->pos.created && !cfg->judge_later) {
+        err = wal_recover_scan(w, NULL, report);
     }
     if (err != 0) {
         wal_free(w);
         return err;
     }
-    atomic_store(&w->segments, report->segments);
-    atomic_store(&w->current_segment, w->pos.segment);
-    atomic_store(&w->current_seq, w->pos.next_seq - 1);
-    atomic_store(&w->mode, w->pos.sync);
+    tell_position(w, report);
     *out = w;
     return 0;
+}
+
+int wal_load(struct wal *w, const struct wal_replay *r, struct wal_report *report)
+{
+    must(w->cfg.judge_later && !w->running && w->recovery == NULL);
+    if (w->pos.created) {
+        return 0;
+    }
+    int err = wal_recover_scan(w, r, report);
+    if (err == 0) {
+        tell_position(w, report);
+    }
+    return err;
 }
 
 /* ---- Start ---- */
@@ -160,7 +179,7 @@ static void tell(const struct wal *w)
 
 int wal_start(struct wal *w)
 {
-    must(!w->running);
+    must(!w->running && (w->pos.created || w->recovery != NULL));
     int err = probe_direct(w);
     if (err == 0 && !w->pos.created) {
         err = wal_recover_finish(w);

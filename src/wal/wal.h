@@ -48,6 +48,7 @@ struct wal_config {
     size_t queue_bytes; /* admission limit: bytes appended but not yet written; default 64 MiB */
     bool buffered;      /* never use O_DIRECT: the fallback path (pwrite + fdatasync, depth 1) */
     bool force_lossy_recovery; /* --force-lossy-recovery */
+    bool judge_later;          /* wal_open() leaves an existing log unread: wal_load() comes next */
     bool whole; /* `appendonly` no -> yes: begin a history that holds the whole keyspace; CURRENT
                    stays until wal_make_current() */
     /* Upcall: `producer` announced a gate that is now open, or admission has room again. From a
@@ -82,8 +83,9 @@ enum wal_error {
     WAL_E_FOREIGN = -1004, /* CURRENT names a history that the files contradict */
 };
 
-/* Takes the directory lock, reads CURRENT and classifies the whole log without writing anything to
- * an existing one. 0, -errno or an enum wal_error; *out is set only on 0, report always. */
+/* Takes the directory lock, reads CURRENT and (unless cfg.judge_later) classifies the whole log
+ * without writing anything to an existing one. 0, -errno or an enum wal_error; *out is set only on
+ * 0, report always. */
 must_check int wal_open(struct wal **out, const struct wal_config *cfg, struct wal_report *report);
 
 /* One record as recovery hands it out; payload points into the batch. */
@@ -106,6 +108,12 @@ struct wal_replay {
     void (*progress)(void *arg, uint64_t done, uint64_t total);
 };
 must_check int wal_replay(struct wal *w, const struct wal_replay *r);
+/* For a log opened with cfg.judge_later, instead of wal_replay(): judges it and hands it out in one
+ * pass. Records come as soon as they are accepted, when nobody knows yet whether the log will be
+ * refused: whoever gets them throws away what it made of them if this fails. 0, -errno, an enum
+ * wal_error or what records() returned; fills the report that wal_open() began. progress(): until
+ * the end is known, `total` is the size of all files. */
+must_check int wal_load(struct wal *w, const struct wal_replay *r, struct wal_report *report);
 void wal_batch_release(struct wal_batch *b);
 /* While the log runs (DEBUG RELOAD): classifies it again as it is now, so that wal_replay() hands
  * out all of it once more, until wal_replay_end(). Everything appended is durable and no producer

@@ -74,9 +74,11 @@ static inline uint32_t wal_frame_crc(const struct wal_record_frame *f, const voi
 
 struct wal_recovery; /* recovery's own state, from scan to finish */
 
-/* Called by wal_open() with the directory locked and pos.history read from CURRENT. Classifies the
- * log without writing; fills the rest of w->pos and the report. 0, -errno or enum wal_error. */
-must_check int wal_recover_scan(struct wal *w, struct wal_report *report);
+/* Called with the directory locked and pos.history read from CURRENT. Classifies the log without
+ * writing, hands it out to `to` (wal_load(); NULL: nobody) meanwhile; fills the rest of w->pos and
+ * the report. 0, -errno, enum wal_error or what records() returned. */
+must_check int wal_recover_scan(struct wal *w, const struct wal_replay *to,
+                                struct wal_report *report);
 /* Called by wal_start() before any thread runs: cuts what is torn, makes the accepted tail durable,
  * zeroes what follows. Afterwards w->pos is exact, its file is zero from pos.offset on, and every
  * file of a higher number is zero throughout and synced: the preparer takes those as they are.

@@ -155,6 +155,18 @@ static int recover(struct log *l, struct replay *out, struct wal_report *report)
         err = wal_recovery_replay(r, &to);
         wal_recovery_free(r);
     }
+    struct replay early = { .learn = NULL }; /* in one pass, as the server loads it */
+    struct wal_report again;
+    memset(&again, 0, sizeof again);
+    to.arg = &early;
+    r = NULL;
+    ck_assert_int_eq(wal_recovery_load(&r, l->dir, l->id, &o, &to, &again), err);
+    ck_assert_str_eq(again.message, report->message);
+    if (err == 0) {
+        ck_assert_uint_eq(early.records, out->records);
+        ck_assert_uint_eq(early.hash, out->hash);
+        wal_recovery_free(r);
+    }
     return err;
 }
 

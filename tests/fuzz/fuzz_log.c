@@ -207,13 +207,22 @@ static int load(bool repair, struct loaded *l, struct wal_report *report)
     struct wal_replay to = { .arg = l, .records = count_records };
     memset(report, 0, sizeof *report);
     memset(l, 0, sizeof *l);
+    struct loaded early = { .records = 0 }; /* in one pass, as the server loads it */
+    struct wal_replay at_once = { .arg = &early, .records = count_records };
+    struct wal_report first;
+    memset(&first, 0, sizeof first);
+    int at_once_err = wal_recovery_load(&r, fuzz.dir, fuzz.id, &o, &at_once, &first);
+    if (at_once_err == 0) {
+        wal_recovery_free(r);
+    }
     int err = wal_recovery_open(&r, fuzz.dir, fuzz.id, &o, report);
+    must(err == at_once_err && strcmp(first.message, report->message) == 0);
     if (err != 0) {
         must(report->message[0] != '\0');
         return err;
     }
     must(wal_recovery_replay(r, &to) == 0);
-    must(l->records == report->records);
+    must(l->records == report->records && early.records == l->records && early.hash == l->hash);
     if (repair) {
         err = wal_recovery_repair(r, fuzz.dir, false);
         must(err == 0 || err == -EFBIG || err == -ENOSPC);

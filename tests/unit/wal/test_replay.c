@@ -140,8 +140,48 @@ START_TEST(test_ends_where_it_was_opened)
 }
 END_TEST
 
+/* Records come before what makes the log be refused is seen; the same when it is only cut. */
+START_TEST(test_judged_on_the_way)
+{
+    struct log_builder *b = lb_new();
+    for (unsigned i = 0; i < 5; i++) {
+        lb_add(b, 100);
+    }
+    lb_footer(b);
+    lb_segment(b);
+    lb_add(b, 100);
+    struct keep *k = calloc(1, sizeof *k);
+    struct wal_replay to = { .arg = k, .records = keep_records, .progress = keep_progress };
+    struct wal_report report = { .records = 0 };
+    struct wal_recovery *r = NULL;
+    ck_assert_int_eq(wal_recovery_load(&r, b->dir, b->history, &cached, &to, &report), 0);
+    ck_assert_uint_eq(k->records, 6);
+    ck_assert_uint_eq(k->done, k->total);
+    ck_assert_uint_eq(k->done, r->accepted_bytes);
+    wal_recovery_free(r);
+    r = NULL;
+    to.progress = NULL;
+    lb_flip(b, 1, b->batch[3].offset + 160);
+    int err = wal_recovery_load(&r, b->dir, b->history, &cached, &to, &report);
+    ck_assert_int_eq(err, WAL_E_DAMAGED);
+    ck_assert_ptr_null(r);
+    ck_assert_uint_eq(k->records, 6 + 3);
+    k->stop_after = k->batches + 2;
+    err = wal_recovery_load(&r, b->dir, b->history, &cached, &to, &report);
+    ck_assert_int_eq(err, 77);
+    ck_assert_ptr_null(r);
+    ck_assert_uint_eq(k->records, 6 + 3 + 2);
+    for (unsigned i = 0; i < k->batches; i++) {
+        wal_batch_release(k->batch[i]);
+    }
+    free(k);
+    lb_free(b);
+}
+END_TEST
+
 UNIT_SUITE(wal_replay)
 {
     unit_case(suite, "replay", test_payloads_outlive_the_call, test_stop,
-              test_changed_since_it_was_opened, test_ends_where_it_was_opened);
+              test_changed_since_it_was_opened, test_ends_where_it_was_opened,
+              test_judged_on_the_way);
 }
