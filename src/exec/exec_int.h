@@ -173,6 +173,7 @@ struct worker {
     struct session *sessions;     /* all of this reactor */
     int64_t idle_checked_ms, recounted_ms;
     struct retired *retired;
+    struct worker *next_replaying;    /* section.c: while it replays */
     struct reactor_timer pause_timer; /* releases held sessions */
     bool unpaused;                    /* UNPAUSE ran: what expired meanwhile goes now */
     unsigned expire_from;             /* the next of its shards, after a slice that was cut */
@@ -291,6 +292,7 @@ struct exec {
     _Atomic uint32_t section_flag; /* 1: reactors park at the next command boundary */
     _Atomic uint32_t section_word; /* futex: bumped when the flag falls or a worker stops running */
     _Atomic uint64_t retire_epoch;
+    struct worker *_Atomic replaying; /* workers of a replay; they sweep, too */
 
     struct registry *registry; /* sessions by id */
     struct errors *errors;     /* errorstat_* */
@@ -470,6 +472,12 @@ static inline void section_poll(struct worker *w)
 void worker_sleep(struct worker *w);
 void worker_wake(struct worker *w);
 void worker_quiesce(struct worker *w); /* reclaims what it retired and nobody can see any more */
+/* Workers of a replay, which are no reactors; those retire nothing meanwhile. replay_join() before
+ * its thread starts and replay_left() behind its end, by the caller of exec_replay(); replay_here()
+ * in the thread, which calls worker_quiesce() wherever it looks at nothing of the keyspace. */
+void replay_join(struct worker *w);
+void replay_here(struct worker *w);
+void replay_left(struct exec *x); /* all of them; frees what they retired, or hands it on */
 
 /* effects.c */
 void fx_argv(struct txn *t, unsigned db, const struct slice *argv, unsigned argc);

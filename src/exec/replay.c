@@ -335,8 +335,10 @@ static void *replayer_main(void *arg)
     mem_thread_start();
     out_cache_start();
     worker_keys_reserve(&rp->w, 1);
+    replay_here(&rp->w);
     struct out out = { 0 };
     for (;;) {
+        worker_quiesce(&rp->w);
         uint32_t head = atomic_load_explicit(&rp->head, memory_order_relaxed);
         uint32_t tail = atomic_load_explicit(&rp->tail, memory_order_acquire);
         if (head == tail) {
@@ -466,7 +468,11 @@ static int replayers_start(struct replay *all, unsigned threads)
         rp->w.wall_ms = clock_wall_ms();
         rp->w.txn.w = &rp->w;
         rp->w.txn.replay = true;
+        replay_join(&rp->w);
         rc = thread_start(&rp->thread, "replay", replayer_main, rp);
+        if (rc != 0) {
+            atomic_store(&rp->w.quiescent, UINT64_MAX); /* it looks at nothing */
+        }
         all->n += rc == 0;
     }
     return rc;
@@ -492,6 +498,10 @@ static int replay(struct exec *x, struct wal *w, unsigned threads, struct wal_re
         struct replayer *rp = &all.rep[i];
         futex_wake(&rp->tail, 1);
         pthread_join(rp->thread, NULL);
+    }
+    replay_left(x);
+    for (unsigned i = 0; i < all.n; i++) {
+        struct replayer *rp = &all.rep[i];
         mem_free(rp->argv);
         mem_free(rp->share);
         mem_free(rp->w.keys);

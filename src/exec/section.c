@@ -22,6 +22,7 @@
  * LOCKS      section_lock, rank SECTION: held for the whole section; shard locks may be taken
  *            inside (rank above). */
 #include "exec/exec_int.h"
+#include <unistd.h>
 
 static void state_set(struct worker *w, enum worker_state to)
 {
@@ -159,12 +160,14 @@ void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg)
 
 /* ---- Reclaiming by quiescent states ---- */
 
+static _Thread_local struct worker *replays; /* this thread, if it does */
+
 void exec_retire(void *exec, void *p, void (*free_fn)(void *p))
 {
     struct exec *x = exec;
     struct reactor *self = reactor_self();
-    struct worker *w = self != NULL ? reactor_user(self) : NULL;
-    if (w == NULL) { /* start, stop and replay: nobody sweeps */
+    struct worker *w = self != NULL ? reactor_user(self) : replays;
+    if (w == NULL) { /* start, stop, and exclusive sections of other threads: nobody sweeps */
         free_fn(p);
         return;
     }
@@ -183,6 +186,10 @@ static uint64_t oldest_epoch(struct exec *x)
         if (atomic_load_explicit(&o->state, memory_order_seq_cst) == WORKER_RUNNING) {
             oldest = u64_min(oldest, atomic_load_explicit(&o->quiescent, memory_order_acquire));
         }
+    }
+    struct worker *o = atomic_load_explicit(&x->replaying, memory_order_acquire);
+    for (; o != NULL; o = o->next_replaying) {
+        oldest = u64_min(oldest, atomic_load_explicit(&o->quiescent, memory_order_acquire));
     }
     return oldest;
 }
@@ -208,5 +215,48 @@ void worker_quiesce(struct worker *w)
             break;
         }
         at = &(*at)->next;
+    }
+}
+
+void replay_join(struct worker *w)
+{
+    quiescent_point(w); /* now: its thread may look as soon as it runs */
+    w->next_replaying = atomic_load_explicit(&w->x->replaying, memory_order_relaxed);
+    atomic_store_explicit(&w->x->replaying, w, memory_order_release);
+}
+
+void replay_here(struct worker *w)
+{
+    replays = w;
+}
+
+/* Behind the end of its thread. A reactor that replays (DEBUG RELOAD) is not quiescent before its
+ * next turn, and then it reclaims; at start there is nobody to come back, so this waits for the
+ * reactors, which are between two commands soon. */
+static void retired_of(struct worker *w)
+{
+    struct reactor *self = reactor_self();
+    if (self == NULL) {
+        for (worker_quiesce(w); w->retired != NULL; worker_quiesce(w)) {
+            usleep(100);
+        }
+        return;
+    }
+    struct worker *to = reactor_user(self);
+    uint64_t now = atomic_fetch_add_explicit(&w->x->retire_epoch, 1, memory_order_acq_rel) + 1;
+    while (w->retired != NULL) {
+        struct retired *r = w->retired;
+        w->retired = r->next;
+        r->epoch = now; /* newest first */
+        r->next = to->retired;
+        to->retired = r;
+    }
+}
+
+void replay_left(struct exec *x)
+{
+    struct worker *w = atomic_exchange_explicit(&x->replaying, NULL, memory_order_acq_rel);
+    for (; w != NULL; w = w->next_replaying) {
+        retired_of(w);
     }
 }

@@ -2,6 +2,7 @@
  * log, the sums of the workers' counters. SPDX-License-Identifier: BSD-3-Clause */
 #include "exec_util.h"
 #include "exec/latency.h"
+#include "base/mem.h"
 #include <stdio.h>
 
 /* ---- Latency ---- */
@@ -454,6 +455,39 @@ START_TEST(test_exclusive_and_retire)
 }
 END_TEST
 
+/* What a worker of a replay retires is freed when no other one and no reactor can look at it. */
+START_TEST(test_retire_in_a_replay)
+{
+    struct exec *x = engine_new(NULL);
+    struct worker *w = mem_aligned(64, 2 * sizeof *w), *reactor = &x->workers[0];
+    memset(w, 0, 2 * sizeof *w);
+    int freed = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        w[i].x = x;
+        replay_join(&w[i]);
+    }
+    replay_here(&w[0]);
+    worker_wake(reactor);
+    exec_retire(x, &freed, be_freed);
+    worker_quiesce(&w[0]);
+    ck_assert_int_eq(freed, 0);
+    worker_quiesce(&w[1]);
+    worker_quiesce(&w[0]);
+    ck_assert_int_eq(freed, 0); /* the reactor may look */
+    worker_sleep(reactor);
+    worker_quiesce(&w[0]);
+    ck_assert_int_eq(freed, 1);
+    exec_retire(x, &freed, be_freed);
+    worker_quiesce(&w[0]); /* the other one may look, until it has ended */
+    ck_assert_int_eq(freed, 1);
+    replay_here(NULL);
+    replay_left(x);
+    ck_assert_int_eq(freed, 2);
+    mem_free(w);
+    engine_free(x);
+}
+END_TEST
+
 START_TEST(test_load_progress)
 {
     struct exec *x = engine_new(NULL);
@@ -479,5 +513,5 @@ UNIT_SUITE(exec_observe)
               test_commandlog_sizes);
     unit_case(suite, "sums", test_stats, test_errorstats, test_load_progress);
     unit_case(suite, "engine", test_barriers_are_noted, test_shutdown_request,
-              test_exclusive_and_retire);
+              test_exclusive_and_retire, test_retire_in_a_replay);
 }
