@@ -461,6 +461,8 @@ bool session_runs(const struct session *s); /* not blocked, paused, deferred, do
 /* section.c */
 void section_enter(
     struct worker *w); /* the calling worker holds no lock; w NULL: not a worker thread */
+/* The same on a reactor. False: a script that runs long has the section; w may be busy. */
+must_check bool section_enter_unless_busy(struct worker *w);
 void section_leave(struct worker *w);
 void section_poll_slow(struct worker *w);
 static inline void section_poll(struct worker *w)

@@ -215,7 +215,10 @@ void call_script(struct call *c, const char *name, bool alone,
         c->session->db = db;
         slow_end(w);
     } else if (alone || !attempt(c, body, arg)) {
-        section_enter(w);
+        if (!section_enter_unless_busy(w)) { /* its reactor must hear who ends the other script */
+            c->in->held = true;
+            return;
+        }
         if (pause_holds(c)) {
             c->in->held = true;
         } else {

@@ -17,7 +17,8 @@
  *            keyspace, and who touches a shard all the same waits for its lock. He may get it when
  *            the script is over and somebody else has the section; so initiators wait for BUSY
  *            workers, too. A worker is BUSY only if it sees x->busy after it said so, and that is
- *            cleared before anybody else can get the section.
+ *            cleared before anybody else can get the section. A script that wants the section
+ *            meanwhile must not keep its reactor waiting: it gives up, and its client waits.
  *
  * LOCKS      section_lock, rank SECTION: held for the whole section; shard locks may be taken
  *            inside (rank above). */
@@ -101,7 +102,27 @@ void worker_wake(struct worker *w)
     run_again(w);
 }
 
-void section_enter(struct worker *w)
+#define SPIN_ROUNDS 100 /* most sections are over by then, as in base/lock */
+
+/* Takes the section lock, unless its holder is a script that runs long. */
+static bool lock_unless_busy(struct exec *x)
+{
+    for (unsigned i = 0;; i++) {
+        uint32_t word = atomic_load_explicit(&x->section_word, memory_order_seq_cst);
+        if (lock_try(&x->section_lock)) {
+            return true;
+        }
+        if (i < SPIN_ROUNDS) {
+            cpu_relax();
+        } else if (atomic_load_explicit(&x->busy, memory_order_seq_cst) != 0) {
+            return false;
+        } else {
+            futex_wait(&x->section_word, word, 1000);
+        }
+    }
+}
+
+static bool enter(struct worker *w, bool unless_busy)
 {
     struct exec *x = w != NULL ? w->x : NULL;
     must(x != NULL && !w->in_section);
@@ -111,7 +132,13 @@ void section_enter(struct worker *w)
         state_set(w, WORKER_PARKED);
         tell_initiator(x);
     }
-    lock_acquire(&x->section_lock);
+    if (!unless_busy) {
+        lock_acquire(&x->section_lock);
+    } else if (!lock_unless_busy(x)) {
+        must(running);
+        run_again(w);
+        return false;
+    }
     atomic_store_explicit(&x->section_flag, 1, memory_order_seq_cst);
     for (unsigned i = 0; i < x->nworkers; i++) {
         struct worker *o = &x->workers[i];
@@ -130,6 +157,17 @@ void section_enter(struct worker *w)
     w->busy = false;
     w->in_section = true;
     lock_assume_all(RANK_SHARD, true);
+    return true;
+}
+
+void section_enter(struct worker *w)
+{
+    (void)enter(w, false);
+}
+
+bool section_enter_unless_busy(struct worker *w)
+{
+    return enter(w, true);
 }
 
 void section_leave(struct worker *w)
@@ -140,9 +178,9 @@ void section_leave(struct worker *w)
     lock_assume_all(RANK_SHARD, false);
     w->in_section = false;
     atomic_store_explicit(&x->section_flag, 0, memory_order_seq_cst);
+    lock_release(&x->section_lock); /* first: lock_unless_busy() waits for the word, too */
     atomic_fetch_add_explicit(&x->section_word, 1, memory_order_seq_cst);
     futex_wake(&x->section_word, 64);
-    lock_release(&x->section_lock);
 }
 
 void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg)

@@ -70,6 +70,45 @@ START_TEST(test_busy)
 }
 END_TEST
 
+/* Two scripts without an end, on two reactors. The one that waits to run alone keeps nobody from
+ * ending the other, and gets BUSY. */
+START_TEST(test_two_busy)
+{
+    enum { EACH = 4 };
+    struct client *all[EACH], *killer;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", "200");
+    for (unsigned i = 0; i < EACH; i++) { /* to the reactors in turn */
+        all[i] = server_connect(&kv);
+        client_expect(all[i], "+PONG", "PING");
+    }
+    client_send(all[0], "EVAL 'while true do end' 0");
+    client_send(all[1], "EVAL 'while true do end' 0");
+    wait_error(all[2], "-BUSY Redis is busy running a script.", "GET k");
+    wait_error(all[3], "-BUSY Redis is busy running a script.", "GET k");
+    unsigned second = 0; /* whose script got BUSY */
+    const struct resp *r = NULL;
+    client_timeout(all[0], 10);
+    while (client_try_read(all[second], &r) != RESP_OK) {
+        second = !second;
+        client_timeout(all[second], 10);
+    }
+    ck_assert_msg(strncmp(r->text, "BUSY", 4) == 0, "%s", r->text);
+    client_timeout(all[0], 30000);
+    client_timeout(all[1], 30000);
+    killer = server_connect(&kv);
+    client_expect(killer, "+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(all[!second]), "Script killed by user") != NULL);
+    client_expect(killer, "nil", "GET k");
+    for (unsigned i = 0; i < EACH; i++) {
+        client_expect(all[i], "nil", "GET k");
+        client_close(all[i]);
+    }
+    client_close(killer);
+    server_stop(&kv);
+}
+END_TEST
+
 /* Each client gets its replies in the order of its requests: that of the script, and those that
  * sent in the same turn of the only reactor. */
 START_TEST(test_busy_in_order)
@@ -241,6 +280,7 @@ END_TEST
 UNIT_SUITE(script_busy)
 {
     TCase *tc = unit_case(suite, "script busy", test_busy);
+    tcase_add_test(tc, test_two_busy);
     tcase_add_test(tc, test_busy_in_order);
     tcase_add_test(tc, test_busy_silent);
     tcase_add_test(tc, test_flush_while_waiting);
