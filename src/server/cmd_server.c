@@ -142,12 +142,6 @@ static bool names_log(const struct call *c)
 static bool change_log(struct call *c, struct config_saved *saved, const char **why)
 {
     struct server *s = server_of(c);
-    struct load_progress loading;
-    exec_load_progress(c->x, &loading);
-    if (loading.loading) {
-        *why = "the log is being loaded";
-        return false;
-    }
     /* COMPAT: Redis changes appendonly and appendfsync inside MULTI, too. Here they wait for the
      * disk, and a transaction does not. */
     uint64_t ticket = call_defer(c);
@@ -168,6 +162,14 @@ static bool change_log(struct call *c, struct config_saved *saved, const char **
     return true;
 }
 
+/* While the log is loaded it follows what the directives were when that began: no other values. */
+static bool log_is_loading(const struct call *c)
+{
+    struct load_progress p;
+    exec_load_progress(c->x, &p);
+    return p.loading;
+}
+
 /* CONFIG SET of directives that the log follows: all of them act, or none. */
 static void config_set_log(struct call *c, bool may, struct buf *error)
 {
@@ -179,11 +181,17 @@ static void config_set_log(struct call *c, bool may, struct buf *error)
         return;
     }
     struct config_saved *saved = config_save(s->config, c->argv + 2, npairs);
+    int64_t on = option_int(&s->opt.appendonly), sync = option_int(&s->opt.appendfsync);
     const char *why = NULL;
     bool set = config_set_many(s->config, c->argv + 2, npairs, may, error);
-    if (set && !log_change_needed(s)) {
+    bool other = on != option_int(&s->opt.appendonly) || sync != option_int(&s->opt.appendfsync);
+    bool loading = log_is_loading(c);
+    if (set && loading && other) {
+        why = "the log is being loaded";
+    }
+    if (set && why == NULL && (loading || !log_change_needed(s))) {
         reply_ok(c);
-    } else if (set && change_log(c, saved, &why)) {
+    } else if (set && why == NULL && change_log(c, saved, &why)) {
         return;
     } else if (set) {
         must(config_restore(s->config, saved, error));

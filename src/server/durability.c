@@ -138,10 +138,9 @@ static int load(struct server *s, unsigned threads)
     return 0;
 }
 
-int log_load(struct server *s, unsigned threads)
+int log_load(struct server *s, unsigned threads, bool on)
 {
     int64_t start = clock_mono_ms();
-    bool on = option_int(&s->opt.appendonly) != 0;
     int status = load(s, threads);
     if (status != 0) {
         return status;

@@ -343,7 +343,7 @@ static int start(struct server *s, unsigned threads, bool force_lossy)
     if (!signals_start(s) || start_store(s, threads) != 0 || !listens(s)) {
         return 1;
     }
-    bool logged = log_wanted_at_start(s);
+    bool on = option_int(&s->opt.appendonly) != 0, logged = log_wanted_at_start(s);
     if (logged) {
         int status = log_open_at_start(s, force_lossy);
         if (status != 0) {
@@ -356,7 +356,7 @@ static int start(struct server *s, unsigned threads, bool force_lossy)
     }
     atomic_store(&s->startup_memory, (int64_t)mem_used());
     if (logged) {
-        int status = log_load(s, threads);
+        int status = log_load(s, threads, on);
         if (status != 0) {
             return status;
         }

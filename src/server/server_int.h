@@ -94,13 +94,14 @@ struct server {
 struct server *server_new(void);
 int server_run(struct server *s,
                bool force_lossy); /* serves until it is told to stop; the exit status */
-/* durability.c. At start: is there a log to open? Open it, load it (and end it under `appendonly
- * no`). While serving: do the directives differ from what the log does? Then the change is made by
- * a thread, which replies to the client of `ticket`; `saved` (its own from then on) is what the
- * directives go back to on failure. False: no thread, nothing happened. */
+/* durability.c. At start: is there a log to open? Open it, load it (and end it unless `on`:
+ * appendonly as it was before clients could set it). While serving: do the directives differ from
+ * what the log does? Then the change is made by a thread, which replies to the client of `ticket`;
+ * `saved` (its own from then on) is what the directives go back to on failure. False: no thread,
+ * nothing happened. */
 bool log_wanted_at_start(const struct server *s);
 must_check int log_open_at_start(struct server *s, bool force_lossy); /* 0 or the exit status */
-must_check int log_load(struct server *s, unsigned threads);          /* 0 or the exit status */
+must_check int log_load(struct server *s, unsigned threads, bool on); /* 0 or the exit status */
 void log_durability(const struct server *s); /* one line of warning where it is not `always` */
 bool log_change_needed(struct server *s);
 bool log_change_busy(const struct server *s);

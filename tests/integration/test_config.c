@@ -523,6 +523,47 @@ START_TEST(test_on_after_failure)
 }
 END_TEST
 
+/* While the log of `always` is loaded under these directives: a change is refused, or, when that is
+ * over already, it is made. */
+static const struct {
+    const char *appendonly, *appendfsync, *set;
+} while_loading[] = { { "no", "always", "appendonly yes" },
+                      { "yes", "everysec", "appendfsync always" },
+                      { "yes", "always", "appendonly no" } };
+
+START_TEST(test_while_loading)
+{
+    const char *on = while_loading[_i].appendonly, *sync = while_loading[_i].appendfsync;
+    start("yes");
+    struct client *c = server_connect(&kv);
+    expect(c, "+OK", "SET k 1");
+    client_close(c);
+    server_kill(&kv);
+    server_env(&kv, "KV_FAULTS", "wal.repair=delay3000");
+    ck_assert_int_eq(server_try_start(&kv, "--appendonly", on, "--appendfsync", sync), 0);
+    c = server_connect(&kv);
+    const char *got = client_line(c, "CONFIG SET %s maxclients 700", while_loading[_i].set);
+    bool set = strcmp(got, "+OK") == 0;
+    ck_assert_msg(set || strcmp(got, "-ERR CONFIG SET failed - the log is being loaded") == 0, "%s",
+                  got);
+    expect(c, set ? "[\"maxclients\", \"700\"]" : "[\"maxclients\", \"10000\"]",
+           "CONFIG GET maxclients");
+    if (!set) { /* as it is, in other words */
+        client_expect(c, "+OK", "CONFIG SET appendonly %s appendfsync %s", on,
+                      strcmp(sync, "always") == 0 ? "ALWAYS" : sync);
+    }
+    server_wait_ready(&kv);
+    char mode[40];
+    snprintf(mode, sizeof mode, "durability:%s\r\n",
+             strstr(client_line(c, "CONFIG GET appendonly"), "yes") == NULL       ? "none"
+             : strstr(client_line(c, "CONFIG GET appendfsync"), "always") != NULL ? "always"
+                                                                                  : "everysec");
+    const char *info = client_ask(c, "INFO durability")->text;
+    ck_assert_msg(strstr(info, mode) != NULL, "no %s in %s", mode, info);
+    client_close(c);
+}
+END_TEST
+
 #define LOOP(name, tc, array)  \
     tcase_add_checked_fixture( \
         unit_case_loop(suite, name, 120, tc, sizeof array / sizeof array[0]), setup, teardown)
@@ -537,6 +578,7 @@ UNIT_SUITE(config_set)
     LOOP("on, killed", test_on_killed, on_kills);
     LOOP("on, failed", test_on_fails, on_failures);
     LOOP("off", test_off_under_load, off_kills);
+    LOOP("while loading", test_while_loading, while_loading);
     static const int sync_kills[2];
     LOOP("sync, killed", test_sync_killed, sync_kills);
 }
