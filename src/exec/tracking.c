@@ -43,7 +43,7 @@ struct notice {
     _Atomic unsigned refs;
     _Atomic int64_t *telling; /* exec.telling_mem: until it is in its clients' output */
     uint64_t gate;
-    uint64_t author; /* the client that changed it; 0: nobody */
+    uint64_t author; /* the client that changed it; of all: whose request it is; 0: nobody */
     bool bcast;      /* for those of a prefix */
     bool all;        /* every key */
     size_t n;
@@ -56,7 +56,7 @@ struct told {
     struct notice *notice;
     unsigned reactor;
     bool direct; /* to the client whose request it is */
-    unsigned n;
+    unsigned n; /* 0: to all of the reactor but the author */
     uint64_t handle[];
 };
 /* To the client that another one has named. */
@@ -236,10 +236,10 @@ static void on_told(struct reactor *r, struct message *m)
             tell(s, t->notice);
         }
     }
-    if (t->notice->all) {
+    if (t->n == 0) {
         struct worker *w = reactor_user(r);
         for (struct session *s = w->sessions; s != NULL; s = s->next) {
-            if (!conn_closing(s->conn)) {
+            if (!conn_closing(s->conn) && s->handle != t->notice->author) {
                 tell(s, t->notice);
             }
         }
@@ -402,8 +402,12 @@ static void tell_all(struct worker *w, uint64_t gate)
 {
     struct notice *n = notice_new(w->x, 0, gate);
     n->all = true;
+    if (w->current != NULL) {
+        n->author = w->current->handle;
+        told_add(w, n, w->id, true, &n->author, 1);
+    }
     for (unsigned r = 0; r < w->x->reactors; r++) {
-        told_add(w, n, r, w->current != NULL && w->id == r, NULL, 0);
+        told_add(w, n, r, false, NULL, 0);
     }
     notice_release(n);
 }

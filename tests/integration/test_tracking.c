@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static struct server single; /* with one reactor */
+
 #define READERS 8 /* more than reactors: some share one, some do not */
 
 SERVER_FIXTURE("--threads", "4", "--enable-debug-command", "yes")
@@ -482,6 +484,37 @@ START_TEST(test_redirect)
 }
 END_TEST
 
+/* Who waited on the reactor of the one that flushes has been served before: it hears that first. */
+START_TEST(test_flushed_behind_reply)
+{
+    static const char both[] = "XADD st 3-1 a b\r\nFLUSHALL\r\n";
+    server_init(&single, SERVER_KV);
+    server_start(&single, "--threads", "1");
+    struct client *w = server_connect(&single), *c = server_connect(&single);
+    client_hello(c, 3);
+    client_expect(c, "+OK", "CLIENT TRACKING on");
+    client_expect(w, "\"1-1\"", "XADD st 1-1 a b");
+    client_expect(w, "\"2-1\"", "XADD st 2-1 a b");
+    client_send(c, "XREAD BLOCK 0 STREAMS st $");
+    wait_stat(w, "blocked_clients", 1);
+    client_expect(w, "1", "XTRIM st MAXLEN 1"); /* XADD has nothing to tell of any more */
+    client_expect_next(c, TOLD("st"));
+    client_send_raw(w, both, sizeof both - 1);
+    ck_assert_int_eq(client_read(c)->type, RESP_MAP);
+    client_expect_next(c, TOLD_ALL);
+    client_expect_next(w, "\"3-1\"");
+    client_expect_next(w, "+OK");
+    client_expect(c, "+PONG", "PING"); /* told once */
+    client_expect(c, "nil", "GET k");
+    client_expect(c, "+OK", "FLUSHALL"); /* itself behind its reply */
+    client_expect_next(c, TOLD_ALL);
+    client_expect(c, "+PONG", "PING");
+    client_close(c);
+    client_close(w);
+    server_stop(&single);
+}
+END_TEST
+
 /* ================= Bounds ================= */
 
 START_TEST(test_table_is_bounded)
@@ -628,7 +661,7 @@ UNIT_SUITE(tracking)
     tc = unit_case_loop(suite, "changes", 60, test_change, countof(changes));
     tcase_add_unchecked_fixture(tc, start, stop);
     tc = unit_case(suite, "modes", test_opt_in_and_out, test_broadcast, test_redirect,
-                   test_table_is_bounded, test_gated);
+                   test_flushed_behind_reply, test_table_is_bounded, test_gated);
     tcase_add_unchecked_fixture(tc, start, stop);
     tc = unit_case_slow(suite, "stress", 120, test_none_is_lost);
     tcase_add_unchecked_fixture(tc, start, stop);
