@@ -620,11 +620,13 @@ static inline bool pause_active(struct exec *x)
     return unlikely(atomic_load_explicit(&x->pause_until_ms, memory_order_relaxed) != 0) &&
            pause_active_slow(x);
 }
-/* This request must wait. Ask after anything that may park the worker. */
+/* This request must wait, or its client was killed and it must not run at all: pause_hold() knows.
+ * Ask after anything that may park the worker. */
 static inline bool pause_holds(const struct call *c)
 {
-    return unlikely(atomic_load_explicit(&c->x->pause_until_ms, memory_order_relaxed) != 0) &&
-           pause_holds_slow(c);
+    return unlikely(c->session->doomed) ||
+           (unlikely(atomic_load_explicit(&c->x->pause_until_ms, memory_order_relaxed) != 0) &&
+            pause_holds_slow(c));
 }
 void pause_hold(struct session *s, const struct pending *p);
 void pause_closed(struct session *s);

@@ -564,7 +564,8 @@ static void sweep_keys(const struct call *c)
     }
 }
 
-/* Now, not queued; *gate of its reply. False: a pause began meanwhile, and nothing was done. */
+/* Now, not queued; *gate of its reply. False: a pause began meanwhile, or its client was killed,
+ * and nothing was done. */
 static bool request_run(struct session *s, struct pending *p, struct call *c, uint64_t *gate)
 {
     struct worker *w = s->w;
@@ -623,9 +624,13 @@ static bool waits_for_script(const struct session *s, const struct pending *p)
            s->authenticated && s->multi == NULL;
 }
 
-/* What a script that runs long keeps from being done, or kept. */
+/* What a script that runs long keeps from being done, or kept. A client that was killed meanwhile
+ * does nothing any more. */
 static bool script_holds(struct session *s, struct pending *p)
 {
+    if (s->doomed) {
+        return true;
+    }
     bool holds = s->w->busy && waits_for_script(s, p);
     if (holds) {
         pause_hold(s, p);
@@ -652,7 +657,7 @@ void exec_request(struct session *s, struct pending *p)
                       .in = &in };
     c.cmd = p->ref != NULL ? p->ref->row : NULL;
     section_poll(w); /* first: a section may take long, and time goes on in it */
-    if (unlikely(w->busy || s->unwatches) && script_holds(s, p)) {
+    if (unlikely(w->busy || s->unwatches || s->doomed) && script_holds(s, p)) {
         return;
     }
     c.now_ms = worker_now_ms(w);

@@ -63,6 +63,9 @@ static void on_timer(struct reactor *r, struct reactor_timer *t)
 void pause_hold(struct session *s, const struct pending *p)
 {
     struct worker *w = s->w;
+    if (s->doomed) {
+        return; /* it goes nowhere */
+    }
     struct queued *q = session_copy(s, p);
     if (q == NULL) {
         return;

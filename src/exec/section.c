@@ -126,6 +126,7 @@ static bool enter(struct worker *w, bool unless_busy)
 {
     struct exec *x = w != NULL ? w->x : NULL;
     must(x != NULL && !w->in_section);
+    (void)fault("exec.section");
     bool running = is_in(atomic_load_explicit(&w->state, memory_order_relaxed));
     if (running) { /* another initiator may be waiting for us while we wait for its lock */
         quiescent_point(w);

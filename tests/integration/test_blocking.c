@@ -451,6 +451,94 @@ START_TEST(test_killed_is_not_served)
 }
 END_TEST
 
+/* A client on one reactor that another one kills, wherever it just then waits to be let on: between
+ * two requests (after a script), where a script begins again alone, where EXEC or a single command
+ * is about to stop everybody (fault). Nothing that it sent runs after that: the element is left,
+ * and no key k is there. */
+static const struct {
+    const char *script; /* what it ends with; NULL: none */
+    const char *sends;  /* behind it: a line or several */
+    const char *fault;
+} killed[] = {
+    { "", "BLPOP q 0\r\n", "" },
+    { "", "BLMOVE q to LEFT LEFT 0\r\n", "" },
+    { "", "SET k v\r\n", "" },
+    { "", "MULTI\r\nSET k v\r\nEXEC\r\n", "" },
+    { "redis.call('set', 'k', 'v')", "", "" },
+    { NULL, "MULTI\r\nSET k v\r\nKEYS *\r\nEXEC\r\n", "exec.section" },
+    { NULL, "SWAPDB 0 1\r\n", "exec.section" },
+};
+
+static size_t killed_sends(char *to, size_t size, int i)
+{
+    int n = 0;
+    if (killed[i].script != NULL) {
+        n = snprintf(to, size,
+                     "EVAL \"local t = os.clock() while os.clock() - t < %.3f do end %s\" 0\r\n%s",
+                     window_ms() / 1000.0, killed[i].script, killed[i].sends);
+    } else {
+        n = snprintf(to, size, "%s", killed[i].sends);
+    }
+    return (size_t)n;
+}
+
+START_TEST(test_killed_runs_nothing)
+{
+    const char *faulty = killed[_i % (int)countof(killed)].fault;
+    bool deluser = _i >= (int)countof(killed); /* its user goes, too, and with it his rights */
+    char line[300], sent[300];
+#ifndef KV_FAULTS
+    if (faulty[0] != '\0') {
+        unit_skip("needs fault points");
+    }
+#endif
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", "0");
+    struct client *c = server_connect(&kv), *s = server_connect(&kv);
+    client_expect(c, "+OK", "ACL SETUSER u on >p +@all ~*");
+    client_expect(c, "+OK", "SELECT 1");
+    client_expect(c, "+OK", "SET k v");
+    client_expect(c, "+OK", "SELECT 0");
+    client_expect(s, "+OK", "AUTH u p");
+    int n = snprintf(line, sizeof line, "CLIENT KILL ID %lld\r\n%sRPUSH q x\r\n",
+                     (long long)client_int(s, "CLIENT ID"), deluser ? "ACL DELUSER u\r\n" : "");
+    if (faulty[0] != '\0') {
+        client_expect(c, "+OK", "DEBUG FAULT %s=delay%d", faulty, window_ms());
+    }
+    client_send_raw(s, sent, killed_sends(sent, sizeof sent, _i % (int)countof(killed)));
+    enter_window();
+    client_send_raw(c, line, (size_t)n);
+    for (int i = deluser ? 3 : 2; i > 0; i--) {
+        client_expect_next(c, "1");
+    }
+    const struct resp *r;
+    while (client_try_read(s, &r) == RESP_OK) { /* what ran before */
+    }
+    wait_blocked(c, 0);
+    client_expect(c, "1", "LLEN q");
+    client_expect(c, "0", "EXISTS k");
+    client_close(c);
+    client_close(s);
+}
+END_TEST
+
+/* The same of one that its own request finds to be larger than maxmemory-clients allows. */
+START_TEST(test_evicted_runs_nothing)
+{
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *s = server_connect(&kv);
+    client_expect(c, "2097152", "SETRANGE big 2097151 x");
+    client_expect(c, "+OK", "SET k v");
+    client_expect(c, "+OK", "CONFIG SET maxmemory 1mb maxmemory-clients 1mb");
+    client_send_raw(s, "GET big\r\nDEL k\r\n", 16);
+    const struct resp *r;
+    while (client_try_read(s, &r) == RESP_OK) {
+    }
+    client_expect(c, "1", "EXISTS k");
+    client_close(c);
+    client_close(s);
+}
+END_TEST
+
 UNIT_SUITE(blocking)
 {
     TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
@@ -464,9 +552,12 @@ UNIT_SUITE(blocking)
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "killed", 120, test_killed_is_not_served, 4);
     tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "killed_waits", 120, test_killed_runs_nothing,
+                        (int)countof(killed) * 2);
+    tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "served", 120, test_several_keys_turns,
                         test_served_later_waits_for_log, test_served_in_slowlog,
-                        test_keys_are_counted);
+                        test_keys_are_counted, test_evicted_runs_nothing);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "turns", 300, test_order_of_many, test_order_in_transactions,
                         test_order_of_chains);
