@@ -360,7 +360,6 @@ static int start(struct server *s, unsigned threads, bool force_lossy)
         if (status != 0) {
             return status;
         }
-        exec_set_loading(s->x, false);
     }
     return 0;
 }
@@ -396,7 +395,8 @@ int server_run(struct server *s, bool force_lossy)
         process_pidfile_remove(s);
         return ended(s, status);
     }
-    signals_serving(s);
+    signals_serving(s); /* before anything is acknowledged: SIGTERM then writes it */
+    exec_set_loading(s->x, false);
     tell_ready(s);
     signals_wait(s);
     return ended(s, stop(s));
