@@ -56,7 +56,7 @@ struct told {
     struct notice *notice;
     unsigned reactor;
     bool direct; /* to the client whose request it is */
-    unsigned n; /* 0: to all of the reactor but the author */
+    unsigned n;  /* 0: to all of the reactor but the author */
     uint64_t handle[];
 };
 /* To the client that another one has named. */
