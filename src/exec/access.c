@@ -218,6 +218,9 @@ static struct entry *expired_read(struct call *c, const struct key *k, struct en
 {
     bool deletes = !option_int(&c->x->opt.active_expire) || (c->cmd->flags & CMD_WRITE) != 0;
     if (deletes && (c->in->t->exclusive || c->in->t->nlocked > 0)) {
+        if (c->in->t->exclusive && log_begins(c->x)) {
+            log_begin_keys(c->in->w, k, 1); /* nobody declared it: SORT finds it by a pattern */
+        }
         key_expire_now(c, k, e);
     }
     return NULL;

@@ -367,6 +367,51 @@ START_TEST(test_killed_while_it_ends)
 }
 END_TEST
 
+static const char *const by_pattern[] = { "SORT list BY w_* STORE d", "SORT_RO list BY w_*",
+                                          "MULTI\r\nSORT list BY w_* GET w_*\r\nEXEC" };
+
+/* While active expiry is off, the first access deletes: SORT finds keys by a pattern, anywhere, and
+ * half of the shards are in the log. */
+START_TEST(test_sort_expires_while_it_begins)
+{
+    server_env(&kv, "KV_FAULTS", "exec.image=delay3000:500:1");
+    server_start(&kv, "--threads", "2", "--appendonly", "no");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(c, "+OK", "DEBUG SET-ACTIVE-EXPIRE 0");
+    for (unsigned i = 0; i < 100; i++) {
+        client_expect(c, "+OK", "SET w_%u %u PX 1", i, i);
+        client_send(c, "RPUSH list %u", i);
+        ck_assert_int_eq(client_read(c)->integer, i + 1);
+    }
+    usleep(20000);
+    client_expect(c, "101", "DBSIZE");
+    client_send(c, "CONFIG SET appendonly yes");
+    while (strstr(client_ask(d, "INFO durability")->text, "wal_appended_lsn") == NULL) {
+        usleep(1000);
+    }
+    usleep(300000);
+    client_send_raw(d, by_pattern[_i], strlen(by_pattern[_i]));
+    client_send_raw(d, "\r\nPING\r\n", 8);
+    while (strcmp(client_read_line(d), "+PONG") != 0) {
+    }
+    client_expect(d, _i == 0 ? "2" : "1", "DBSIZE");
+    client_expect_next(c, "+OK");
+    char *before = digest(c);
+    client_close(c);
+    client_close(d);
+    server_kill(&kv);
+    server_env(&kv, "KV_FAULTS", "");
+    server_start(&kv, "--appendonly", "yes");
+    c = server_connect(&kv);
+    char *after = digest(c);
+    ck_assert_str_eq(after, before);
+    client_expect(c, _i == 0 ? "2" : "1", "DBSIZE");
+    free(before);
+    free(after);
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(log_begin)
 {
     tcase_add_checked_fixture(unit_case_loop(suite, "under load", 300, test_begins_under_load,
@@ -378,5 +423,8 @@ UNIT_SUITE(log_begin)
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_loop(suite, "killed", 120, test_killed_while_it_ends,
                        sizeof modes / sizeof modes[0]);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_loop(suite, "keys by a pattern", 120, test_sort_expires_while_it_begins,
+                       sizeof by_pattern / sizeof by_pattern[0]);
     tcase_add_checked_fixture(c, setup, teardown);
 }
