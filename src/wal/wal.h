@@ -126,7 +126,7 @@ void wal_replay_end(struct wal *w);
 must_check int wal_start(struct wal *w);
 /* Writes and syncs everything appended, marks a clean end, stops the threads, releases the
  * directory. Producers are quiet by then. -ENOSPC and the like: the log could not be extended, and
- * what was not durable yet is lost (nobody was answered). */
+ * what was not durable yet is lost: under `always` nobody was told of it. */
 must_check int wal_stop(struct wal *w);
 /* Instead of wal_stop() for a log opened with cfg.whole that did not become current: what it wrote
  * goes. Never touches the history that CURRENT names. */
