@@ -484,12 +484,14 @@ unsigned exec_workers(const struct exec *x);
 must_check bool call_may_command(struct call *c, const struct slice *argv, unsigned argc);
 /* What script/ attached; NULL: nothing. */
 struct scripts;
-/* each(): calls emit(to, ...) with the commands that make its data, for a log that begins; in an
- * exclusive section. Before threads. */
-void exec_set_scripts(struct exec *x, struct scripts *s,
-                      void (*each)(struct scripts *s,
-                                   void (*emit)(void *to, const struct slice *argv, unsigned argc),
-                                   void *to));
+struct script_hooks { /* called in exclusive sections */
+    /* Calls emit(to, ...) with the commands that make its data, for a log that begins. */
+    void (*each)(struct scripts *s, void (*emit)(void *to, const struct slice *argv, unsigned argc),
+                 void *to);
+    void (*flush)(struct scripts *s); /* drops that data: the log is loaded again */
+};
+/* Before threads. `hooks` stay; NULL only with `s`. */
+void exec_set_scripts(struct exec *x, struct scripts *s, const struct script_hooks *hooks);
 struct scripts *exec_scripts(const struct exec *x);
 /* Makes room as for a CMD_DENYOOM command. False: above maxmemory. Before call_script(). */
 bool call_make_room(struct call *c);

@@ -305,8 +305,7 @@ struct exec {
     struct monitors *monitors;
     struct files *files;
     struct scripts *scripts; /* of script/; set before threads, as the next */
-    void (*each_library)(struct scripts *s,
-                         void (*emit)(void *to, const struct slice *argv, unsigned argc), void *to);
+    const struct script_hooks *script_hooks;
     /* a script that runs alone for longer than busy-reply-threshold (scripted.c) */
     _Atomic uint32_t busy; /* enum script_kind; 0: there is none */
     _Atomic bool busy_kill, busy_wrote;

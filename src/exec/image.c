@@ -419,8 +419,8 @@ void image_libraries(struct worker *w)
 {
     struct exec *x = w->x;
     struct image im = { .t = { .w = w, .slot = SLOT_NONE, .image = true } };
-    if (x->each_library != NULL) {
-        x->each_library(x->scripts, append_whole, &im);
+    if (x->script_hooks != NULL) {
+        x->script_hooks->each(x->scripts, append_whole, &im);
     }
     buf_free(&im.t.fx);
 }

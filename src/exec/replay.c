@@ -544,6 +544,9 @@ int exec_reload(struct call *c)
     watch_touch_db(x, -1);
     tracking_flushed(c);
     keyspace_flush(c->ks, -1, false);
+    if (x->script_hooks != NULL) { /* a library that is left may have a name the log gives first */
+        x->script_hooks->flush(x->scripts);
+    }
     rc = replay(x, x->wal, x->reactors, NULL);
     wal_replay_end(x->wal);
     if (rc != 0) {

@@ -785,13 +785,10 @@ unsigned exec_workers(const struct exec *x)
     return x->nworkers;
 }
 
-void exec_set_scripts(struct exec *x, struct scripts *s,
-                      void (*each)(struct scripts *s,
-                                   void (*emit)(void *to, const struct slice *argv, unsigned argc),
-                                   void *to))
+void exec_set_scripts(struct exec *x, struct scripts *s, const struct script_hooks *hooks)
 {
     x->scripts = s;
-    x->each_library = each;
+    x->script_hooks = hooks;
 }
 
 struct scripts *exec_scripts(const struct exec *x)

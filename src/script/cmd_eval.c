@@ -528,12 +528,13 @@ static void cmd_script_help(struct call *c)
 
 struct scripts *script_new(struct exec *x)
 {
+    static const struct script_hooks hooks = { functions_each, libraries_flush };
     struct scripts *s = mem_calloc(sizeof *s);
     s->x = x;
     lock_init(&s->lock, RANK_SCRIPTS, 0);
     s->nvm = exec_workers(x);
     s->vm = mem_calloc(s->nvm * sizeof(struct vm *));
-    exec_set_scripts(x, s, functions_each);
+    exec_set_scripts(x, s, &hooks);
     return s;
 }
 

@@ -288,6 +288,28 @@ START_TEST(test_reload_and_sessions)
 }
 END_TEST
 
+#define LOAD                                                                   \
+    "FUNCTION LOAD \"#!lua name=%s\\nredis.register_function('f', function() " \
+    "return '%s' end)\""
+
+/* The log's first library has a function that another one got later. */
+START_TEST(test_reload_and_libraries)
+{
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(c, "\"a\"", LOAD, "a", "a");
+    client_expect(d, "\"a\"", "FCALL f 0");
+    client_expect(c, "+OK", "FUNCTION DELETE a");
+    client_expect(c, "\"b\"", LOAD, "b", "b");
+    client_expect(c, "+OK", "DEBUG RELOAD");
+    client_expect(c, "\"b\"", "FCALL f 0");
+    client_expect(d, "\"b\"", "FCALL f 0");
+    client_expect(c, "+OK", "DEBUG RELOAD");
+    client_expect(d, "\"b\"", "FCALL f 0");
+    client_close(c);
+    client_close(d);
+}
+END_TEST
+
 static void *write_on(void *arg)
 {
     unsigned *done = arg;
@@ -599,11 +621,11 @@ UNIT_SUITE(debug)
                           test_memory_replies, test_expiry_on_access);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case(suite, "state", test_object_serialized_length, test_object_line,
-                   test_reload_gives_the_same, test_reload_and_sessions, test_reload_under_load,
-                   test_reload_with_timed_syncs, test_reload_without_log, test_first_access_deletes,
-                   test_sleep_stops_everybody, test_wait_blocks, test_waitaof_arguments,
-                   test_waitaof_waits_for_the_sync, test_waitaof_of_a_slow_log, test_memory_numbers,
-                   test_not_allowed);
+                   test_reload_gives_the_same, test_reload_and_sessions, test_reload_and_libraries,
+                   test_reload_under_load, test_reload_with_timed_syncs, test_reload_without_log,
+                   test_first_access_deletes, test_sleep_stops_everybody, test_wait_blocks,
+                   test_waitaof_arguments, test_waitaof_waits_for_the_sync,
+                   test_waitaof_of_a_slow_log, test_memory_numbers, test_not_allowed);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case_loop(suite, "crashes", 60, test_crashes, 4);
 }
