@@ -362,8 +362,14 @@ static void read_group(struct call *c, struct xread *r, unsigned i)
 static void read_block(struct call *c, const struct xread *r)
 {
     const struct slice *argv = c->argv;
-    struct slice *own = mem_alloc(c->argc * sizeof *own);
-    struct id_text *text = mem_alloc(r->n * sizeof *text);
+    struct slice *own = mem_try_alloc(c->argc * sizeof *own);
+    struct id_text *text = mem_try_alloc(r->n * sizeof *text);
+    if (own == NULL || text == NULL) {
+        mem_free(text);
+        mem_free(own);
+        reply_oom(c);
+        return;
+    }
     memcpy(own, argv, c->argc * sizeof *own);
     for (unsigned i = 0; i < r->n; i++) {
         if (r->from[i].resolved) {

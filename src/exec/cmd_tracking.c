@@ -202,7 +202,11 @@ static void track(struct call *c, struct tracking_request *req)
 
 void cmd_client_tracking(struct call *c)
 {
-    struct tracking_request req = { .prefix = mem_alloc(c->argc * sizeof(struct slice)) };
+    struct tracking_request req = { .prefix = mem_try_alloc(c->argc * sizeof(struct slice)) };
+    if (req.prefix == NULL) {
+        reply_oom(c);
+        return;
+    }
     track(c, &req);
     mem_free(req.prefix);
 }

@@ -325,6 +325,7 @@ static void listener_remove(struct exec *x, enum sub_kind kind, const struct key
     lock_release(&ps->part[part].lock);
 }
 
+/* name: may be that of the subscription itself. */
 static bool unsubscribe_one(struct session *s, enum sub_kind kind, struct slice name)
 {
     struct key k = name_key(name);
@@ -344,48 +345,29 @@ static bool unsubscribe_one(struct session *s, enum sub_kind kind, struct slice 
     return true;
 }
 
-struct names {
-    struct slice *name;
-    unsigned n;
-    unsigned kind;
-};
-
-static void collect_name(void *arg, struct keynode *n)
+/* A subscription of this kind, in slot *at of the set or behind it; NULL: there is none. */
+static struct keynode *sub_from(const struct session *s, enum sub_kind kind, unsigned *at)
 {
-    struct names *all = arg;
-    if (n->db == all->kind) {
-        all->name[all->n++] = slice_of(mem_dup(n->key.s.p, n->key.s.n), n->key.s.n);
+    const struct keymap *m = s->subs != NULL ? s->subs->map : NULL;
+    for (; m != NULL && *at < m->slots; (*at)++) {
+        struct keynode *n = m->slot[*at];
+        while (n != NULL && n->db != (unsigned)kind) {
+            n = n->chain;
+        }
+        if (n != NULL) {
+            return n;
+        }
     }
-}
-
-/* Every subscription of one kind, as copies: the set changes while they are dropped. */
-static struct names names_of(struct session *s, enum sub_kind kind)
-{
-    struct names all = { .kind = kind };
-    unsigned n = session_subs(s, kind);
-    if (n > 0) {
-        all.name = mem_alloc(n * sizeof *all.name);
-        keymap_each(s->subs->map, collect_name, &all);
-    }
-    return all;
-}
-
-static void names_free(struct names *all)
-{
-    for (unsigned i = 0; i < all->n; i++) {
-        mem_free((void *)(uintptr_t)all->name[i].p);
-    }
-    mem_free(all->name);
+    return NULL;
 }
 
 void session_unsubscribe_all(struct session *s)
 {
     for (unsigned kind = 0; kind < SUB_KINDS; kind++) {
-        struct names all = names_of(s, (enum sub_kind)kind);
-        for (unsigned i = 0; i < all.n; i++) {
-            unsubscribe_one(s, (enum sub_kind)kind, all.name[i]);
+        unsigned at = 0;
+        for (struct keynode *n; (n = sub_from(s, (enum sub_kind)kind, &at)) != NULL;) {
+            unsubscribe_one(s, (enum sub_kind)kind, n->key.s);
         }
-        names_free(&all);
     }
 }
 
@@ -397,21 +379,22 @@ static unsigned reply_count_of(const struct session *s, enum sub_kind kind)
                              : session_subs(s, SUB_CHANNEL) + session_subs(s, SUB_PATTERN);
 }
 
-static void reply_subscription(struct call *c, const char *what, enum sub_kind kind,
-                               const struct slice *name)
+/* left: of the kind's subscriptions. */
+static void reply_subscription(struct call *c, const char *what, const struct slice *name,
+                               unsigned left)
 {
     c->session->confirmed = true;
     reply_push(c, 3);
     reply_bulk_str(c, what);
     name != NULL ? reply_bulk(c, *name) : reply_null(c);
-    reply_int(c, reply_count_of(c->session, kind));
+    reply_int(c, left);
 }
 
 static void subscribe_all(struct call *c, enum sub_kind kind, const char *what)
 {
     for (unsigned i = 1; i < c->argc; i++) {
         subscribe_one(c->session, kind, c->argv[i]);
-        reply_subscription(c, what, kind, &c->argv[i]);
+        reply_subscription(c, what, &c->argv[i], reply_count_of(c->session, kind));
     }
 }
 
@@ -419,20 +402,20 @@ static void unsubscribe_named(struct call *c, enum sub_kind kind, const char *wh
 {
     for (unsigned i = 1; i < c->argc; i++) {
         unsubscribe_one(c->session, kind, c->argv[i]);
-        reply_subscription(c, what, kind, &c->argv[i]);
+        reply_subscription(c, what, &c->argv[i], reply_count_of(c->session, kind));
     }
     if (c->argc > 1) {
         return;
     }
-    struct names all = names_of(c->session, kind);
-    for (unsigned i = 0; i < all.n; i++) {
-        unsubscribe_one(c->session, kind, all.name[i]);
-        reply_subscription(c, what, kind, &all.name[i]);
+    unsigned at = 0;
+    struct keynode *n = sub_from(c->session, kind, &at);
+    if (n == NULL) {
+        reply_subscription(c, what, NULL, reply_count_of(c->session, kind));
     }
-    if (all.n == 0) {
-        reply_subscription(c, what, kind, NULL);
+    for (; n != NULL; n = sub_from(c->session, kind, &at)) { /* its name goes with it */
+        reply_subscription(c, what, &n->key.s, reply_count_of(c->session, kind) - 1);
+        unsubscribe_one(c->session, kind, n->key.s);
     }
-    names_free(&all);
 }
 
 static void cmd_subscribe(struct call *c)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LONG 100000 /* bytes of a word that a client chose */
 
@@ -297,6 +298,119 @@ START_TEST(test_keys)
 }
 END_TEST
 
+/* A request of one command and many words: `head`, then `first` n times, then `second` n times.
+ * '%' stands for the number of the word. */
+#define MANY 5000
+static void send_many(struct client *c, const char *head, const char *first, const char *second,
+                      unsigned n)
+{
+    static char text[2 * MANY][16];
+    static const char *argv[2 * MANY + 8];
+    static size_t len[countof(argv)];
+    char copy[100], *rest = copy;
+    size_t argc = 0;
+    snprintf(copy, sizeof copy, "%s", head);
+    for (char *at; (at = strtok_r(rest, " ", &rest)) != NULL;) {
+        argv[argc++] = at;
+    }
+    const char *const kind[] = { first, second };
+    for (unsigned i = 0; i < 2 * n && kind[i / n] != NULL; i++) {
+        const char *word_of = kind[i / n], *at = strchr(word_of, '%');
+        int plain = at != NULL ? (int)(at - word_of) : (int)strlen(word_of);
+        snprintf(text[i], sizeof text[i], "%.*s", plain, word_of);
+        if (at != NULL) {
+            snprintf(text[i], sizeof text[i], "%.*s%u", plain, word_of, i);
+        }
+        argv[argc++] = text[i];
+    }
+    for (size_t i = 0; i < argc; i++) {
+        len[i] = strlen(argv[i]);
+    }
+    client_send_args(c, argc, argv, len);
+}
+
+/* More streams than there is memory for, to wait for: refused, or parked and served. */
+START_TEST(test_many_streams)
+{
+    unsigned refused = 0, served = 0;
+    for (unsigned after = 0; after < 40; after++) {
+        struct client *c = server_connect(&kv);
+        const struct resp *r = NULL;
+        client_ask(admin, "FLUSHALL");
+        arm(after);
+        send_many(c, "XREAD BLOCK 0 STREAMS", "stream%", "$", 2100);
+        enum resp_status st = settled(c, &r);
+        disarm();
+        if (st == RESP_OK) {
+            ck_assert_int_eq(r->type, RESP_ERROR);
+            ck_assert_int_eq(blocked_clients(), 0);
+            refused++;
+        } else if (st == RESP_TIMEOUT) {
+            client_expect(admin, "\"1-1\"", "XADD stream7 1-1 f v");
+            ck_assert_int_eq(client_read(c)->type, RESP_ARRAY);
+            served++;
+        }
+        client_close(c);
+    }
+    ck_assert_uint_ge(refused, 3); /* its sources, its arguments, its IDs */
+    ck_assert_uint_ge(served, 1);
+}
+END_TEST
+
+/* As many options as one likes. */
+START_TEST(test_many_options)
+{
+    unsigned refused = 0, done = 0;
+    for (unsigned after = 0; after < 24; after++) {
+        struct client *c = server_connect(&kv);
+        const struct resp *r = NULL;
+        client_hello(c, 3);
+        arm(after);
+        send_many(c, "CLIENT TRACKING on", "noloop", NULL, 4100);
+        bool read = client_try_read(c, &r) == RESP_OK;
+        refused += read && r->type == RESP_ERROR;
+        done += read && r->type == RESP_SIMPLE;
+        disarm();
+        client_close(c);
+    }
+    ck_assert_uint_ge(refused, 1);
+    ck_assert_uint_ge(done, 1);
+}
+END_TEST
+
+/* All channels are left, one by one, at once or when the client goes. */
+START_TEST(test_many_channels)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct client *c = server_connect(&kv);
+        send_many(c, "SUBSCRIBE", "channel%", NULL, MANY);
+        for (unsigned n = 1; n <= MANY; n++) {
+            ck_assert_int_eq(client_read(c)->at[2]->integer, n);
+        }
+        client_expect(c, "[\"psubscribe\", \"p*\", 5001]", "PSUBSCRIBE p*");
+        arm(1000000);
+        for (unsigned n = MANY; i == 0 && n-- > 0;) {
+            if (n == MANY - 1) {
+                client_send(c, "UNSUBSCRIBE");
+            }
+            const struct resp *r = client_read(c);
+            ck_assert_str_eq(r->at[0]->text, "unsubscribe");
+            ck_assert_int_eq(r->at[2]->integer, n + 1);
+        }
+        if (i == 0) {
+            client_expect(c, "[\"unsubscribe\", nil, 1]", "UNSUBSCRIBE");
+            client_expect(c, "[\"punsubscribe\", \"p*\", 0]", "PUNSUBSCRIBE");
+        }
+        client_close(c);
+        while (strcmp(client_line(admin, "PUBSUB CHANNELS"), "[]") != 0) {
+            usleep(1000);
+        }
+        disarm();
+        client_expect(admin, "0", "PUBSUB NUMPAT");
+    }
+}
+END_TEST
+
 /* A log that begins without memory for what it must hold is given up, and nothing else is. */
 START_TEST(test_log_given_up)
 {
@@ -350,6 +464,9 @@ UNIT_SUITE(memory_told)
     tcase_add_test(tc, test_others_stay);
     tcase_add_test(tc, test_blocked);
     tcase_add_test(tc, test_keys);
+    tcase_add_test(tc, test_many_streams);
+    tcase_add_test(tc, test_many_options);
+    tcase_add_test(tc, test_many_channels);
     tcase_add_test(tc, test_log_given_up);
 #else
     (void)unit_case_loop(suite, "told", 60, test_needs_faults, 1);
