@@ -131,20 +131,6 @@ static void evict_exact(void *x)
     clients_evict_now(x);
 }
 
-bool clients_make_room(struct worker *w)
-{
-    int64_t limit = limit_of(w->x);
-    if (limit <= 0 || w->in_section) {
-        return false;
-    }
-    clients_recount(w);
-    if (!w->check_clients) {
-        return false;
-    }
-    clients_evict(w);
-    return true;
-}
-
 void clients_evict(struct worker *w)
 {
     clients_recount(w); /* what was written meanwhile does not count */

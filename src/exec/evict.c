@@ -5,7 +5,9 @@
  *          Shards are slices of a keyed hash, so one of them is as good a sample as any other.
  *
  * THREADS  Any reactor, before a command or between two, with no lock held. Each eviction is a
- *          transaction of its own: DEL in the log, the event with its gate.
+ *          transaction of its own: DEL in the log, the event with its gate. Whoever makes room may
+ *          have looked at things already, so that nobody is let in meanwhile: clients go before,
+ *          where a request begins (memory_let_clients_go()).
  *
  * BOUND    One call evicts for at most a time that grows with maxmemory-eviction-tenacity; what is
  *          left over goes with the next commands. Big values are freed by the background thread, so
@@ -150,7 +152,18 @@ unsigned evict_slice(struct worker *w)
         return 100;
     }
     section_poll(w);
+    memory_let_clients_go(w);
     return !w->busy && memory_make_room(w) && excess_over(x, limit) > 0 ? 1 : 100;
+}
+
+void memory_let_clients_go(struct worker *w)
+{
+    struct exec *x = w->x;
+    int64_t limit = option_int(&x->opt.maxmemory);
+    if (limit > 0 && option_int(&x->opt.maxmemory_clients) != 0 && !w->busy &&
+        excess_over(x, limit) > 0 && !pause_active(x)) {
+        clients_evict(w);
+    }
 }
 
 bool memory_make_room(struct worker *w)
@@ -162,9 +175,6 @@ bool memory_make_room(struct worker *w)
     }
     if (pause_active(x)) {
         return true; /* whoever gets here may not write, or made the pause in this transaction */
-    }
-    if (clients_make_room(w) && excess_over(x, limit) <= 0) {
-        return true;
     }
     if (log_is_full(x)) {
         return true; /* likewise */

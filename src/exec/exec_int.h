@@ -588,7 +588,9 @@ static inline void monitor_feed(struct txn *t, const struct session *s, unsigned
 #define EVENT_MONITORED 20 /* its text is a line of monitor.c */
 void monitor_publish(struct exec *x, struct event *e, uint64_t gate); /* takes the text */
 size_t memory_not_counted(const struct exec *x); /* of mem_used(), for maxmemory */
-bool memory_make_room(struct worker *w);         /* true: under maxmemory (after evicting) */
+/* Above maxmemory: clients above their own limit go before keys do. It may park the worker. */
+void memory_let_clients_go(struct worker *w);
+bool memory_make_room(struct worker *w); /* true: under maxmemory (after evicting) */
 /* Between commands: what CONFIG SET maxmemory, or a slice before, left over; -> ms until it wants
  * to run again. */
 unsigned evict_slice(struct worker *w);
@@ -668,9 +670,7 @@ void stat_served(struct call *c, uint64_t ticks); /* stats.c; of a blocked clien
 size_t session_memory(const struct session *s); /* its reactor, or an exclusive section */
 void clients_account(struct session *s);        /* after input, after a push; its reactor */
 void clients_recount(struct worker *w);
-void clients_evict(struct worker *w); /* before sleeping, when w->check_clients */
-/* Above maxmemory: clients above their own limit go before keys do. True: some were to go. */
-bool clients_make_room(struct worker *w);
+void clients_evict(struct worker *w);   /* before sleeping, when w->check_clients; may park it */
 void clients_evict_now(struct exec *x); /* inside the exclusive section */
 
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];

@@ -640,6 +640,15 @@ static bool script_holds(struct session *s, struct pending *p)
     return holds;
 }
 
+/* First, before anything is looked at: others may stop this worker, and time goes on in that. */
+static void let_others_in(struct worker *w)
+{
+    section_poll(w);
+    if (unlikely(option_int(&w->x->opt.maxmemory_clients) != 0)) {
+        memory_let_clients_go(w);
+    }
+}
+
 void exec_request(struct session *s, struct pending *p)
 {
     struct worker *w = s->w;
@@ -656,7 +665,7 @@ void exec_request(struct session *s, struct pending *p)
                       .out = conn_out(s->conn),
                       .in = &in };
     c.cmd = p->ref != NULL ? p->ref->row : NULL;
-    section_poll(w); /* first: a section may take long, and time goes on in it */
+    let_others_in(w);
     if (unlikely(w->busy || s->unwatches || s->doomed) && script_holds(s, p)) {
         return;
     }

@@ -1,11 +1,12 @@
-/* test_script_limits.c -- Scripts that ask Lua's libraries for more than they can do.
- * SPDX-License-Identifier: BSD-3-Clause */
+/* test_script_limits.c -- Scripts that ask Lua's libraries for more than they can do, and scripts
+ * above the limits of the cache and of the memory. SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
 #include "server.h"
 #include "unit.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct server kv;
 
@@ -148,7 +149,111 @@ START_TEST(test_evicted_memory)
 }
 END_TEST
 
+/* ---- More memory used than maxmemory, more of it by clients than maxmemory-clients ---- */
+
+/* Every request stops everybody, in vain, for clients that may go, and then evicts a key. */
+static struct client *short_of_memory(struct client *a, struct client *b)
+{
+    struct client *large = server_connect(&kv);
+    static char value[2 << 20];
+    client_expect(a, "+OK", "CLIENT NO-EVICT on");
+    client_expect(b, "+OK", "CLIENT NO-EVICT on");
+    client_expect(large, "+OK", "CLIENT NO-EVICT on");
+    client_expect(large, "+OK", "MULTI");
+    client_send_args(large, 3, (const char *const[]){ "SET", "k", value },
+                     (const size_t[]){ 3, 1, sizeof value });
+    client_expect_next(large, "+QUEUED");
+    client_expect(
+        a, "nil",
+        "EVAL \"for i = 1, 60000 do redis.call('set', 'v' .. i, 1, 'ex', 100000) end\" 0");
+    client_expect(a, "+OK",
+                  "CONFIG SET maxmemory 1mb maxmemory-clients 1mb maxmemory-policy volatile-random "
+                  "maxmemory-eviction-tenacity 0");
+    return large;
+}
+
+#define LIBRARY "#!lua name=l\\nredis.register_function('f', function() return 7 end)"
+
+/* Libraries and scripts go while another reactor is about to run a script of theirs. */
+START_TEST(test_gone_while_making_room)
+{
+    enum { ROUNDS = 40, LINES = 50 };
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    client_expect(a, "\"l\"", "FUNCTION LOAD \"" LIBRARY "\"");
+    struct client *large = short_of_memory(a, b);
+    for (unsigned i = 0; i < ROUNDS * LINES; i += LINES) {
+        for (unsigned j = 0; j < LINES; j++) {
+            client_send(b, "FCALL f 0");
+            client_send(b, "EVAL \"return redis.call('incr', KEYS[1])\" 1 n");
+            client_send(a, "SCRIPT FLUSH");
+            client_send(a, "FUNCTION DELETE l");
+            client_send(a, "FUNCTION LOAD \"" LIBRARY "\"");
+            client_send(a, "FUNCTION LOAD REPLACE \"" LIBRARY "\"");
+        }
+        for (unsigned j = 0; j < LINES; j++) {
+            const char *line = client_read_line(b);
+            ck_assert(strcmp(line, "7") == 0 || strcmp(line, "-ERR Function not found") == 0);
+            ck_assert_int_eq(client_read(b)->integer, i + j + 1);
+            client_expect_next(a, "+OK");
+            client_expect_next(a, "+OK");
+            client_expect_next(a, "\"l\"");
+            client_expect_next(a, "\"l\"");
+        }
+    }
+    client_close(a);
+    client_close(b);
+    client_close(large);
+    server_stop(&kv);
+}
+END_TEST
+
+/* Nothing is written after CLIENT PAUSE has been answered. */
+START_TEST(test_paused_while_making_room)
+{
+    enum { ROUNDS = 30, LINES = 300 };
+    static const char pause[] = "CLIENT PAUSE 100000 WRITE\r\nGET n\r\n";
+    static const char *const increment[] = {
+        "EVAL \"return {redis.call('incr', KEYS[1])}\" 1 n\r\n",
+        "MULTI\r\nINCR n\r\nEXEC\r\n",
+    };
+    static char lines[LINES * 100];
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    client_expect(a, "+OK", "SET n 0");
+    struct client *large = short_of_memory(a, b);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        size_t n = strlen(increment[i % 2]);
+        for (unsigned j = 0; j < LINES; j++) {
+            memcpy(lines + j * n, increment[i % 2], n);
+        }
+        client_send_raw(b, lines, LINES * n);
+        client_send_raw(a, pause, sizeof pause - 1);
+        client_expect_next(a, "+OK");
+        char *then = strdup(client_read_line(a));
+        usleep(2000);
+        client_expect(a, then, "GET n");
+        free(then);
+        client_expect(a, "+OK", "CLIENT UNPAUSE");
+        for (unsigned j = 0; j < LINES; j++) {
+            if (i % 2 != 0) {
+                client_expect_next(b, "+OK");
+                client_expect_next(b, "+QUEUED");
+            }
+            ck_assert_int_eq(client_read(b)->at[0]->integer, i * LINES + j + 1);
+        }
+    }
+    client_close(a);
+    client_close(b);
+    client_close(large);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script_limits)
 {
-    unit_case(suite, "own server", test_library_limits, test_evicted, test_evicted_memory);
+    unit_case(suite, "own server", test_library_limits, test_evicted, test_evicted_memory,
+              test_gone_while_making_room, test_paused_while_making_room);
 }
