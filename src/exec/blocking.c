@@ -115,6 +115,7 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     w->session = s;
     w->handle = s->handle;
     w->tracks = tracking_wanted(s);
+    w->silent = s->reply_mode != REPLY_ON;
     w->ref = c->in->ref;
     w->user = s->user;
     w->db = c->db;
@@ -251,6 +252,7 @@ static void end_with(struct waiter *w, const struct served *end)
     struct call_int in;
     txn_begin(&w->home->txn, w->home);
     waiter_call(w, &c, &in);
+    struct out_mark before = out_mark(c.out);
     bool denied = end != NULL && end->denied != ACL_OK;
     if (denied) {
         acl_refuse(&c, end->denied, end->denied_at);
@@ -264,13 +266,16 @@ static void end_with(struct waiter *w, const struct served *end)
         call_gate_all(&c); /* "nothing came" depends on every removal so far */
     }
     s->last_gate = u64_max(s->last_gate, w->home->txn.gate);
-    conn_gate(s->conn, s->last_gate);
     w->home->ticks = clock_ticks();
     if (denied) { /* it never ran */
         counter_add(&w->home->stats[w->ref->id].rejected, 1);
     } else {
         call_account(s, &c);
     }
+    if (w->silent) {
+        out_rewind(c.out, before);
+    }
+    conn_gate(s->conn, s->last_gate);
     waiter_free(w);
     session_resume(s);
 }
@@ -376,18 +381,16 @@ static void on_served(struct reactor *r, struct message *m)
     if (s != NULL) {
         log_served(d);
     }
+    if (s == NULL || w->silent) {
+        out_clear(&d->out);
+    }
     waiter_free(w);
     if (s == NULL) {
-        out_clear(&d->out);
         mem_free(d);
         return;
     }
     s->waiter = NULL;
-    if (s->reply_mode == REPLY_ON) {
-        out_splice(conn_out(s->conn), &d->out);
-    } else {
-        out_clear(&d->out);
-    }
+    out_splice(conn_out(s->conn), &d->out);
     s->last_lsn = u64_max(s->last_lsn, d->lsn);
     s->last_gate = u64_max(s->last_gate, d->gate);
     conn_gate(s->conn, d->gate);

@@ -20,6 +20,7 @@ struct waiter {
     struct worker *home;
     uint64_t handle;         /* of its session */
     bool tracks;             /* what it reads is to be remembered */
+    bool silent;             /* CLIENT REPLY OFF or SKIP came before it */
     struct session *session; /* home reactor only; NULL once it closed */
     struct queued *args;
     const struct cmd_ref *ref;

@@ -539,6 +539,59 @@ START_TEST(test_evicted_runs_nothing)
 }
 END_TEST
 
+/* With CLIENT REPLY OFF or SKIP before it, the end of a wait is no more told of than the reply of
+ * any other command; redis-server (the second round) says nothing either. */
+static const struct {
+    const char *waits, *then; /* what another client does; NULL: nothing */
+    const char *unblock;      /* CLIENT UNBLOCK does it in this way */
+} silent[] = {
+    { "BLPOP q 0.3", NULL, NULL },
+    { "WAIT 1 300", NULL, NULL },
+    { "BLPOP q 0", "RPUSH q x", NULL },
+    { "BLMOVE q to LEFT LEFT 0", "RPUSH q x", NULL },
+    { "XREAD BLOCK 0 STREAMS st $", "XADD st * a b", NULL },
+    { "BLPOP q 0", NULL, "TIMEOUT" },
+    { "BLPOP q 0", NULL, "ERROR" },
+    { "BLPOP q 0", "ACL SETUSER u -blpop", NULL }, /* and then a push */
+};
+
+START_TEST(test_silent_wait)
+{
+    server_init(&kv, _i % 2 == 0 ? SERVER_KV : SERVER_REDIS);
+    if (_i % 2 == 0) {
+        server_start(&kv, "--threads", "2");
+    } else {
+        server_start(&kv);
+    }
+    bool off = _i < 2;
+    struct client *c = server_connect(&kv), *s = server_connect(&kv);
+    client_expect(c, "+OK", "ACL SETUSER u on >p +@all ~*");
+    client_expect(s, "+OK", "AUTH u p");
+    int64_t id = client_int(s, "CLIENT ID");
+    for (unsigned i = 0; i < countof(silent); i++) {
+        char line[200];
+        int n = snprintf(line, sizeof line, "CLIENT REPLY %s\r\n%s\r\n%s\r\n", off ? "OFF" : "SKIP",
+                         silent[i].waits, off ? "CLIENT REPLY ON" : "PING");
+        client_send_raw(s, line, (size_t)n);
+        if (silent[i].then != NULL) {
+            wait_blocked(c, 1);
+            ck_assert_int_ne(client_ask(c, "%s", silent[i].then)->type, RESP_ERROR);
+        } else if (silent[i].unblock != NULL) {
+            wait_blocked(c, 1);
+            client_expect(c, "1", "CLIENT UNBLOCK %lld %s", (long long)id, silent[i].unblock);
+        }
+        if (i + 1 == countof(silent)) {
+            client_ask(c, "RPUSH q x");
+        }
+        client_expect_next(s, off ? "+OK" : "+PONG");
+        client_expect(s, "\"mark\"", "ECHO mark");
+        client_expect(c, "+OK", "FLUSHALL");
+    }
+    client_close(c);
+    client_close(s);
+}
+END_TEST
+
 UNIT_SUITE(blocking)
 {
     TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
@@ -551,6 +604,8 @@ UNIT_SUITE(blocking)
     tc = unit_case_loop(suite, "several", 120, test_several_keys, 2);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "killed", 120, test_killed_is_not_served, 4);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "silent", 120, test_silent_wait, 4);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "killed_waits", 120, test_killed_runs_nothing,
                         (int)countof(killed) * 2);
