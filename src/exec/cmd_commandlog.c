@@ -73,7 +73,7 @@ static const struct command commandlog_sub[] = {
     { .name = "get",
       .proc = cmd_commandlog_get,
       .arity = 4,
-      LOG_ROW(CMD_ADMIN),
+      LOG_ROW(CMD_ADMIN | CMD_KEYSPACE),
       .complexity = "O(N) where N is the number of entries returned",
       .summary = "Returns the specified command log's entries.",
       .syntax = "count:int " LOG_TYPE,

@@ -5,7 +5,9 @@
 
 #include "exec/exec_int.h"
 
-/* The replies of GET, LEN and RESET. Any reactor. count: of the newest; negative: all. */
+/* The replies of GET (CMD_KEYSPACE), LEN and RESET. Any reactor. count: of the newest; negative:
+ * all.
+ */
 void commandlog_get(struct call *c, enum commandlog_kind kind, int64_t count);
 void commandlog_len(struct call *c, enum commandlog_kind kind);
 void commandlog_reset(struct call *c, enum commandlog_kind kind);

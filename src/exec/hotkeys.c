@@ -346,6 +346,9 @@ static void cmd_hotkeys_get(struct call *c)
     }
     reply_array(c, 1);
     reply_session(c, c->x->hotkeys);
+    if (!log_is_full(c->x)) { /* as INFO: it tells names of keys, and what they cost */
+        call_gate_all(c);
+    }
 }
 
 static void cmd_hotkeys_help(struct call *c)

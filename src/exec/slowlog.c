@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  * WHAT     Execution time only: neither the wait for the disk nor the network counts. Sizes are
  *          those of the protocol.
+ * GATE     What is shown has run, so it waits until that cannot be taken back. A command of EXEC or
+ *          of a script is noted before its record is appended, with the locks held: as with counts.
  * THREADS  Any worker; one lock (RANK_STATS), taken only for commands above a threshold. */
 #include "exec/commandlog.h"
 #include <stdio.h>
@@ -193,6 +195,9 @@ void commandlog_get(struct call *c, enum commandlog_kind kind, int64_t count)
     }
     lock_release(&all->lock);
     reply_array_fill(c, hole, n);
+    if (n > 0 && !log_is_full(c->x)) { /* else it would not tell why the server is slow */
+        call_gate_counts(c);
+    }
 }
 
 void commandlog_len(struct call *c, enum commandlog_kind kind)
@@ -257,7 +262,7 @@ static const struct command slowlog_sub[] = {
     { .name = "get",
       .proc = cmd_slowlog_get,
       .arity = -2,
-      .flags = SLOWLOG_FLAGS,
+      .flags = SLOWLOG_FLAGS | CMD_KEYSPACE,
       .group = "server",
       .since = "2.2.12",
       .complexity = "O(N) where N is the number of entries returned",

@@ -32,10 +32,10 @@ static const struct entry *entry_at(struct call *c, unsigned i)
 static void with_entry(struct call *c, void (*show)(struct call *c, const struct entry *e))
 {
     const struct entry *e = entry_at(c, 2);
+    call_gate_all(c); /* that there is none, too */
     if (e == NULL) {
         reply_no_key(c);
     } else {
-        call_gate_all(c);
         show(c, e);
     }
 }
@@ -76,6 +76,7 @@ static void do_htstats(struct call *c)
         reply_error(c, "ERR Out of range database");
         return;
     }
+    call_gate_all(c);
     debug_htstats(c, (unsigned)db);
 }
 

@@ -205,6 +205,56 @@ START_TEST(test_monitor_waits)
 }
 END_TEST
 
+/* What tells of another client's command, or what a key is: the requests of one client, what
+ * another one asks, and a word that then is in its reply, or is not there any more. */
+static const struct {
+    const char *sent[3], *asked, *comes, *goes;
+} told[] = {
+    { { "SET k secret" }, "SLOWLOG GET -1", "secret", NULL },
+    { { "MULTI", "SET k secret", "EXEC" }, "SLOWLOG GET -1", "secret", NULL },
+    { { "EVAL \"return redis.call('set',KEYS[1],'secret')\" 1 k" },
+      "SLOWLOG GET -1",
+      "\"set\", \"k\", \"secret\"",
+      NULL },
+    { { "SET k secret" }, "COMMANDLOG GET -1 LARGE-REQUEST", "secret", NULL },
+    { { "SET k secret" }, "COMMANDLOG GET -1 LARGE-REPLY", "secret", NULL },
+    { { "SET secret v" }, "HOTKEYS GET", "secret", NULL },
+    { { "DEL before" }, "DEBUG OBJECT before", "no such key", NULL },
+    { { "DEL before" }, "DEBUG LISTPACK before", "no such key", NULL },
+    { { "DEL before" }, "DEBUG HTSTATS-KEY before", "no such key", NULL },
+    { { "DEL before" }, "DEBUG HTSTATS 0", NULL, "number of elements" },
+};
+
+/* Whoever hears of the change hears of nothing that a crash could take back. The record of EXEC and
+ * of a script comes behind the notes of their commands. */
+START_TEST(test_told_waits)
+{
+    server_env(&kv, "KV_FAULTS", "exec.append=delay300:1:1");
+    server_start(&kv, "--threads", "2", "--slowlog-log-slower-than", "0",
+                 "--commandlog-request-larger-than", "0", "--commandlog-reply-larger-than", "0");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(c, "+OK", "SET before 1");
+    client_expect(d, "+OK", "HOTKEYS START METRICS 2 CPU NET");
+    client_expect(d, "+OK", "DEBUG AOF-FLUSH-SLEEP 300000");
+    long long before = durable_lsn(d);
+    unsigned sent = 0;
+    for (; sent < 3 && told[_i].sent[sent] != NULL; sent++) {
+        client_send(c, "%s", told[_i].sent[sent]);
+    }
+    const char *line = client_line(d, "%s", told[_i].asked);
+    while (told[_i].comes != NULL ? strstr(line, told[_i].comes) == NULL
+                                  : strstr(line, told[_i].goes) != NULL) {
+        line = client_line(d, "%s", told[_i].asked);
+    }
+    ck_assert_int_gt(durable_lsn(d), before);
+    for (unsigned i = 0; i < sent; i++) {
+        client_read(c);
+    }
+    client_close(c);
+    client_close(d);
+}
+END_TEST
+
 /* While the disk is full nothing can be logged, and reads go on: also of what expires, or would be
  * evicted, meanwhile. */
 START_TEST(test_full_disk_reads)
@@ -214,8 +264,10 @@ START_TEST(test_full_disk_reads)
     memset(big, 'v', sizeof big);
     const char *const set[] = { "SET", "big", big };
     const size_t lens[] = { 3, 3, sizeof big };
-    server_start(&kv, "--threads", "2", "--wal-segment-size", "1mb");
+    server_start(&kv, "--threads", "2", "--wal-segment-size", "1mb", "--slowlog-log-slower-than",
+                 "0");
     struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(c, "+OK", "HOTKEYS START METRICS 1 NET");
     client_expect(c, "+OK", "SET k v PX 1500");
     client_expect(c, "+OK", "SET stays v");
     while (strstr(client_ask(d, "INFO durability")->text, "wal_prepared_segments:2") == NULL) {
@@ -234,6 +286,8 @@ START_TEST(test_full_disk_reads)
         usleep(300000);
     }
     client_expect(c, "\"v\"", "GET stays");
+    ck_assert_uint_gt(client_ask(c, "SLOWLOG GET")->count, 0);
+    ck_assert_uint_eq(client_ask(c, "HOTKEYS GET")->count, 1);
     client_expect_error(c, "MISCONF", "SET more v");
     client_expect(c, "+OK", "CONFIG SET maxmemory 0");
     client_expect(c, "+OK", "DEBUG FAULT \"\"");
@@ -256,6 +310,8 @@ UNIT_SUITE(gates)
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_loop(suite, "monitor", 120, test_monitor_waits,
                        sizeof monitored / sizeof monitored[0]);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_loop(suite, "told", 120, test_told_waits, sizeof told / sizeof told[0]);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_loop(suite, "full disk", 120, test_full_disk_reads, 2);
     tcase_add_checked_fixture(c, setup, teardown);
