@@ -14,7 +14,9 @@
  *
  * FAILURE  A record that does not parse or whose command answers an error stops the replay with
  *          -EBADMSG: the log passed its checksums, so it is a bug or a newer kv, and serving less
- *          than what was acknowledged is not an option. */
+ *          than what was acknowledged is not an option.
+ *
+ * FAULTS   exec.replay. */
 #include "exec/tracking.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -22,10 +24,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define APPLY_AHEAD 32   /* records parsed and prefetched ahead of execution */
-#define AHEAD_ARGS  6    /* arguments of a command that is parsed ahead */
-#define FETCH_BYTES 128  /* of each record to come: they are in another processor's cache */
-#define QUEUE_ITEMS 1024 /* work items (shares of batches) in flight per worker */
+#define APPLY_AHEAD 32          /* records parsed and prefetched ahead of execution */
+#define AHEAD_ARGS  6           /* arguments of a command that is parsed ahead */
+#define FETCH_BYTES 128         /* of each record to come: they are in another processor's cache */
+#define QUEUE_ITEMS 1024        /* work items (shares of batches) in flight per worker */
+#define QUEUE_BYTES (32u << 20) /* of the log, since the oldest of these: it stays in memory */
+#define BATCH_MORE  4096        /* bytes of a batch round its payloads, nearly always */
 
 struct shared_batch {
     struct wal_batch *batch;
@@ -49,6 +53,7 @@ struct replayer {
     struct worker w;
     pthread_t thread;
     struct work *queue[QUEUE_ITEMS];
+    uint64_t from[QUEUE_ITEMS]; /* the dispatcher's: `handed` when the item was queued */
     _Atomic uint32_t head cacheline_aligned; /* next to consume */
     _Atomic uint32_t tail cacheline_aligned; /* next to fill */
     _Atomic uint32_t done;                   /* == head once the item was applied */
@@ -62,6 +67,7 @@ struct replay {
     struct exec *x;
     unsigned n;
     struct replayer *rep;
+    uint64_t handed; /* bytes of the log whose records were handed out */
     _Atomic int error;
     _Atomic bool stop;
     char message[256];
@@ -312,6 +318,7 @@ static bool apply_some(struct replayer *rp, const struct work *job, unsigned at,
 static void apply_work(struct replayer *rp, struct work *job, struct out *out)
 {
     unsigned n = 0;
+    (void)fault("exec.replay");
     for (unsigned at = 0; at < job->n; at += n) {
         n = job->n - at < APPLY_AHEAD ? job->n - at : APPLY_AHEAD;
         if (atomic_load_explicit(&rp->all->error, memory_order_relaxed) != 0 ||
@@ -375,6 +382,19 @@ static void wait_below(struct replayer *rp, uint32_t pending)
     }
 }
 
+/* Items keep the buffers they point into: the next one waits until the worker's oldest is near. */
+static void wait_near(struct replayer *rp)
+{
+    uint32_t tail = atomic_load_explicit(&rp->tail, memory_order_relaxed);
+    for (;;) {
+        uint32_t done = atomic_load_explicit(&rp->done, memory_order_acquire);
+        if (done == tail || rp->all->handed - rp->from[done % QUEUE_ITEMS] <= QUEUE_BYTES) {
+            return;
+        }
+        futex_wait(&rp->done, done, 100000);
+    }
+}
+
 static void hand_over(struct replayer *rp, struct shared_batch *b)
 {
     if (rp->nshare == 0) {
@@ -390,6 +410,7 @@ static void hand_over(struct replayer *rp, struct shared_batch *b)
     wait_below(rp, QUEUE_ITEMS - 1);
     uint32_t tail = atomic_load_explicit(&rp->tail, memory_order_relaxed);
     rp->queue[tail % QUEUE_ITEMS] = job;
+    rp->from[tail % QUEUE_ITEMS] = rp->all->handed;
     atomic_store_explicit(&rp->tail, tail + 1, memory_order_release);
     futex_wake(&rp->tail, 1);
 }
@@ -417,6 +438,10 @@ static void rendezvous(struct replay *all, struct shared_batch *b)
 static int on_records(void *arg, struct wal_batch *batch, const struct wal_record *rec, unsigned n)
 {
     struct replay *all = arg;
+    for (unsigned i = 0; i < all->n; i++) {
+        wait_near(&all->rep[i]);
+    }
+    const char *first = rec[0].payload.p, *end = rec[n - 1].payload.p + rec[n - 1].payload.n;
     struct shared_batch *b = mem_alloc(sizeof *b + n * sizeof *rec);
     b->batch = batch;
     atomic_init(&b->shares, 1); /* the dispatcher's */
@@ -434,6 +459,7 @@ static int on_records(void *arg, struct wal_batch *batch, const struct wal_recor
         hand_over(&all->rep[i], b);
     }
     share_release(b);
+    all->handed += (uint64_t)(end - first) + BATCH_MORE;
     return atomic_load_explicit(&all->error, memory_order_acquire);
 }
 

@@ -272,6 +272,47 @@ START_TEST(test_asked_while_loading)
 }
 END_TEST
 
+static long number_after(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at != NULL ? atol(at + strlen(name)) : -1;
+}
+
+/* Values of 1 MiB, which are slow to apply: the log is not read further ahead than fits. */
+START_TEST(test_reads_ahead_within_bounds)
+{
+#ifdef KV_FAULTS
+    static char value[1 << 20];
+    memset(value, 'v', sizeof value);
+    const char *const set[] = { "SET", "k", value };
+    const size_t lens[] = { 3, 1, sizeof value };
+    server_start(&kv, "--threads", "2", "--appendfsync", "no");
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; i < 200; i++) {
+        client_send_args(c, 3, set, lens);
+        client_expect_next(c, "+OK");
+    }
+    client_close(c);
+    server_stop(&kv);
+    server_env(&kv, "KV_FAULTS", "exec.replay=delay20:0:0");
+    ck_assert_int_eq(server_try_start(&kv, "--threads", "2", "--appendfsync", "no"), 0);
+    c = server_connect(&kv);
+    long most = 0;
+    for (bool loading = true; loading; usleep(10000)) {
+        const char *info = client_ask(c, "INFO memory persistence")->text;
+        loading = number_after(info, "\r\nloading:") == 1;
+        long used = number_after(info, "used_memory:");
+        most = used > most ? used : most;
+    }
+    ck_assert_int_lt(most, 128 << 20);
+    ck_assert_int_eq(client_int(c, "STRLEN k"), sizeof value);
+    client_close(c);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(restart)
 {
     TCase *c = unit_case_slow(suite, "restart", 120, test_renamed_commands,
@@ -282,5 +323,7 @@ UNIT_SUITE(restart)
     c = unit_case_slow(suite, "loading", 120, test_asked_while_loading);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "threads", 120, test_without_a_thread);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_slow(suite, "memory", 120, test_reads_ahead_within_bounds);
     tcase_add_checked_fixture(c, setup, teardown);
 }
