@@ -502,7 +502,7 @@ START_TEST(test_killed_runs_nothing)
     int n = snprintf(line, sizeof line, "CLIENT KILL ID %lld\r\n%sRPUSH q x\r\n",
                      (long long)client_int(s, "CLIENT ID"), deluser ? "ACL DELUSER u\r\n" : "");
     if (faulty[0] != '\0') {
-        client_expect(c, "+OK", "DEBUG FAULT %s=delay%d", faulty, window_ms());
+        client_expect(c, "+OK", "DEBUG FAULT %s=delay%d", faulty, 3 * window_ms());
     }
     client_send_raw(s, sent, killed_sends(sent, sizeof sent, _i % (int)countof(killed)));
     enter_window();
