@@ -435,9 +435,9 @@ static void cmd_georadiusbymember(struct call *c)
 
 /* ---- Keys ---- */
 
-/* The source, what follows each STORE, and what follows each STOREDIST: the handler takes the last
- * of them. */
-/* Every destination, though only the last one is written: what a command may touch is locked. */
+/* The source, what follows each STORE, and what follows each STOREDIST: only the last of them is
+ * written, but what a command may touch is locked. Both passes step as the handler does: a
+ * destination may be named like an option. */
 static int radius_keys(const struct slice *argv, unsigned argc, unsigned options, uint32_t *index,
                        unsigned room)
 {
@@ -448,14 +448,15 @@ static int radius_keys(const struct slice *argv, unsigned argc, unsigned options
     }
     for (unsigned w = 0; w < countof(word); w++) {
         for (unsigned i = options; i + 1 < argc; i++) {
-            if (!slice_is(argv[i], word[w])) {
+            bool wanted = slice_is(argv[i], word[w]);
+            if (!wanted && !slice_is(argv[i], word[!w])) {
                 continue;
             }
-            i++; /* a destination may be named like the option */
-            if (n < room) {
+            i++;
+            if (wanted && n < room) {
                 index[n] = i;
             }
-            n++;
+            n += wanted;
         }
     }
     return (int)n;
