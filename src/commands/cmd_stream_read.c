@@ -463,6 +463,29 @@ static void cmd_xreadgroup(struct call *c)
     read_call(c, true);
 }
 
+/* The options as the handler reads them: a group or a consumer may be named like the word. */
+static int xread_keys(const struct slice *argv, unsigned argc, uint32_t *index, unsigned room)
+{
+    unsigned i = 1;
+    for (; i < argc && !slice_is(argv[i], "streams"); i++) {
+        if (slice_is(argv[i], "block") || slice_is(argv[i], "count")) {
+            i++;
+        } else if (slice_is(argv[i], "group")) {
+            i += 2;
+        } else if (!slice_is(argv[i], "noack")) {
+            return -1;
+        }
+    }
+    unsigned words = i + 1 < argc ? argc - i - 1 : 0;
+    if (words == 0 || words % 2 != 0) {
+        return -1;
+    }
+    for (unsigned k = 0; k < words / 2 && k < room; k++) {
+        index[k] = i + 1 + k;
+    }
+    return (int)(words / 2);
+}
+
 #define READ_ROW    .acl = ACL_STREAM, .group = "stream", .since = "5.0.0"
 #define READ_SYNTAX "STREAMS streams=<key... id...>"
 const struct command stream_read_commands[] = {
@@ -472,6 +495,7 @@ const struct command stream_read_commands[] = {
       .flags = CMD_READONLY | CMD_BLOCKING | CMD_SERVE_ONE | CMD_MOVABLEKEYS,
       READ_ROW,
       .keys = { KEYS_AFTER("streams", 1, -1, 1, 2, KEY_RO | KEY_ACCESS) },
+      .getkeys = xread_keys,
       .complexity =
           "For each stream mentioned: O(N) with N being the number of elements being returned, it "
           "means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is "
@@ -486,6 +510,7 @@ const struct command stream_read_commands[] = {
       .flags = CMD_WRITE | CMD_BLOCKING | CMD_SERVE_ONE | CMD_MOVABLEKEYS,
       READ_ROW,
       .keys = { KEYS_AFTER("streams", 4, -1, 1, 2, KEY_RO | KEY_ACCESS) },
+      .getkeys = xread_keys,
       .complexity =
           "For each stream mentioned: O(M) with M being the number of elements returned. If M is "
           "constant (e.g. always asking for the first 10 elements with COUNT), you can consider it "

@@ -241,6 +241,21 @@ START_TEST(test_stream_groups)
 }
 END_TEST
 
+/* A group, a consumer or a stream that is called like the word in front of the streams. */
+START_TEST(test_stream_words)
+{
+    compare("XADD k 1-1 a 1", "XADD c 1-1 a 2", "XADD streams 1-1 a 3", "XGROUP CREATE k streams 0",
+            "XGROUP CREATE k g 0", "XGROUP CREATE streams g 0",
+            "XREADGROUP COUNT 1 GROUP streams c STREAMS k >",
+            "XREADGROUP NOACK GROUP g streams STREAMS k >",
+            "XREADGROUP GROUP g streams COUNT 5 STREAMS streams >", "XPENDING k streams",
+            "XPENDING k g", "XPENDING streams g", "XREAD STREAMS streams 0",
+            "XREAD COUNT 1 STREAMS STREAMS streams 0 0",
+            "COMMAND GETKEYS XREAD COUNT 1 STREAMS a b 0 0",
+            "COMMAND GETKEYS XREADGROUP GROUP g c STREAMS a b 0 0");
+}
+END_TEST
+
 START_TEST(test_stream_pending)
 {
     compare(
@@ -547,8 +562,8 @@ UNIT_SUITE(integration_stream)
     TCase *tc =
         unit_case_slow(suite, "beside redis", 300, test_stream_add, test_stream_trim,
                        test_stream_range, test_stream_delete, test_stream_setid, test_stream_read,
-                       test_stream_groups, test_stream_pending, test_stream_claim,
-                       test_stream_watch, test_stream_random, test_stream_block);
+                       test_stream_words, test_stream_groups, test_stream_pending,
+                       test_stream_claim, test_stream_watch, test_stream_random, test_stream_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "later versions", test_stream_later, test_stream_unread);
     unit_case(suite, "gone", test_stream_gone);
