@@ -100,15 +100,15 @@ static void pending_prepare(struct worker *w, struct pending *p)
 }
 
 /* Fills w->batch from `in`; returns how many requests, *used the bytes behind them, *error a
- * protocol error after them. */
+ * protocol error after them. One at a time before AUTH: behind it other limits hold. */
 static unsigned batch_parse(struct session *s, struct slice in, size_t *used, const char **error)
 {
     struct worker *w = s->w;
-    unsigned n = 0;
+    unsigned n = 0, most = s->authenticated ? BATCH_MAX : 1;
     w->nsweep = 0;
     *used = 0;
     *error = NULL;
-    while (n < BATCH_MAX && *used < in.n) {
+    while (n < most && *used < in.n) {
         struct pending *p = &w->batch[n];
         size_t one = 0;
         enum parse_status st =

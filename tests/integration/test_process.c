@@ -490,6 +490,26 @@ START_TEST(test_before_auth)
     closes_after("*11\r\n", "-ERR Protocol error: unauthenticated multibulk length");
     closes_after("*1\r\n$16385\r\n", "-ERR Protocol error: unauthenticated bulk length");
     closes_after("QUIT\r\n", "+OK");
+    /* What comes behind AUTH in one piece has the limits of an authenticated client. */
+    static const char *const login[] = { "AUTH secret\r\n", "HELLO 2 AUTH default secret\r\n" };
+    static char big[40000], value[20001];
+    memset(value, 'x', sizeof value - 1);
+    for (unsigned i = 0; i < 2; i++) {
+        int n = snprintf(big, sizeof big, "%sMSET a 1 b 2 c 3 d 4 e 5\r\n", login[i]);
+        n += snprintf(big + n, sizeof big - (size_t)n,
+                      "*11\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n$1\r\nc\r\n"
+                      "$1\r\n3\r\n$1\r\nd\r\n$1\r\n4\r\n$1\r\ne\r\n$1\r\n5\r\n"
+                      "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$20000\r\n%s\r\n",
+                      value);
+        c = server_connect(&kv);
+        client_send_raw(c, big, (size_t)n);
+        client_read_line(c);
+        expect(c, "+OK", "PING");
+        client_expect_next(c, "+OK");
+        client_expect_next(c, "+OK");
+        client_expect_next(c, "+PONG");
+        client_close(c);
+    }
 }
 END_TEST
 
