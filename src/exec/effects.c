@@ -39,7 +39,7 @@ static void put_select(struct buf *b, unsigned db)
 
 static bool logging(const struct txn *t)
 {
-    return !t->replay && t->w->x->wal != NULL && !t->w->x->log_closing && !t->mute;
+    return !t->replay && t->w->x->wal != NULL && !t->w->x->log_closing;
 }
 
 /* A verbatim command was remembered and now another effect joins it: it moves into the buffer

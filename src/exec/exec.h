@@ -454,8 +454,7 @@ void call_script(struct call *c, const char *name, bool alone,
                  bool (*body)(struct call *c, void *arg), void *arg);
 enum script_rules {
     SCRIPT_READONLY = 1,
-    SCRIPT_NO_LOG = 2,      /* what is changed is kept out of the log */
-    SCRIPT_OVER_MEMORY = 4, /* maxmemory was exceeded when the script began */
+    SCRIPT_OVER_MEMORY = 2, /* maxmemory was exceeded when the script began */
 };
 /* In that body: one command. *reply: its RESP bytes, errors too, until the next call. False: it
  * needs more than the locks that are held, nothing was done, and the script must end. */

@@ -80,7 +80,6 @@ struct txn {
     bool exclusive;
     bool replay;
     bool in_multi; /* more than one command may share it */
-    bool mute;     /* a script keeps what it changes out of the log */
     bool image;    /* content for a new log (image.c); queued: for its queue */
     bool queued;
     bool unlogged; /* it changed something while the log ends */

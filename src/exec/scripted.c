@@ -397,7 +397,6 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
         monitor_feed(in.t, NULL, c.db, argv, argc);
     }
     txn_gates(in.t, c.keys, c.nkeys);
-    in.t->mute = (rules & SCRIPT_NO_LOG) != 0;
     if (likely(fx_room_request(&c))) {
         call_invoke(&c);
         tracking_read(&c);
@@ -405,7 +404,6 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
         reply_oom(&c);
     }
     sc->wrote |= (ref->row->flags & CMD_WRITE) != 0 && !in.error;
-    in.t->mute = false;
     call_account(s, &c);
     *reply = take_reply(sc);
     return true;

@@ -226,6 +226,8 @@ static int api_setresp(lua_State *L)
     return 0;
 }
 
+/* COMPAT: Redis keeps out of the log and from replicas what is not to go there. Here all changes
+ * are logged: a later command on a key that the log does not know would make it unreadable. */
 static int api_set_repl(lua_State *L)
 {
     if (lua_gettop(L) != 1) {
@@ -235,10 +237,6 @@ static int api_set_repl(lua_State *L)
     if ((flags & ~(REPL_AOF | REPL_REPLICA)) != 0) {
         return raise(L, "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or "
                         "REPL_NONE.");
-    }
-    struct run *run = vm_of(L)->run;
-    if (run != NULL) { /* one log serves both */
-        run->rules = (run->rules & ~(unsigned)SCRIPT_NO_LOG) | (flags == 0 ? SCRIPT_NO_LOG : 0u);
     }
     return 0;
 }

@@ -529,6 +529,27 @@ START_TEST(test_functions_recover)
 }
 END_TEST
 
+/* Whatever a script says of replication, the log has what later commands build on. */
+START_TEST(test_all_changes_are_logged)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "1",
+                  "EVAL \"redis.set_repl(redis.REPL_NONE) return "
+                  "redis.call('RPUSH',KEYS[1],'a')\" 1 l");
+    client_expect(c, "+OK", "LSET l 0 b");
+    client_expect(c, "+OK", "RENAME l m");
+    client_close(c);
+    server_kill(&kv);
+    server_start(&kv, "--threads", "2");
+    c = server_connect(&kv);
+    client_expect(c, "[\"b\"]", "LRANGE m 0 -1");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* A log that begins while clients are served holds the libraries, too. */
 START_TEST(test_functions_in_new_log)
 {
@@ -694,6 +715,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_many_scripts);
     tc = unit_case(suite, "own servers", test_functions_recover);
     tcase_add_test(tc, test_functions_in_new_log);
+    tcase_add_test(tc, test_all_changes_are_logged);
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_undeclared_count);
     tcase_add_test(tc, test_undeclared_moves);
