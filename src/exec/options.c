@@ -89,11 +89,12 @@ static bool apply_observers(void *base, const char **error)
 uint64_t worker_slow_ticks(struct exec *x, int64_t slowlog_us)
 {
     int64_t us = slowlog_us;
-    int64_t latency_us = option_int(&x->opt.latency_threshold) * 1000;
+    int64_t latency_ms = option_int(&x->opt.latency_threshold);
+    int64_t latency_us = latency_ms < INT64_MAX / 1000 ? latency_ms * 1000 : INT64_MAX;
     if (latency_us > 0 && (us < 0 || latency_us < us)) {
         us = latency_us;
     }
-    if (us < 0) {
+    if (us < 0 || (uint64_t)us > UINT64_MAX / 1000000000) { /* centuries */
         return UINT64_MAX;
     }
     uint64_t ns_per_mtick = clock_ticks_to_ns(1000000);

@@ -207,6 +207,19 @@ START_TEST(test_slowlog)
 END_TEST
 
 /* 32 arguments and 128 bytes of each are kept, the rest is counted. */
+START_TEST(test_slow_limits)
+{
+    struct exec *x = engine_new(NULL);
+    uint64_t second = worker_slow_ticks(x, 1000000);
+    ck_assert_uint_gt(second, 0);
+    ck_assert_uint_lt(second, UINT64_MAX);
+    ck_assert_uint_gt(worker_slow_ticks(x, 100000000000), 90000 * second);
+    ck_assert_uint_eq(worker_slow_ticks(x, INT64_MAX), UINT64_MAX); /* no small remainder of it */
+    ck_assert_uint_eq(worker_slow_ticks(x, -1), UINT64_MAX);
+    engine_free(x);
+}
+END_TEST
+
 START_TEST(test_slowlog_cuts)
 {
     struct exec *x = engine_new(NULL);
@@ -509,8 +522,8 @@ UNIT_SUITE(exec_observe)
 {
     unit_case(suite, "latency", test_events, test_event_names, test_histogram_steps,
               test_percentiles);
-    unit_case(suite, "slow log", test_slowlog, test_slowlog_cuts, test_slowlog_secrets,
-              test_commandlog_sizes);
+    unit_case(suite, "slow log", test_slowlog, test_slow_limits, test_slowlog_cuts,
+              test_slowlog_secrets, test_commandlog_sizes);
     unit_case(suite, "sums", test_stats, test_errorstats, test_load_progress);
     unit_case(suite, "engine", test_barriers_are_noted, test_shutdown_request,
               test_exclusive_and_retire, test_retire_in_a_replay);
