@@ -438,6 +438,7 @@ static void rendezvous(struct replay *all, struct shared_batch *b)
 static int on_records(void *arg, struct wal_batch *batch, const struct wal_record *rec, unsigned n)
 {
     struct replay *all = arg;
+    must(all->n > 0 && n > 0);
     for (unsigned i = 0; i < all->n; i++) {
         wait_near(&all->rep[i]);
     }
