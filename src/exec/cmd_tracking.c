@@ -195,8 +195,14 @@ static void track(struct call *c, struct tracking_request *req)
     if (why != NULL) {
         reply_error(c, why);
     } else if (prefixes_fit(c, req)) {
-        session_track(c->session, req);
-        reply_ok(c);
+        if (req->bcast && req->nprefix == 0) {
+            req->prefix[req->nprefix++] = S("");
+        }
+        if (session_track(c->session, req)) {
+            reply_ok(c);
+        } else {
+            reply_oom(c);
+        }
     }
 }
 

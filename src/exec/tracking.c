@@ -22,22 +22,6 @@
 #include "exec/pubsub.h"
 #include <stdlib.h>
 
-struct prefix {
-    struct slice text; /* owned */
-    uint64_t *handle;
-    unsigned n, cap;
-};
-struct trackers {
-    struct lock lock; /* RANK_TRACKING: the prefixes */
-    struct prefix *prefix;
-    unsigned n, cap;
-    _Atomic unsigned prefixes; /* n, for who does not hold the lock */
-    _Atomic unsigned clients;
-    _Atomic uint64_t keys, items; /* in all tables; handles at them */
-    _Atomic bool shrinking;       /* one worker is in shrink() */
-    unsigned effort;              /* its own */
-};
-
 /* What is told, shared by all who are told it. */
 struct notice {
     _Atomic unsigned refs;
@@ -352,15 +336,6 @@ static unsigned place_of(const uint64_t *handle, unsigned n, uint64_t wanted)
     return low;
 }
 
-/* Room for one more; the capacity is the next power of two. */
-static uint64_t *grown(uint64_t *handle, unsigned n)
-{
-    if ((n & (n - 1)) != 0) {
-        return handle;
-    }
-    return mem_realloc(handle, (n == 0 ? 1 : (size_t)n * 2) * sizeof *handle);
-}
-
 static void remember(struct exec *x, const struct key *k, uint64_t handle)
 {
     struct keynode *at = keymap_make(&x->shards[k->shard].tracked, 0, k);
@@ -369,7 +344,7 @@ static void remember(struct exec *x, const struct key *k, uint64_t handle)
     if (place < at->count && all[place] == handle) {
         return;
     }
-    at->head = all = grown(all, at->count);
+    at->head = all = tracking_grown(all, at->count);
     memmove(all + place + 1, all + place, (at->count - place) * sizeof *all);
     all[place] = handle;
     if (at->count++ == 0) {
@@ -669,118 +644,4 @@ void tracking_before(struct session *s, const struct cmd_ref *ref)
         (void)shrink(s->w);
         tracking_deliver(s->w);
     }
-}
-
-/* ---- Sessions ---- */
-
-static void prefix_join(struct trackers *all, struct slice text, uint64_t handle)
-{
-    unsigned i = 0;
-    while (i < all->n && !slice_eq(all->prefix[i].text, text)) {
-        i++;
-    }
-    if (i == all->n) {
-        if (all->n == all->cap) {
-            all->cap = all->cap == 0 ? 8 : all->cap * 2;
-            all->prefix = mem_realloc(all->prefix, all->cap * sizeof *all->prefix);
-        }
-        all->prefix[all->n++] =
-            (struct prefix){ .text = slice_of(mem_dup(text.p, text.n), text.n) };
-    }
-    struct prefix *p = &all->prefix[i];
-    p->handle = grown(p->handle, p->n);
-    p->handle[p->n++] = handle;
-    atomic_store_explicit(&all->prefixes, all->n, memory_order_seq_cst);
-}
-
-static void prefix_leave(struct trackers *all, struct slice text, uint64_t handle)
-{
-    struct prefix *p = all->prefix;
-    while (!slice_eq(p->text, text)) {
-        p++;
-    }
-    unsigned i = 0;
-    while (p->handle[i] != handle) {
-        i++;
-    }
-    memmove(&p->handle[i], &p->handle[i + 1], (p->n - i - 1) * sizeof *p->handle);
-    if (--p->n == 0) {
-        mem_free((void *)(uintptr_t)p->text.p);
-        mem_free(p->handle);
-        *p = all->prefix[--all->n];
-    }
-    atomic_store_explicit(&all->prefixes, all->n, memory_order_seq_cst);
-}
-
-static void session_add_prefix(struct session *s, struct slice text)
-{
-    struct tracking *t = s->tracking;
-    unsigned i = 0;
-    while (i < t->nprefix && slice_cmp(t->prefix[i], text) < 0) {
-        i++;
-    }
-    if (i < t->nprefix && slice_eq(t->prefix[i], text)) {
-        return;
-    }
-    t->prefix = mem_realloc(t->prefix, (t->nprefix + 1) * sizeof *t->prefix);
-    memmove(&t->prefix[i + 1], &t->prefix[i], (t->nprefix - i) * sizeof *t->prefix);
-    t->prefix[i] = slice_of(mem_dup(text.p, text.n), text.n);
-    t->nprefix++;
-    struct trackers *all = s->w->x->trackers;
-    lock_acquire(&all->lock);
-    prefix_join(all, text, s->handle);
-    lock_release(&all->lock);
-}
-
-void session_track(struct session *s, const struct tracking_request *req)
-{
-    struct exec *x = s->w->x;
-    struct tracking *t = s->tracking;
-    if (t == NULL) {
-        s->tracking = t = mem_calloc(sizeof *t);
-        atomic_fetch_add_explicit(&x->trackers->clients, 1, memory_order_relaxed);
-        atomic_store_explicit(&x->tracking_used, true, memory_order_seq_cst);
-    }
-    t->redirect = req->redirect;
-    t->redirect_handle = req->redirect_handle;
-    t->bcast = req->bcast;
-    t->optin = req->optin;
-    t->optout = req->optout;
-    t->noloop = req->noloop;
-    t->broken = t->caching = t->spent = false;
-    for (unsigned i = 0; i < req->nprefix; i++) {
-        session_add_prefix(s, req->prefix[i]);
-    }
-    if (req->bcast && req->nprefix == 0) {
-        session_add_prefix(s, S(""));
-    }
-}
-
-void session_untrack(struct session *s)
-{
-    struct tracking *t = s->tracking;
-    if (t == NULL) {
-        return;
-    }
-    struct trackers *all = s->w->x->trackers;
-    lock_acquire(&all->lock);
-    for (unsigned i = 0; i < t->nprefix; i++) {
-        prefix_leave(all, t->prefix[i], s->handle);
-        mem_free((void *)(uintptr_t)t->prefix[i].p);
-    }
-    lock_release(&all->lock);
-    atomic_fetch_sub_explicit(&all->clients, 1, memory_order_relaxed);
-    mem_free(t->prefix);
-    mem_free(t);
-    s->tracking = NULL;
-}
-
-size_t session_tracking_memory(const struct session *s)
-{
-    const struct tracking *t = s->tracking;
-    size_t bytes = t != NULL ? sizeof *t : 0;
-    for (unsigned i = 0; t != NULL && i < t->nprefix; i++) {
-        bytes += 2 * (sizeof *t->prefix + t->prefix[i].n); /* here, and in the table of prefixes */
-    }
-    return bytes;
 }

@@ -15,22 +15,42 @@ struct tracking {
     bool broken;          /* the client it redirects to has gone */
     bool caching;         /* CLIENT CACHING was said */
     bool spent;           /* and a command began since, to which it applied */
-    struct slice *prefix; /* of BCAST, sorted; owned */
+    struct slice *prefix; /* of BCAST, sorted; the texts are those of the table */
     unsigned nprefix;
 };
 struct tracking_request { /* CLIENT TRACKING ON */
     uint64_t redirect, redirect_handle;
     bool bcast, optin, optout, noloop;
-    struct slice *prefix;
+    struct slice *prefix; /* at least one with BCAST: "" */
     unsigned nprefix;
 };
+
+/* Of tracking.c and tracking_session.c. */
+struct prefix {
+    struct slice text; /* owned */
+    uint64_t *handle;
+    unsigned n, cap;
+};
+struct trackers {
+    struct lock lock; /* RANK_TRACKING: the prefixes */
+    struct prefix *prefix;
+    unsigned n, cap;
+    _Atomic unsigned prefixes; /* n, for who does not hold the lock */
+    _Atomic unsigned clients;
+    _Atomic uint64_t keys, items; /* in all tables; handles at them */
+    _Atomic bool shrinking;       /* one worker is in shrink() */
+    unsigned effort;              /* its own */
+};
+/* Handles, of which there are n, with room for one more: the capacity is the next power of two. */
+must_check uint64_t *tracking_grown(uint64_t *handle, unsigned n);
 
 void tracking_new(struct exec *x);
 void tracking_free(struct exec *x);
 void tracking_counts(struct exec *x, struct exec_stats *out);
 
-/* On, or with other options. The request has been checked; prefixes are added to those it has. */
-void session_track(struct session *s, const struct tracking_request *req);
+/* On, or with other options. The request has been checked; prefixes are added to those it has.
+ * False: there was no memory for them, and nothing was changed. */
+must_check bool session_track(struct session *s, struct tracking_request *req);
 void session_untrack(struct session *s);
 size_t session_tracking_memory(const struct session *s);
 

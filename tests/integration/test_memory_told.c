@@ -298,11 +298,11 @@ START_TEST(test_keys)
 }
 END_TEST
 
-/* A request of one command and many words: `head`, then `first` n times, then `second` n times.
- * '%' stands for the number of the word. */
+/* A request of one command and many words: `head`, then `first` n times, then `second` n times, or
+ * the two in turn. '%' stands for the number of the word. */
 #define MANY 5000
 static void send_many(struct client *c, const char *head, const char *first, const char *second,
-                      unsigned n)
+                      unsigned n, bool in_turn)
 {
     static char text[2 * MANY][16];
     static const char *argv[2 * MANY + 8];
@@ -314,12 +314,12 @@ static void send_many(struct client *c, const char *head, const char *first, con
         argv[argc++] = at;
     }
     const char *const kind[] = { first, second };
-    for (unsigned i = 0; i < 2 * n && kind[i / n] != NULL; i++) {
-        const char *word_of = kind[i / n], *at = strchr(word_of, '%');
+    for (unsigned i = 0; i < 2 * n && kind[in_turn ? i % 2 : i / n] != NULL; i++) {
+        const char *word_of = kind[in_turn ? i % 2 : i / n], *at = strchr(word_of, '%');
         int plain = at != NULL ? (int)(at - word_of) : (int)strlen(word_of);
         snprintf(text[i], sizeof text[i], "%.*s", plain, word_of);
         if (at != NULL) {
-            snprintf(text[i], sizeof text[i], "%.*s%u", plain, word_of, i);
+            snprintf(text[i], sizeof text[i], "%.*s%05u", plain, word_of, i);
         }
         argv[argc++] = text[i];
     }
@@ -338,7 +338,7 @@ START_TEST(test_many_streams)
         const struct resp *r = NULL;
         client_ask(admin, "FLUSHALL");
         arm(after);
-        send_many(c, "XREAD BLOCK 0 STREAMS", "stream%", "$", 2100);
+        send_many(c, "XREAD BLOCK 0 STREAMS", "stream%", "$", 2100, false);
         enum resp_status st = settled(c, &r);
         disarm();
         if (st == RESP_OK) {
@@ -346,7 +346,7 @@ START_TEST(test_many_streams)
             ck_assert_int_eq(blocked_clients(), 0);
             refused++;
         } else if (st == RESP_TIMEOUT) {
-            client_expect(admin, "\"1-1\"", "XADD stream7 1-1 f v");
+            client_expect(admin, "\"1-1\"", "XADD stream00007 1-1 f v");
             ck_assert_int_eq(client_read(c)->type, RESP_ARRAY);
             served++;
         }
@@ -366,7 +366,7 @@ START_TEST(test_many_options)
         const struct resp *r = NULL;
         client_hello(c, 3);
         arm(after);
-        send_many(c, "CLIENT TRACKING on", "noloop", NULL, 4100);
+        send_many(c, "CLIENT TRACKING on", "noloop", NULL, 4100, false);
         bool read = client_try_read(c, &r) == RESP_OK;
         refused += read && r->type == RESP_ERROR;
         done += read && r->type == RESP_SIMPLE;
@@ -378,12 +378,49 @@ START_TEST(test_many_options)
 }
 END_TEST
 
+/* A prefix as long, and as many of them, as one likes. Refused, none is there. */
+START_TEST(test_prefixes)
+{
+    unsigned refused[2] = { 0 }, done[2] = { 0 };
+    for (unsigned i = 0; i < 2 * 40; i++) {
+        struct client *c = server_connect(&kv);
+        const struct resp *r = NULL;
+        unsigned many = i % 2, after = many ? i * i : i / 2; /* up to one for each prefix */
+        client_hello(c, 3);
+        client_expect(c, "+OK", "CLIENT TRACKING on BCAST PREFIX a PREFIX b");
+        arm(after);
+        if (many) {
+            send_many(c, "CLIENT TRACKING on BCAST", "PREFIX", "p%", MANY, true);
+        } else {
+            send_words(c, "CLIENT TRACKING on BCAST PREFIX c PREFIX W");
+        }
+        bool read = client_try_read(c, &r) == RESP_OK;
+        bool ok = read && r->type == RESP_SIMPLE;
+        bool no_room = read && r->type == RESP_ERROR && strncmp(r->text, "OOM", 3) == 0;
+        disarm();
+        if (no_room) {
+            ck_assert_str_eq(
+                client_line(c, "CLIENT TRACKINGINFO"),
+                "{\"flags\": ~[\"on\", \"bcast\"], \"redirect\": 0, \"prefixes\": [\"a\", "
+                "\"b\"]}");
+        }
+        refused[many] += no_room;
+        done[many] += ok;
+        client_close(c);
+    }
+    for (unsigned many = 0; many < 2; many++) {
+        ck_assert_msg(refused[many] >= 1 && done[many] >= 1, "%u: %u refused, %u done", many,
+                      refused[many], done[many]);
+    }
+}
+END_TEST
+
 /* All channels are left, one by one, at once or when the client goes. */
 START_TEST(test_many_channels)
 {
     for (unsigned i = 0; i < 2; i++) {
         struct client *c = server_connect(&kv);
-        send_many(c, "SUBSCRIBE", "channel%", NULL, MANY);
+        send_many(c, "SUBSCRIBE", "channel%", NULL, MANY, false);
         for (unsigned n = 1; n <= MANY; n++) {
             ck_assert_int_eq(client_read(c)->at[2]->integer, n);
         }
@@ -466,6 +503,7 @@ UNIT_SUITE(memory_told)
     tcase_add_test(tc, test_keys);
     tcase_add_test(tc, test_many_streams);
     tcase_add_test(tc, test_many_options);
+    tcase_add_test(tc, test_prefixes);
     tcase_add_test(tc, test_many_channels);
     tcase_add_test(tc, test_log_given_up);
 #else
