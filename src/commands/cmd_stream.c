@@ -418,7 +418,7 @@ static bool setid_options(struct call *c, struct setid_args *a)
 {
     for (unsigned i = 3; i < c->argc; i++) {
         if (arg_is(c, i, "entriesadded") && i + 1 < c->argc) {
-            if (!arg_i64(c, ++i, &a->added)) {
+            if (!arg_logged_count(c, ++i, &a->added) && !arg_i64(c, i, &a->added)) {
                 return false;
             }
             if (a->added < 0) {

@@ -152,7 +152,8 @@ static bool claim_options(struct call *c, struct claim_args *a)
         } else if (more && arg_is(c, i, "time")) {
             fine = claim_number(c, ++i, "TIME option argument", &a->time);
         } else if (more && arg_is(c, i, "retrycount")) {
-            fine = claim_number(c, ++i, "RETRYCOUNT option argument", &a->retry);
+            fine = arg_logged_count(c, ++i, &a->retry) ||
+                   claim_number(c, i, "RETRYCOUNT option argument", &a->retry);
         } else if (more && arg_is(c, i, "lastid")) {
             fine = arg_stream_id(c, ++i, &a->last);
         } else {
@@ -280,7 +281,7 @@ static bool claim_one(struct taking *t, const struct claim_args *a, struct strea
     if (a->retry >= 0) {
         p.count = (uint64_t)a->retry;
     } else if (!a->just_id) {
-        p.count++;
+        p.count = stream_counted(p.count);
     }
     take(t, &p);
     if (a->just_id) {
@@ -377,7 +378,7 @@ static bool pending_from(const struct taking *t, struct stream_id id, struct str
 static void auto_one(struct taking *t, const struct auto_args *a, struct stream_pending *p)
 {
     p->time = t->c->now_ms;
-    p->count += !a->just_id;
+    p->count = a->just_id ? p->count : stream_counted(p->count);
     take(t, p);
     if (a->just_id) {
         reply_stream_id(t->c, p->id);

@@ -45,6 +45,9 @@ static bool group_options(struct call *c, bool *make, int64_t *read)
             if (!arg_i64(c, ++i, read)) {
                 return false;
             }
+            if (*read < 0 && (c->flags & CALL_REPLAY)) {
+                *read = STREAM_READ_UNKNOWN; /* one that ran over, see arg_logged_count() */
+            }
             if (*read < 0 && *read != STREAM_READ_UNKNOWN) {
                 reply_error(c, "ERR value for ENTRIESREAD must be positive or -1");
                 return false;

@@ -284,7 +284,7 @@ static void read_history(struct call *c, struct xread *r, unsigned i, struct str
             }
             if (reply_stream_one(c, s, p[j].id)) {
                 p[j].time = c->now_ms;
-                p[j].count++;
+                p[j].count = stream_counted(p[j].count);
                 stream_pend(s, g, &p[j]);
                 claims_add(&claims, &p[j]);
                 changed = true;

@@ -141,6 +141,16 @@ bool arg_stream_last(struct call *c, unsigned i, struct stream_id *id)
     return true;
 }
 
+bool arg_logged_count(struct call *c, unsigned i, int64_t *count)
+{
+    uint64_t n;
+    if (!(c->flags & CALL_REPLAY) || !parse_u64(c->argv[i], &n)) {
+        return false;
+    }
+    *count = (int64_t)u64_min(n, INT64_MAX);
+    return true;
+}
+
 /* ---- Replies ---- */
 
 struct slice id_slice(struct id_text *t, struct stream_id id)

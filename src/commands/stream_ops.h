@@ -27,6 +27,10 @@ must_check bool arg_stream_last(struct call *c, unsigned i, struct stream_id *id
 /* The IDs argv[from..argc) are well-formed; false: replied the error. */
 must_check bool arg_stream_ids(struct call *c, unsigned from);
 
+/* On replay, a count in a log from when counts did not stop at INT64_MAX: one beyond it is that.
+ * False otherwise, with no reply. */
+bool arg_logged_count(struct call *c, unsigned i, int64_t *count);
+
 /* ---- Replies ---- */
 
 void reply_stream_id(struct call *c, struct stream_id id);

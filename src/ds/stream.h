@@ -63,6 +63,9 @@ struct stream_state {
     struct stream_id max_deleted; /* the highest ID ever deleted by itself; 0-0: none */
 };
 const struct stream_state *stream_state(const struct stream *s);
+/* n and one more: for what is counted over the life of a stream (entries added, entries a group has
+ * read, deliveries). It stops at INT64_MAX, which is as much as the log and files can say. */
+uint64_t stream_counted(uint64_t n);
 /* XSETID and loading: last must not be below any entry, added not below the length. */
 void stream_set_state(struct stream *s, struct stream_id last, uint64_t added,
                       struct stream_id max_deleted);

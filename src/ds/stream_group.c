@@ -389,7 +389,7 @@ void stream_group_advance(const struct stream *s, struct stream_group *g, struct
 {
     struct stream_id ahead = g->last;
     if (g->read != STREAM_READ_UNKNOWN && stream_id_next(&ahead) && !has_gaps(s, ahead)) {
-        g->read++;
+        g->read = (int64_t)stream_counted((uint64_t)g->read);
     } else if (s->state.added > 0) {
         g->read = stream_distance(s, id);
     }

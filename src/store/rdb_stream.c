@@ -204,6 +204,7 @@ static bool load_pending(struct loading_stream *l, const struct stream_pending *
     if (p->time < 0 || (before != NULL && stream_id_cmp(before->id, p->id) >= 0)) {
         return refuse(l, -EINVAL);
     }
+    p->count = u64_min(p->count, INT64_MAX); /* see stream_counted() */
     return buf_try_reserve(&l->pending, sizeof *p) || refuse(l, -ENOMEM);
 }
 

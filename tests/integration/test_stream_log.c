@@ -202,6 +202,94 @@ START_TEST(test_stream_consumers_seen)
 }
 END_TEST
 
+/* Counts that have reached their end, and one more of what is counted. */
+#define END    "9223372036854775807"
+#define READ   "XADD s 1-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >"
+#define IMAGED "CONFIG SET appendonly no", "CONFIG SET appendonly yes"
+static const struct {
+    const char *lines[8];
+    const char *ask, *end; /* where it can be seen; what a log tells in which it ran over */
+} at_end[] = {
+    { { READ, "XCLAIM s g c 0 1-1 RETRYCOUNT " END, "XCLAIM s g c 0 1-1" },
+      "XPENDING s g - + 10",
+      ", " END "]]" },
+    { { READ, "XCLAIM s g c 0 1-1 RETRYCOUNT " END, "XAUTOCLAIM s g c 0 0" },
+      "XPENDING s g - + 10",
+      ", " END "]]" },
+    { { READ, "XCLAIM s g c 0 1-1 RETRYCOUNT " END, "XREADGROUP GROUP g c STREAMS s 0" },
+      "XPENDING s g - + 10",
+      ", " END "]]" },
+    { { READ, "XCLAIM s g c 0 1-1 RETRYCOUNT " END, "XCLAIM s g c 0 1-1", IMAGED },
+      "XPENDING s g - + 10",
+      ", " END "]]" },
+    { { "XADD s 1-1 f v", "XADD s 2-1 f v", "XGROUP CREATE s g 1-1 ENTRIESREAD " END,
+        "XREADGROUP GROUP g c STREAMS s >" },
+      "XINFO GROUPS s",
+      "\"entries-read\", nil," },
+    { { "XADD s 1-1 f v", "XADD s 2-1 f v", "XGROUP CREATE s g 1-1 ENTRIESREAD " END,
+        "XREADGROUP GROUP g c STREAMS s >", IMAGED },
+      "XINFO GROUPS s",
+      "\"entries-read\", nil," },
+    { { "XADD s 1-1 f v", "XSETID s 9-9 ENTRIESADDED " END, "XADD s 10-1 f v", IMAGED },
+      "XINFO STREAM s",
+      "\"entries-added\", " END "," },
+};
+
+static void expect_part(struct client *c, const char *part, const char *ask)
+{
+    const char *line = client_line(c, "%s", ask);
+    ck_assert_msg(strstr(line, part) != NULL, "%s: %s", ask, line);
+}
+
+/* They stay where they are, and the log can be read. */
+START_TEST(test_stream_counts_end)
+{
+    char digest[200];
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; at_end[_i].lines[i] != NULL; i++) {
+        ck_assert_int_ne(client_ask(c, "%s", at_end[_i].lines[i])->type, RESP_ERROR);
+    }
+    expect_part(c, END, at_end[_i].ask);
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    client_close(c);
+    server_kill(&kv);
+    server_start(&kv, "--threads", "1");
+    c = server_connect(&kv);
+    expect_part(c, END, at_end[_i].ask);
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
+/* A log in which they ran over is read, too. */
+START_TEST(test_stream_counts_ran_over)
+{
+#ifdef KV_FAULTS
+    server_init(&kv, SERVER_KV);
+    server_env(&kv, "KV_FAULTS", "ds.stream_counted=fail:0:0");
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; at_end[_i].lines[i] != NULL; i++) {
+        ck_assert_int_ne(client_ask(c, "%s", at_end[_i].lines[i])->type, RESP_ERROR);
+    }
+    expect_part(c, "-9223372036854775808", at_end[_i].ask);
+    client_close(c);
+    server_kill(&kv);
+    server_env(&kv, "KV_FAULTS", "");
+    server_start(&kv, "--threads", "1");
+    c = server_connect(&kv);
+    expect_part(c, at_end[_i].end, at_end[_i].ask);
+    client_close(c);
+    server_stop(&kv);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 /* Each part of what a stream is changes its digest. */
 START_TEST(test_stream_digest)
 {
@@ -350,6 +438,8 @@ UNIT_SUITE(integration_stream_log)
 {
     unit_case_slow(suite, "recovered", 120, test_stream_recovered, test_stream_digest,
                    test_stream_consumers_seen);
+    unit_case_loop(suite, "counts_end", 60, test_stream_counts_end, countof(at_end));
+    unit_case_loop(suite, "counts_ran_over", 60, test_stream_counts_ran_over, countof(at_end));
     unit_case_slow(suite, "much", 60, test_stream_much);
     unit_case_loop(suite, "image", 120, test_stream_image, 2);
 #ifdef KV_FAULTS

@@ -317,7 +317,28 @@ START_TEST(test_stream_cases)
 }
 END_TEST
 
+/* A number of deliveries that the log could not say is the largest it can. */
+START_TEST(test_stream_deliveries)
+{
+    static const struct slice bytes =
+        B(BARE "\x01" GROUP "\x01" ID1 TIME "\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01"
+               "c" TIME "\x01" ID1);
+    setup();
+    struct rdb_reader r = rdb_reader_of(bytes);
+    struct rdb_value v;
+    struct stream_group g;
+    struct stream_pending p;
+    ck_assert(rdb_read_value(&r, 19, &limits, &v));
+    ck_assert(stream_group_find(v.container, S("g"), &g));
+    ck_assert(stream_pending_edge(v.container, &g, true, &p));
+    ck_assert_uint_eq(p.count, INT64_MAX);
+    rdb_value_free(&v);
+    teardown();
+}
+END_TEST
+
 UNIT_SUITE(rdb_stream)
 {
-    unit_case(suite, "streams", test_random_streams, test_stream_damage, test_stream_cases);
+    unit_case(suite, "streams", test_random_streams, test_stream_damage, test_stream_cases,
+              test_stream_deliveries);
 }
