@@ -14,6 +14,9 @@
  *     wildcard and an address of the same port), both get SO_REUSEPORT for the moment of the
  *     change; never longer, because a second server on the same port must fail.
  *
+ *     Old sockets close on reactor 0, thus after the command that changed the addresses: until then
+ *     they are in net->retired, where a change back, perhaps by the same command, finds them.
+ *
  * FAILURE
  *     Out of descriptors or memory in accept(): accepting pauses for ACCEPT_PAUSE_MS; the clients
  *     wait in the backlog. */
@@ -227,6 +230,15 @@ static void reuse_port(const struct listener *l, int on)
     }
 }
 
+static void reuse_port_all(const struct listener *l, int port, int on)
+{
+    for (; l != NULL; l = l->next) {
+        if (l->port == port) {
+            reuse_port(l, on);
+        }
+    }
+}
+
 /* Socket bound to ai and listening. -errno. */
 static int bind_listen(const struct addrinfo *ai, int backlog, bool share_port)
 {
@@ -312,6 +324,9 @@ static int want_tcp(struct net *n, struct listener **opened, enum conn_kind kind
                     int port, int backlog, struct buf *error)
 {
     struct listener *old = find(n->listeners, kind, addr, port);
+    if (old == NULL) {
+        old = find(n->retired, kind, addr, port);
+    }
     if (old != NULL) {
         old->keep = true;
         return 0;
@@ -319,12 +334,9 @@ static int want_tcp(struct net *n, struct listener **opened, enum conn_kind kind
     bool optional = addr[0] == '-';
     const char *plain = addr + optional, *why = "";
     int fd = open_tcp(plain, port, backlog, false, &why);
-    if (fd == -EADDRINUSE && n->listeners != NULL) {
-        for (struct listener *l = n->listeners; l != NULL; l = l->next) {
-            if (l->port == port) {
-                reuse_port(l, 1);
-            }
-        }
+    if (fd == -EADDRINUSE && (n->listeners != NULL || n->retired != NULL)) {
+        reuse_port_all(n->listeners, port, 1);
+        reuse_port_all(n->retired, port, 1);
         fd = open_tcp(plain, port, backlog, true, &why);
     }
     if (fd < 0) {
@@ -412,15 +424,15 @@ int listeners_open(struct net *n, const struct net_config *cfg, struct buf *erro
 
 /* ---- Starting, changing, closing ---- */
 
-struct listen_message {
-    struct message m;
-    struct listener *retired;
-};
-
 /* On reactor 0: new listeners begin to accept, retired ones take what waits and end. */
-static void apply_change(struct reactor *r, struct listener *retired)
+static void change_here(struct reactor *r, struct message *m)
 {
     struct net *n = r->net;
+    mem_free(m);
+    lock_acquire(&n->lock);
+    struct listener *retired = n->retired;
+    n->retired = NULL;
+    lock_release(&n->lock);
     while (retired != NULL) {
         struct listener *next = retired->next;
         while (!atomic_load(&r->stopping) && accept_one(retired)) {
@@ -439,42 +451,35 @@ static void apply_change(struct reactor *r, struct listener *retired)
     lock_release(&n->lock);
 }
 
-static void change_here(struct reactor *r, struct message *m)
+void listeners_start(struct net *n)
 {
-    struct listen_message *lm = container_of(m, struct listen_message, m);
-    apply_change(r, lm->retired);
-    mem_free(lm);
+    struct message *m = mem_alloc(sizeof *m);
+    *m = (struct message){ .run = change_here };
+    reactor_post(&n->reactors[0], m);
 }
 
-static void change_post(struct net *n, struct listener *retired)
+/* Takes those marked so out of the list. */
+static struct listener *take(struct listener **at, bool keep)
 {
-    struct listen_message *lm = mem_alloc(sizeof *lm);
-    *lm = (struct listen_message){ .m.run = change_here, .retired = retired };
-    reactor_post(&n->reactors[0], &lm->m);
-}
-
-/* Takes the listeners that are not to be kept out of the list. */
-static struct listener *retire(struct net *n)
-{
-    struct listener *retired = NULL;
-    struct listener **at = &n->listeners;
+    struct listener *taken = NULL, **end = &taken;
     while (*at != NULL) {
         struct listener *l = *at;
-        if (l->keep) {
+        if (l->keep != keep) {
             at = &l->next;
         } else {
             *at = l->next;
-            l->next = retired;
-            retired = l;
+            l->next = NULL;
+            *end = l;
+            end = &l->next;
         }
     }
-    return retired;
+    return taken;
 }
 
-static void keep_mark(struct net *n, bool keep)
+static void keep_none(struct listener *l)
 {
-    for (struct listener *l = n->listeners; l != NULL; l = l->next) {
-        l->keep = keep || l->kind == CONN_UNIX;
+    for (; l != NULL; l = l->next) {
+        l->keep = l->kind == CONN_UNIX;
     }
 }
 
@@ -482,7 +487,8 @@ int net_set_listen(struct net *n, const struct net_config *cfg, struct buf *erro
 {
     struct listener *opened = NULL;
     lock_acquire(&n->lock);
-    keep_mark(n, false);
+    keep_none(n->listeners);
+    keep_none(n->retired);
     int rc = -EINVAL;
     if (cfg->tls_port != 0 && n->tls == NULL) {
         buf_add_str(error, "TLS is not configured");
@@ -494,28 +500,24 @@ int net_set_listen(struct net *n, const struct net_config *cfg, struct buf *erro
         for (struct listener *l = n->listeners; l != NULL; l = l->next) {
             reuse_port(l, 0);
         }
-        keep_mark(n, true);
         lock_release(&n->lock);
         return rc;
     }
-    struct listener *retired = retire(n);
+    struct listener *back = take(&n->retired, true);
+    append(&n->retired, take(&n->listeners, false));
+    append(&n->listeners, back);
     append(&n->listeners, opened);
-    change_post(n, retired);
+    listeners_start(n);
     lock_release(&n->lock);
     return 0;
-}
-
-void listeners_start(struct net *n)
-{
-    change_post(n, NULL);
 }
 
 void listeners_close(struct net *n)
 {
     lock_acquire(&n->lock);
-    keep_mark(n, false);
     struct listener *l = n->listeners;
-    n->listeners = NULL;
+    append(&l, n->retired);
+    n->listeners = n->retired = NULL;
     lock_release(&n->lock);
     for (struct listener *at = l; at != NULL; at = at->next) {
         ev_io_stop(n->reactors[0].loop, &at->io);

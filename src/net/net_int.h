@@ -252,7 +252,7 @@ struct listener {
     char *addr; /* as in bind, or the unix path */
 };
 must_check int listeners_open(struct net *n, const struct net_config *cfg, struct buf *error);
-void listeners_start(struct net *n); /* on reactor 0 */
+void listeners_start(struct net *n); /* the new ones accept, the retired end: soon, on reactor 0 */
 void listeners_close(struct net *n); /* on reactor 0, or when no thread runs */
 
 /* ---- tls.c ---- */
@@ -285,6 +285,7 @@ struct net {
     /* under lock */
     struct lock lock;
     struct listener *listeners;
+    struct listener *retired; /* still bound; reactor 0 takes and closes them */
     int backlog;
     struct tls_context *tls;
     bool started, accepting_ended;

@@ -4,6 +4,7 @@
  * between two commands. */
 #include "server/server_int.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "script/script.h"
 #include <errno.h>
@@ -170,6 +171,20 @@ static bool log_is_loading(const struct call *c)
     return p.loading;
 }
 
+/* The values are set but can't act: back to the old ones. */
+static void set_back(struct server *s, const struct config_saved *saved, const char *why,
+                     struct buf *error)
+{
+    struct buf detail = { 0 };
+    bool back = config_restore(s->config, saved, &detail);
+    buf_printf(error, "ERR CONFIG SET failed - %s%s", why,
+               back ? "" : ", and the old values could not be restored");
+    if (!back) {
+        log_warning("A directive could not be set back: %.*s", (int)detail.n, detail.p);
+    }
+    buf_free(&detail);
+}
+
 /* CONFIG SET of directives that the log follows: all of them act, or none. */
 static void config_set_log(struct call *c, bool may, struct buf *error)
 {
@@ -194,8 +209,7 @@ static void config_set_log(struct call *c, bool may, struct buf *error)
     } else if (set && why == NULL && change_log(c, saved, &why)) {
         return;
     } else if (set) {
-        must(config_restore(s->config, saved, error));
-        buf_printf(error, "ERR CONFIG SET failed - %s", why);
+        set_back(s, saved, why, error);
     }
     config_saved_free(saved);
 }

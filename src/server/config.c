@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "server/config_int.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include <errno.h>
 #include <stdio.h>
@@ -445,8 +446,8 @@ static bool apply_all(struct change *ch, unsigned n, const char **why, unsigned 
 
 static bool set_values(const struct slice *pairs, unsigned n, struct change *ch, struct buf *error)
 {
-    const char *why = NULL, *ignored = NULL;
-    unsigned at = 0, undone = 0;
+    const char *why = NULL;
+    unsigned at = 0;
     for (unsigned i = 0; i < n; i++) {
         bound_get(ch[i].b, &ch[i].before);
         ch[i].set = true;
@@ -459,8 +460,11 @@ static bool set_values(const struct slice *pairs, unsigned n, struct change *ch,
     if (!apply_all(ch, n, &why, &at)) {
         failed(error, pairs[2 * at], why != NULL ? why : "it was refused");
         restore(ch, n);
-        (void)apply_all(ch, n, &ignored,
-                        &undone); /* what already acted goes back to the old values */
+        why = NULL;
+        if (!apply_all(ch, n, &why, &at)) { /* what already acted goes back to the old values */
+            log_warning("CONFIG SET failed, and the old value of '%s' could not act again: %s",
+                        ch[at].b->o->name, why != NULL ? why : "it was refused");
+        }
         return false;
     }
     return true;

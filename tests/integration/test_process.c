@@ -643,6 +643,57 @@ START_TEST(test_replaced_aside)
 }
 END_TEST
 
+/* After a change that went back: `old` answers, and soon `other` refuses. */
+static void expect_listening(uint16_t old, uint16_t other)
+{
+    struct client *c = client_connect(old), *d;
+    expect(c, "+PONG", "PING");
+    for (unsigned i = 0; i < 2000 && (d = client_try_connect(other)) != NULL; i++, usleep(10000)) {
+        client_close(d); /* the first reactor has not closed it yet */
+    }
+    ck_assert_ptr_null(client_try_connect(other));
+    client_close(c);
+    c = client_connect(old);
+    expect(c, "+PONG", "PING");
+    char line[64];
+    snprintf(line, sizeof line, "[\"port\", \"%u\"]", old);
+    expect(c, line, "CONFIG GET port");
+    client_close(c);
+}
+
+/* The old port is still bound when one command, or the next on the same reactor, goes back to it.
+ */
+START_TEST(test_listen_goes_back)
+{
+    uint16_t other = server_free_port();
+    char pipeline[200];
+    start("--threads", "1", "--appendfsync", "always");
+    struct client *c = server_connect(&kv);
+    client_expect_error(c, "ERR CONFIG SET failed (possibly related to argument 'proc-title-te",
+                        "CONFIG SET port %u proc-title-template {x}", other);
+    expect_listening(kv.port, other);
+    expect(c, "+OK", "MULTI");
+    client_expect(c, "+QUEUED", "CONFIG SET port %u appendfsync everysec", other);
+    expect(c,
+           "[-ERR CONFIG SET failed - it waits for the disk, which a transaction or script can't]",
+           "EXEC");
+    expect(c, "+PONG", "PING");
+    expect(c, "[\"appendfsync\", \"always\"]", "CONFIG GET appendfsync");
+    expect_listening(kv.port, other);
+    snprintf(pipeline, sizeof pipeline,
+             "CONFIG SET port %u\r\nCONFIG SET bind '127.0.0.1 127.0.0.2'\r\n"
+             "CONFIG SET port %u\r\nCONFIG SET bind 127.0.0.1\r\n",
+             other, kv.port);
+    client_send_raw(c, pipeline, strlen(pipeline));
+    for (unsigned i = 0; i < 4; i++) {
+        client_expect_next(c, "+OK");
+    }
+    expect_listening(kv.port, other);
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(process)
 {
     TCase *c =
@@ -653,7 +704,8 @@ UNIT_SUITE(process)
                        test_title_limits_log, test_descriptor_limit, test_systemd, test_unix_socket,
                        test_daemonize);
     tcase_add_checked_fixture(c, setup, teardown);
-    c = unit_case_slow(suite, "listening", 120, test_listen, test_save_rules);
+    c = unit_case_slow(suite, "listening", 120, test_listen, test_listen_goes_back,
+                       test_save_rules);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "strangers", 120, test_before_auth, test_http_and_resp,
                        test_protected);
