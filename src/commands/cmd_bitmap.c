@@ -300,6 +300,7 @@ static void cmd_bitop(struct call *c)
         goto out;
     }
     combine(result, size, op, src, n);
+    key_count_write(c, dest);
     if (key_set_string(c, dest, slice_of(result, size), STRING_RAW, false) != NULL) {
         notify(c, NOTIFY_STRING, "set", dest);
         if (op >= DIFF) { /* not every Redis knows it */

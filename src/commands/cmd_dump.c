@@ -148,8 +148,8 @@ static struct entry *put(struct call *c, struct rdb_value *v)
 static void set_clock(struct call *c, struct entry *e, const struct restore *r)
 {
     bool lfu = POLICY_IS_LFU(option_int(&exec_options(c->x)->maxmemory_policy));
-    if (lfu && r->freq >= 0) {
-        entry_set_lfu(c->x, e, (unsigned)r->freq, c->now_ms);
+    if (lfu && !(c->flags & CALL_REPLAY)) { /* what was there before counts for nothing */
+        entry_set_lfu(c->x, e, r->freq >= 0 ? (unsigned)r->freq : LFU_INIT, c->now_ms);
     } else if (!lfu && r->idle_s >= 0) {
         entry_set_idle(c->x, e, r->idle_s < IDLE_MAX ? r->idle_s : IDLE_MAX, c->now_ms);
     }

@@ -170,7 +170,10 @@ static void cmd_set(struct call *c)
 {
     if (unlikely(c->argc != 3)) {
         set_with_options(c);
-    } else if (likely(key_set_arg(c, c->keys, 2, false) != NULL)) {
+        return;
+    }
+    key_count_write(c, c->keys);
+    if (likely(key_set_arg(c, c->keys, 2, false) != NULL)) {
         notify(c, NOTIFY_STRING, "set", c->keys);
         reply_ok(c);
     }
@@ -289,6 +292,7 @@ static bool set_pairs(struct call *c)
     bool fine = made != NULL && n == c->nkeys;
     for (unsigned i = 0; i < n; i++) {
         if (fine) {
+            key_count_write(c, &c->keys[i]);
             (void)key_set_entry(c, &c->keys[i], made[i]);
             notify(c, NOTIFY_STRING, "set", &c->keys[i]);
         } else {

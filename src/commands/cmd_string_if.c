@@ -102,6 +102,9 @@ static void msetex_one(struct call *c, const struct set_options *o, const struct
 {
     char ms[I64_TEXT_MAX];
     struct entry *old = o->set & OPT_KEEPTTL ? key_write(c, k) : NULL;
+    if (!(o->set & (OPT_KEEPTTL | OPT_NX | OPT_XX))) {
+        key_count_write(c, k);
+    }
     int64_t at = expire > 0 ? expire : old != NULL ? entry_expire(old) : -1;
     made = key_set_entry(c, k, made);
     notify(c, NOTIFY_STRING, "set", k);

@@ -28,8 +28,6 @@ bool entry_expired(const struct call *c, const struct entry *e)
 
 /* ---- Access clock: LRU seconds or LFU (16 bits of minutes, 8 bits of counter) ---- */
 
-#define LFU_INIT 5
-
 static uint32_t lru_now(int64_t now_ms)
 {
     return (uint32_t)(now_ms / 1000) & 0xffffff;
@@ -83,6 +81,11 @@ static void clock_init_entry(struct call *c, struct entry *e)
     } else {
         entry_set_clock(e, lru_now(now));
     }
+}
+
+static bool keeps_clock(const struct call *c)
+{
+    return POLICY_IS_LFU(option_int(&c->x->opt.maxmemory_policy)) && !(c->flags & CALL_REPLAY);
 }
 
 int64_t entry_idle_s(struct exec *x, const struct entry *e, int64_t now_ms)
@@ -269,7 +272,8 @@ struct entry *key_read(struct call *c, const struct key *k)
     return e;
 }
 
-struct entry *key_write(struct call *c, const struct key *k)
+/* As key_write(), without touching. */
+static struct entry *key_claim(struct call *c, const struct key *k)
 {
     struct entry *e = shard_find(shard_of(c, k), c->db, k);
     bool replay = (c->flags & CALL_REPLAY) != 0 && !seeded_bug("exec.bug_replay_expires");
@@ -280,8 +284,23 @@ struct entry *key_write(struct call *c, const struct key *k)
         key_expire_now(c, k, e);
         return NULL;
     }
-    clock_touch(c, e);
     return e;
+}
+
+struct entry *key_write(struct call *c, const struct key *k)
+{
+    struct entry *e = key_claim(c, k);
+    if (e != NULL && likely(!(c->flags & CALL_REPLAY))) {
+        clock_touch(c, e);
+    }
+    return e;
+}
+
+void key_count_write(struct call *c, const struct key *k)
+{
+    if (unlikely(keeps_clock(c))) {
+        (void)key_write(c, k);
+    }
 }
 
 bool key_is(struct call *c, const struct entry *e, enum obj_type t)
@@ -345,7 +364,7 @@ static bool before_set(struct call *c, const struct key *k)
         (c->flags & CALL_REPLAY)) {
         return false;
     }
-    return key_write(c, k) == NULL;
+    return key_claim(c, k) == NULL;
 }
 
 /* After it; e NULL: there was no memory. */
@@ -355,7 +374,9 @@ static struct entry *after_set(struct call *c, const struct key *k, struct entry
         reply_oom(c);
         return NULL;
     }
-    clock_init_entry(c, e);
+    if (likely(!keeps_clock(c)) || entry_clock(e) == 0) { /* 0: it is new */
+        clock_init_entry(c, e);
+    }
     key_changed(c, k);
     if (unlikely(is_new)) {
         notify(c, NOTIFY_NEW, "new", k);
@@ -409,9 +430,14 @@ struct entry *key_replace(struct call *c, const struct key *k, enum obj_type t, 
     if (e == NULL) {
         return key_add(c, k, t, enc, ptr);
     }
+    uint32_t clock = entry_clock(e);
     shard_delete(shard_of(c, k), c->db, e);
     e = shard_add_object(shard_of(c, k), c->db, k, t, enc, ptr);
-    clock_init_entry(c, e);
+    if (keeps_clock(c)) {
+        entry_set_clock(e, clock);
+    } else {
+        clock_init_entry(c, e);
+    }
     key_changed(c, k);
     key_ready(c, k);
     return e;

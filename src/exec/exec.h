@@ -293,6 +293,9 @@ struct entry *key_peek(struct call *c, const struct key *k);
 /* For a command that may change k: an expired entry is deleted first, with its event and DEL
  * effect. No hit or miss counted. */
 struct entry *key_write(struct call *c, const struct key *k);
+/* For a command that sets k and has no other reason to look it up: under an LFU policy the write
+ * counts as an access. */
+void key_count_write(struct call *c, const struct key *k);
 /* True when e is NULL or of that type; else replies WRONGTYPE. */
 must_check bool key_is(struct call *c, const struct entry *e, enum obj_type t);
 
@@ -559,6 +562,7 @@ enum {
     POLICY_VOLATILE_TTL
 };
 #define POLICY_IS_LFU(p) ((p) == POLICY_ALLKEYS_LFU || (p) == POLICY_VOLATILE_LFU)
+#define LFU_INIT         5 /* the counter of a new key */
 #define POLICY_IS_LRU(p) ((p) == POLICY_ALLKEYS_LRU || (p) == POLICY_VOLATILE_LRU)
 int64_t entry_idle_s(struct exec *x, const struct entry *e, int64_t now_ms); /* OBJECT IDLETIME */
 unsigned entry_lfu(struct exec *x, const struct entry *e,

@@ -119,6 +119,61 @@ START_TEST(test_generic_object)
 }
 END_TEST
 
+/* DUMP of 10000: the smallest number that no server keeps as one shared object. */
+#define TEN_THOUSAND "\"\\x00\\xc1\\x10\\x27\\x0a\\x00\\xe4\\xb7\\xca\\x6c\\x86\\x43\\x25\\xd1\""
+
+/* What a write does to the access clock of the key that it changes or overwrites. */
+START_TEST(test_generic_object_freq)
+{
+    static const char *const writes[] = { "INCR k",
+                                          "SET k 50000",
+                                          "SET k 50000 KEEPTTL",
+                                          "SET k 50000 XX",
+                                          "SET k 50000 GET",
+                                          "APPEND k 50000",
+                                          "GETSET k 50000",
+                                          "SETEX k 100 50000",
+                                          "PSETEX k 100000 50000",
+                                          "MSET k 50000",
+                                          "SETRANGE k 0 5",
+                                          "INCRBYFLOAT k 1",
+                                          "BITOP NOT k src",
+                                          "SETNX k 60000",
+                                          "SUNIONSTORE k set",
+                                          "SORT list STORE k",
+                                          "ZUNIONSTORE k 1 zset",
+                                          "COPY src k REPLACE",
+                                          "RENAME other k",
+                                          "PFADD hll a b c d e f g",
+                                          "PFADD hll h",
+                                          "PFMERGE hll" };
+    struct compare_script s = { NULL, 0 };
+    compare_add(&s, "CONFIG SET lfu-log-factor 0 lfu-decay-time 0");
+    for (unsigned lru = 0; lru < 2; lru++) {
+        compare_add(&s, "CONFIG SET maxmemory-policy allkeys-%s", lru ? "lru" : "lfu");
+        for (unsigned i = 0; i < countof(writes); i++) {
+            compare_add(&s, "FLUSHALL");
+            compare_add(&s, "SET other word");
+            compare_add(&s, "SET src 12345678");
+            compare_add(&s, "SADD set a b");
+            compare_add(&s, "RPUSH list 1 2");
+            compare_add(&s, "ZADD zset 1 a");
+            compare_add(&s, "PFADD hll x y");
+            compare_add(&s, "RESTORE k 0 " TEN_THOUSAND " %s", lru ? "IDLETIME 900" : "FREQ 20");
+            compare_add(&s, "%s", writes[i]);
+            compare_add(&s, "~type %s", writes[i]);
+            compare_add(&s, lru ? "~near=5 OBJECT IDLETIME k" : "OBJECT FREQ k");
+            compare_add(&s, lru ? "~near=5 OBJECT IDLETIME hll" : "OBJECT FREQ hll");
+        }
+    }
+    compare_add(&s, "RESTORE k 0 " TEN_THOUSAND " REPLACE");
+    compare_add(&s, "~near=5 OBJECT IDLETIME k");
+    compare_add(&s, "CONFIG SET maxmemory-policy noeviction");
+    compare_add(&s, "CONFIG SET lfu-log-factor 10 lfu-decay-time 1");
+    compare_script(&s);
+}
+END_TEST
+
 START_TEST(test_generic_keys)
 {
     compare("KEYS *", "DBSIZE", "RANDOMKEY", "MSET one 1 two 2 three 3 four 4 'a b' 5 '' 6 h*llo 7",
@@ -256,8 +311,8 @@ UNIT_SUITE(generic)
 {
     TCase *tc = unit_case_slow(suite, "generic", 300, test_generic_del, test_generic_rename,
                                test_generic_copy_move, test_generic_databases, test_generic_object,
-                               test_generic_keys, test_generic_flush, test_generic_in_multi,
-                               test_generic_random);
+                               test_generic_object_freq, test_generic_keys, test_generic_flush,
+                               test_generic_in_multi, test_generic_random);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "generic_log", test_generic_recovered, test_generic_flushed_recovered);
     unit_case(suite, "generic_expired", test_generic_random_live);
