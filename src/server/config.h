@@ -49,7 +49,7 @@ must_check bool config_restore(struct config *c, const struct config_saved *save
                                struct buf *error);
 void config_saved_free(struct config_saved *saved);
 /* What CONFIG REWRITE writes: comments and order of the file it was started with are kept. 0,
- * -ENOENT (no file), or -errno. */
+ * -ENOENT (no file), -EFBIG (larger than what is read at a start), or -errno. */
 must_check int config_rewritten(struct config *c, struct buf *now);
 const char *config_file(const struct config *c); /* "" : started without one */
 /* Writes a kv.conf with every directive and its doc comment. */

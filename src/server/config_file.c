@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define FATAL         "\n*** FATAL CONFIG FILE ERROR (Redis " REDIS_VERSION ") ***\n"
-#define FILE_MAX      (1u << 20)
+#define FILE_MAX      (64u << 20) /* of what is read, and so of what is written */
 #define INCLUDE_DEPTH 16
 
 /* ---- Loading ---- */
@@ -345,6 +345,10 @@ int config_rewritten(struct config *c, struct buf *now)
     }
     if (rc == 0) {
         rewrite_text(c, buf_slice(&old), now);
+        if (now->n > FILE_MAX) { /* the next start would refuse it */
+            buf_free(now);
+            rc = -EFBIG;
+        }
     }
     buf_free(&old);
     return rc;

@@ -220,6 +220,66 @@ START_TEST(test_config_rewrite)
 }
 END_TEST
 
+#define BIG_USERS 9000
+
+/* A file of more than 1 MiB is read by the next start. */
+START_TEST(test_config_rewrite_users)
+{
+    snprintf(kv.conf, sizeof kv.conf, "%s/users.conf", kv.dir);
+    FILE *f = fopen(kv.conf, "w");
+    ck_assert_ptr_nonnull(f);
+    fclose(f);
+    start();
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; i < BIG_USERS; i++) {
+        client_send(c, "ACL SETUSER user%u on #%064x ~key%u:* +@all", i, i, i);
+    }
+    for (unsigned i = 0; i < BIG_USERS; i++) {
+        client_expect_next(c, "+OK");
+    }
+    expect(c, "+OK", "CONFIG REWRITE");
+    client_close(c);
+    server_stop(&kv);
+    struct stat st;
+    ck_assert_int_eq(stat(kv.conf, &st), 0);
+    ck_assert_int_gt(st.st_size, 1 << 20);
+    start();
+    c = server_connect(&kv);
+    ck_assert_uint_eq(client_ask(c, "ACL USERS")->count, BIG_USERS + 1);
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
+#define CONF_MAX (64 << 20)
+
+/* The largest file that a start reads: what would make it larger is not written. */
+START_TEST(test_config_rewrite_too_large)
+{
+    snprintf(kv.conf, sizeof kv.conf, "%s/large.conf", kv.dir);
+    char line[1024];
+    memset(line, '#', sizeof line);
+    line[sizeof line - 1] = '\n';
+    FILE *f = fopen(kv.conf, "w");
+    ck_assert_ptr_nonnull(f);
+    for (unsigned i = 0; i < CONF_MAX / sizeof line; i++) {
+        ck_assert_uint_eq(fwrite(line, sizeof line, 1, f), 1);
+    }
+    fclose(f);
+    start();
+    struct client *c = server_connect(&kv);
+    expect(c, "+OK", "CONFIG SET maxmemory 1gb");
+    client_expect_error(c, "ERR Rewriting config file: File too large", "CONFIG REWRITE");
+    client_close(c);
+    server_stop(&kv);
+    struct stat st;
+    ck_assert_int_eq(stat(kv.conf, &st), 0);
+    ck_assert_int_eq(st.st_size, CONF_MAX);
+    start();
+    server_stop(&kv);
+}
+END_TEST
+
 /* ---- Signals ---- */
 
 START_TEST(test_signals)
@@ -698,7 +758,8 @@ UNIT_SUITE(process)
 {
     TCase *c =
         unit_case_slow(suite, "arguments", 120, test_options_that_print, test_bad_configuration,
-                       test_files_and_arguments, test_config_rewrite, test_replaced_aside);
+                       test_files_and_arguments, test_config_rewrite, test_config_rewrite_users,
+                       test_config_rewrite_too_large, test_replaced_aside);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "system", 120, test_signals, test_second_sigint,
                        test_title_limits_log, test_descriptor_limit, test_systemd, test_unix_socket,
