@@ -417,6 +417,9 @@ static void start_on(struct log *l, const struct wound *w)
     uint64_t before = fingerprint(l);
     ck_assert_int_eq(truncate(l->s.log, 0), 0);
     int status = server_try_start(&l->s, "--threads", "2", "--wal-segment-size", "1mb");
+    if (proven && status == 0) { /* it answered LOADING */
+        status = server_wait_exit(&l->s, 30000);
+    }
     char *said = server_log(&l->s);
     if (proven) {
         ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_WAL_DAMAGED, "%x", status);
