@@ -514,7 +514,10 @@ static void run(struct worker *w, struct call *c)
     }
     bool section = unlikely(needs_section(c->in->ref, c));
     if (section) {
-        section_enter(w);
+        if (!section_enter_unless_busy(w)) { /* it gets BUSY, as it would have a moment later */
+            c->in->held = true;
+            return;
+        }
         if (pause_holds(c)) {
             section_leave(w);
             c->in->held = true;

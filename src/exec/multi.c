@@ -378,9 +378,11 @@ static void exec_run(struct session *s, struct call *outer)
     unsigned nkeys = exec_keys(s, count);
     bool section = exec_needs_section(m) && !w->in_section;
     if (section) {
-        section_enter(w);
-        if (pause_holds(outer)) {
-            section_leave(w);
+        bool entered = section_enter_unless_busy(w);
+        if (!entered || pause_holds(outer)) {
+            if (entered) {
+                section_leave(w);
+            }
             mem_free(count);
             outer->in->held = true;
             return;

@@ -109,6 +109,48 @@ START_TEST(test_two_busy)
 }
 END_TEST
 
+#ifdef KV_FAULTS
+/* What wants to run alone comes to the lock when a script without an end has it already. */
+static void alone_behind_script(const char *line)
+{
+    struct client *a, *b, *killer;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", "20");
+    a = server_connect(&kv);
+    client_expect(a, "+PONG", "PING");
+    b = server_connect(&kv); /* to the other reactor */
+    client_expect(b, "+PONG", "PING");
+    killer = server_connect(&kv);
+    client_expect(killer, "+OK", "DEBUG FAULT exec.section=delay700:0:1");
+    client_send_raw(b, line, strlen(line));
+    usleep(200000);
+    client_send(a, "EVAL 'while true do end' 0");
+    wait_error(killer, "-BUSY Redis is busy running a script.", "GET k");
+    const char *got = client_read_line(b);
+    while (strcmp(got, "+OK") == 0 || strcmp(got, "+QUEUED") == 0) {
+        got = client_read_line(b);
+    }
+    ck_assert_msg(strstr(got, "BUSY") != NULL, "%s: %s", line, got);
+    client_expect(b, "+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
+    client_close(a);
+    client_close(b);
+    client_close(killer);
+    server_stop(&kv);
+}
+#endif
+
+START_TEST(test_alone_behind_script)
+{
+#ifdef KV_FAULTS
+    alone_behind_script("FLUSHALL\r\n");
+    alone_behind_script("MULTI\r\nFLUSHALL\r\nEXEC\r\n");
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 /* Each client gets its replies in the order of its requests: that of the script, and those that
  * sent in the same turn of the only reactor. */
 START_TEST(test_busy_in_order)
@@ -281,6 +323,7 @@ UNIT_SUITE(script_busy)
 {
     TCase *tc = unit_case(suite, "script busy", test_busy);
     tcase_add_test(tc, test_two_busy);
+    tcase_add_test(tc, test_alone_behind_script);
     tcase_add_test(tc, test_busy_in_order);
     tcase_add_test(tc, test_busy_silent);
     tcase_add_test(tc, test_flush_while_waiting);
