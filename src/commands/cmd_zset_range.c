@@ -1,9 +1,11 @@
 /* cmd_zset_range.c -- Sorted sets: ranges by rank, by score and by member, to be read, counted,
  * stored or removed. SPDX-License-Identifier: BSD-3-Clause
  *
- * EFFECTS  As they came: the order of a sorted set is total, so a range means the same members
- *          again. A source that has expired is deleted first, with its effect: replay knows no
- *          time. */
+ * EFFECTS  As they came: the order of a sorted set is total, so a range of ranks or of scores means
+ *          the same members again. One of members does not, where scores differ: what it finds
+ *          depends on the form (zset_by_lex()), and the log does not know that. It is logged as the
+ *          ranks it found. A source that has expired is deleted first, with its effect: replay
+ *          knows no time. */
 #include "commands/elements.h"
 #include "commands/zset_ops.h"
 
@@ -163,14 +165,13 @@ static void cmd_zrevrangebylex(struct call *c)
 
 /* ---- ZRANGESTORE ---- */
 
-/* False: no memory. */
-static bool range_copy(struct call *c, struct zset z, const struct range *r, struct zset *copy)
+/* `count` members from rank `first` on. False: no memory. */
+static bool range_copy(struct call *c, struct zset z, uint64_t first, uint64_t count,
+                       struct zset *copy)
 {
     struct zset_limits limits = zset_limits(c);
     struct zset_iter it;
     struct zset_item item = { 0 };
-    uint64_t first, count;
-    range_find(z, r, &first, &count);
     zset_iter(&it, z, first, true);
     for (uint64_t i = 0; i < count; i++) {
         must(zset_next(&it, &item));
@@ -181,10 +182,20 @@ static bool range_copy(struct call *c, struct zset z, const struct range *r, str
     return true;
 }
 
+/* count > 0 members were stored, those from rank `first` on. */
+static void store_effect(struct call *c, uint64_t first, uint64_t count)
+{
+    char from[I64_TEXT_MAX], to[I64_TEXT_MAX];
+    effect_reads(c, &c->keys[1]);
+    EFFECT(c, S("ZRANGESTORE"), c->keys[0].s, c->keys[1].s, slice_of(from, format_u64(from, first)),
+           slice_of(to, format_u64(to, first + count - 1)));
+}
+
 static void cmd_zrangestore(struct call *c)
 {
     struct range r = { 0 };
     struct entry *e;
+    uint64_t first = 0, count = 0;
     if (!range_options(c, 5, MAY_CHOOSE, &r) || !range_bounds(c, 3, &r)) {
         return;
     }
@@ -192,12 +203,21 @@ static void cmd_zrangestore(struct call *c)
     if (!zset_read(c, &c->keys[1], &e)) {
         return;
     }
+    if (e != NULL) {
+        range_find(zset_of(e), &r, &first, &count);
+    }
     struct zset copy = zset_new();
-    if (e != NULL && !range_copy(c, zset_of(e), &r, &copy)) {
+    if (count > 0 && !range_copy(c, zset_of(e), first, count, &copy)) {
         zset_free(copy);
         reply_oom(c);
-    } else {
-        zset_store(c, &c->keys[0], copy, "zrangestore");
+        return;
+    }
+    bool there = key_peek(c, &c->keys[0]) != NULL;
+    zset_store(c, &c->keys[0], copy, "zrangestore");
+    if (r.kind == BY_LEX && count > 0) {
+        store_effect(c, first, count);
+    } else if (r.kind == BY_LEX && there) {
+        EFFECT(c, S("DEL"), c->keys[0].s);
     }
 }
 
@@ -229,6 +249,14 @@ static void cmd_zlexcount(struct call *c)
 
 /* ---- Removing ---- */
 
+/* `count` members went, those from rank `first` on. */
+static void remove_effect(struct call *c, uint64_t first, uint64_t count)
+{
+    char from[I64_TEXT_MAX], to[I64_TEXT_MAX];
+    EFFECT(c, S("ZREMRANGEBYRANK"), c->keys[0].s, slice_of(from, format_u64(from, first)),
+           slice_of(to, format_u64(to, first + count - 1)));
+}
+
 static void remove_call(struct call *c, enum range_kind kind, const char *event)
 {
     struct range r = { .kind = kind, .limit = -1 };
@@ -253,6 +281,9 @@ static void remove_call(struct call *c, enum range_kind kind, const char *event)
                 notify(c, NOTIFY_GENERIC, "del", k);
             } else {
                 zset_shrunk(c, k, e, z);
+            }
+            if (kind == BY_LEX) {
+                remove_effect(c, first, count);
             }
         }
     }

@@ -257,6 +257,11 @@ void effect(struct call *c, const struct slice *argv, unsigned argc)
     fx_argv(c->in->t, c->db, argv, argc);
 }
 
+void effect_reads(struct call *c, const struct key *k)
+{
+    fx_slot(c->in->t, k);
+}
+
 void effect_i64(struct call *c, struct slice name, struct slice key, int64_t v)
 {
     char text[I64_TEXT_MAX];

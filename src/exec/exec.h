@@ -373,6 +373,9 @@ void effect(struct call *c, const struct slice *argv, unsigned argc);
 #define EFFECT(c, ...)                                 \
     effect((c), (const struct slice[]){ __VA_ARGS__ }, \
            (unsigned)(sizeof((const struct slice[]){ __VA_ARGS__ }) / sizeof(struct slice)))
+/* The effects of this call read k, which it does not change: on replay they keep their place among
+ * the changes of k. Not needed for what is logged as it came. */
+void effect_reads(struct call *c, const struct key *k);
 /* Room for effects of `bytes` more than the request has, before the first change. False: there is
  * no memory. */
 must_check bool effect_reserve(struct call *c, size_t bytes);

@@ -434,6 +434,103 @@ START_TEST(test_zset_recovered)
 }
 END_TEST
 
+/* Ranges of members where scores differ: what they find depends on the form, and on replay that may
+ * be the other one. */
+static const struct {
+    const char *each[4]; /* in each database, then once what changes the form of all */
+    const char *once[2];
+    const char *limit; /* zset-max-listpack-entries of the replay */
+} lex_forms[] = {
+    { { "ZADD z 1 b 2 a 3 c", "SORT_RO z ALPHA" }, { NULL }, "128" },
+    { { BIG_FORM, "ZADD z 1 b 2 a 3 c", SMALL_FORM },
+      { "CONFIG SET appendonly no", "CONFIG SET appendonly yes" },
+      "128" },
+    { { "ZADD z 1 b 2 a 3 c" }, { NULL }, "1" },
+};
+static const struct {
+    const char *line, *big, *small; /* what is in z and d then, if z was a big one or a small one */
+} lex_steps[] = {
+    { "ZREMRANGEBYLEX z [b +", "[\"b\", \"a\"] [\"old\"]", "[] [\"old\"]" },
+    { "ZRANGESTORE d z [b + BYLEX", "[\"b\", \"a\", \"c\"] [\"c\"]",
+      "[\"b\", \"a\", \"c\"] [\"b\", \"a\", \"c\"]" },
+    { "ZRANGESTORE d z + [b BYLEX REV", "[\"b\", \"a\", \"c\"] [\"c\"]",
+      "[\"b\", \"a\", \"c\"] [\"c\"]" },
+    { "ZRANGESTORE d z [b + BYLEX LIMIT 1 1", "[\"b\", \"a\", \"c\"] []",
+      "[\"b\", \"a\", \"c\"] [\"a\"]" },
+    { "ZRANGESTORE z z [b + BYLEX", "[\"c\"] [\"old\"]", "[\"b\", \"a\", \"c\"] [\"old\"]" },
+};
+
+static void expect_lex(struct client *c, bool big)
+{
+    for (unsigned i = 0; i < countof(lex_steps); i++) {
+        char seen[200];
+        client_expect(c, "+OK", "SELECT %u", i);
+        snprintf(seen, sizeof seen, "%s ", client_line(c, "ZRANGE z 0 -1"));
+        strcat(seen, client_line(c, "ZRANGE d 0 -1"));
+        ck_assert_str_eq(seen, big ? lex_steps[i].big : lex_steps[i].small);
+    }
+}
+
+START_TEST(test_zset_lex_recovered)
+{
+    struct server s;
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2");
+    struct client *c = server_connect(&s);
+    for (unsigned i = 0; i < countof(lex_steps); i++) {
+        client_expect(c, "+OK", "SELECT %u", i);
+        client_expect(c, "1", "ZADD d 7 old");
+        for (unsigned j = 0; lex_forms[_i].each[j] != NULL; j++) {
+            ck_assert_int_ne(client_ask(c, "%s", lex_forms[_i].each[j])->type, RESP_ERROR);
+        }
+    }
+    for (unsigned j = 0; j < 2 && lex_forms[_i].once[j] != NULL; j++) {
+        client_expect(c, "+OK", "%s", lex_forms[_i].once[j]);
+    }
+    for (unsigned i = 0; i < countof(lex_steps); i++) {
+        client_expect(c, "+OK", "SELECT %u", i);
+        ck_assert_int_eq(client_ask(c, "%s", lex_steps[i].line)->type, RESP_INT);
+    }
+    bool big = strcmp(lex_forms[_i].limit, "128") == 0;
+    expect_lex(c, big);
+    client_close(c);
+    server_kill(&s);
+    server_start(&s, "--threads", "2", "--zset-max-listpack-entries", lex_forms[_i].limit);
+    c = server_connect(&s);
+    expect_lex(c, big);
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
+/* A source that is another worker's: it is what it was when the range was stored. */
+START_TEST(test_zset_lex_in_sequence)
+{
+    struct server s;
+    char digest[64];
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2");
+    struct client *c = server_connect(&s);
+    for (unsigned i = 0; i < 2000; i++) {
+        client_send(c, "ZADD src%u 1 b 2 a 3 c", i);
+        client_send(c, "ZRANGESTORE dst%u src%u - + BYLEX", i, i);
+        client_send(c, "DEL src%u", i);
+        client_expect_next(c, "3");
+        client_expect_next(c, "3");
+        client_expect_next(c, "1");
+    }
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    client_close(c);
+    server_kill(&s);
+    server_start(&s, "--threads", "2");
+    c = server_connect(&s);
+    client_expect(c, "2000", "DBSIZE");
+    client_expect(c, digest, "DEBUG DIGEST");
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
 /* What redis-server 7.0.15 does not have, or would die of. */
 START_TEST(test_zset_later)
 {
@@ -598,5 +695,7 @@ UNIT_SUITE(zset)
     tc = unit_case_slow(suite, "zset_block", 300, test_zset_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case_slow(suite, "zset_memory", 120, test_zset_out_of_memory, test_zset_remove_all);
-    unit_case(suite, "zset_log", test_zset_recovered, test_zset_image, test_zset_later);
+    unit_case(suite, "zset_log", test_zset_recovered, test_zset_image, test_zset_later,
+              test_zset_lex_in_sequence);
+    unit_case_loop(suite, "zset_lex_log", 60, test_zset_lex_recovered, countof(lex_forms));
 }
