@@ -1,8 +1,9 @@
 /* evict.c -- maxmemory: keys go by the chosen policy until there is room, or writes are refused.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      Sampling, as Redis: of `maxmemory-samples` entries of a random shard the worst goes.
- *          Shards are slices of a keyed hash, so one of them is as good a sample as any other.
+ * WHY      Sampling, as Redis: of `maxmemory-samples` entries the worst goes. They are those of a
+ *          random shard, and of the next ones while it has too few. Shards are slices of a keyed
+ *          hash, so one of them is as good a sample as any other.
  *
  * THREADS  Any reactor, before a command or between two, with no lock held. Each eviction is a
  *          transaction of its own: DEL in the log, the event with its gate. Whoever makes room may
@@ -20,8 +21,9 @@
 #include "base/rng.h"
 
 #define SAMPLES_MAX   64
-#define SIZE_SAMPLES  5  /* elements of a big value that are measured */
-#define LIMIT_US_UNIT 50 /* a call's time: 500 us at tenacity 10, as in Redis */
+#define SIZE_SAMPLES  5     /* elements of a big value that are measured */
+#define LOOKS_MAX     16384 /* databases of shards that are looked at when keys are few */
+#define LIMIT_US_UNIT 50    /* a call's time: 500 us at tenacity 10, as in Redis */
 
 size_t memory_not_counted(const struct exec *x)
 {
@@ -56,36 +58,22 @@ static int64_t score_of(struct worker *w, const struct entry *e, int64_t policy,
     return policy == POLICY_VOLATILE_TTL ? INT64_MAX - entry_expire(e) : 0;
 }
 
-/* Under the shard's lock: deletes the worst of a sample of one database. Returns about the bytes
- * that the key took; 0: there is no candidate. */
-static size_t evict_from(struct worker *w, struct shard *s, unsigned db, int64_t policy)
+/* Under the shard's lock: deletes e. Returns about the bytes that it took, never 0. */
+static size_t evict_entry(struct worker *w, struct shard *s, unsigned db, struct entry *e)
 {
     struct exec *x = w->x;
-    struct entry *sample[SAMPLES_MAX], *worst = NULL;
-    int64_t wanted = option_int(&x->opt.maxmemory_samples);
-    unsigned n = shard_sample(s, db, policy_is_volatile(policy), sample,
-                              wanted < SAMPLES_MAX ? (unsigned)wanted : SAMPLES_MAX);
-    int64_t now = worker_now_ms(w), most = INT64_MIN;
-    for (unsigned i = 0; i < n; i++) {
-        int64_t score = score_of(w, sample[i], policy, now);
-        if (score > most) {
-            most = score;
-            worst = sample[i];
-        }
-    }
-    if (worst == NULL) {
-        return 0;
-    }
-    size_t bytes = entry_memory(worst, SIZE_SAMPLES);
+    size_t bytes = entry_memory(e, SIZE_SAMPLES);
     struct call_int in = { .t = &w->txn, .w = w };
-    struct call c = { .db = db, .resp = 2, .now_ms = now, .x = x, .ks = x->ks, .in = &in };
+    struct call c = {
+        .db = db, .resp = 2, .now_ms = worker_now_ms(w), .x = x, .ks = x->ks, .in = &in
+    };
     w->scratch.n = 0; /* the entry's key goes with it */
-    buf_add_slice(&w->scratch, entry_key(worst));
+    buf_add_slice(&w->scratch, entry_key(e));
     struct key k = keyspace_key(x->ks, buf_slice(&w->scratch));
     struct slice argv[] = { S("DEL"), k.s };
     txn_begin(&w->txn, w);
     int64_t start = clock_mono_us();
-    shard_delete(s, db, worst);
+    shard_delete(s, db, e);
     latency_note(x, LATENCY_EVICTION_DEL, clock_mono_us() - start);
     fx_argv(&w->txn, db, argv, 2);
     key_changed(&c, &k);
@@ -95,32 +83,106 @@ static size_t evict_from(struct worker *w, struct shard *s, unsigned db, int64_t
     return bytes;
 }
 
-/* Deletes one key somewhere. Returns as evict_from(). */
-static size_t evict_one(struct worker *w, int64_t policy)
+/* For the worst of some entries. Its key is in the worker's scratch buffer while s is set and
+ * nothing was evicted. */
+struct search {
+    int64_t policy, now;
+    unsigned left;   /* entries yet to be looked at */
+    struct shard *s; /* where the worst so far is; NULL: there was none yet */
+    unsigned db;
+    int64_t score;
+    size_t evicted; /* as evict_entry(); 0: not yet */
+};
+
+static void search_lock(struct worker *w, struct shard *s)
+{
+    if (!w->in_section) {
+        shard_lock(s);
+    }
+}
+
+static void search_unlock(struct worker *w, struct shard *s)
+{
+    if (!w->in_section) {
+        shard_unlock(s);
+    }
+}
+
+/* Looks at entries of one database. The worst goes at once when it is here and none are left to be
+ * looked at: with many keys that is always so. */
+static void search_in(struct worker *w, struct search *f, struct shard *s, unsigned db)
+{
+    struct entry *sample[SAMPLES_MAX], *worst = NULL;
+    search_lock(w, s);
+    unsigned n = shard_sample(s, db, policy_is_volatile(f->policy), sample, f->left);
+    for (unsigned i = 0; i < n; i++) {
+        int64_t score = score_of(w, sample[i], f->policy, f->now);
+        if (f->s == NULL || score > f->score) {
+            f->score = score;
+            f->s = s;
+            worst = sample[i];
+        }
+    }
+    f->left -= n;
+    if (worst != NULL && f->left == 0) {
+        f->evicted = evict_entry(w, s, db, worst);
+    } else if (worst != NULL) {
+        f->db = db;
+        w->scratch.n = 0;
+        buf_add_slice(&w->scratch, entry_key(worst));
+    }
+    search_unlock(w, s);
+}
+
+/* Evicts what the search found, unless somebody else took it meanwhile. */
+static void evict_found(struct worker *w, struct search *f)
+{
+    struct key k = keyspace_key(w->x->ks, buf_slice(&w->scratch));
+    search_lock(w, f->s);
+    struct entry *e = shard_find(f->s, f->db, &k);
+    if (e != NULL && (!policy_is_volatile(f->policy) || entry_expire(e) >= 0)) {
+        f->evicted = evict_entry(w, f->s, f->db, e);
+    }
+    search_unlock(w, f->s);
+}
+
+/* Shards are looked at until there were enough entries. */
+static void search(struct worker *w, struct search *f)
 {
     struct exec *x = w->x;
     unsigned databases = keyspace_databases(x->ks), start = (unsigned)rng_below(x->nshards);
-    for (unsigned i = 0; i < x->nshards; i++) {
+    unsigned looks = 0;
+    for (unsigned i = 0; i < x->nshards && f->left > 0; i++) {
         struct shard *s = keyspace_shard(x->ks, (start + i) & (x->nshards - 1));
         unsigned first = (unsigned)rng_below(databases);
-        for (unsigned d = 0; d < databases; d++) {
+        for (unsigned d = 0; d < databases && f->left > 0; d++) {
             unsigned db = (first + d) % databases;
-            if ((policy_is_volatile(policy) ? shard_expires(s, db) : shard_count(s, db)) == 0) {
-                continue;
+            if (looks++ >= LOOKS_MAX && f->s != NULL) {
+                return;
             }
-            if (!w->in_section) {
-                shard_lock(s);
-            }
-            size_t bytes = evict_from(w, s, db, policy);
-            if (!w->in_section) {
-                shard_unlock(s);
-            }
-            if (bytes > 0) {
-                return bytes;
+            if ((policy_is_volatile(f->policy) ? shard_expires(s, db) : shard_count(s, db)) > 0) {
+                search_in(w, f, s, db);
             }
         }
     }
-    return 0;
+}
+
+/* Deletes one key somewhere. Returns about the bytes that it took; 0: there is no candidate. */
+static size_t evict_one(struct worker *w, int64_t policy)
+{
+    bool any = policy == POLICY_ALLKEYS_RANDOM || policy == POLICY_VOLATILE_RANDOM;
+    int64_t samples = any ? 1 : option_int(&w->x->opt.maxmemory_samples);
+    struct search f;
+    do {
+        f = (struct search){ .policy = policy,
+                             .now = worker_now_ms(w),
+                             .left = samples < SAMPLES_MAX ? (unsigned)samples : SAMPLES_MAX };
+        search(w, &f);
+        if (f.s != NULL && f.evicted == 0) {
+            evict_found(w, &f);
+        }
+    } while (f.s != NULL && f.evicted == 0); /* others take keys, too: so it ends */
+    return f.evicted;
 }
 
 /* It ends also when the keys that went took as much as there was too much: what telling of them

@@ -1,8 +1,10 @@
 /* test_server.c -- A whole server as a user meets it: commands through every layer, crash and
  * restart, refusals. SPDX-License-Identifier: BSD-3-Clause */
+#include "base/base.h"
 #include "server.h"
 #include "unit.h"
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -338,6 +340,41 @@ START_TEST(test_eviction)
 }
 END_TEST
 
+/* Few keys in many shards: with enough samples the worst of all goes first. */
+START_TEST(test_eviction_order)
+{
+    static const char *const policies[] = { "volatile-ttl", "allkeys-lru", "allkeys-lfu" };
+    struct client *c = server_connect(&kv), *b = server_connect(&kv);
+    expect(c, "+OK", "CONFIG SET maxmemory-samples 64 lfu-decay-time 0");
+    expect(c, "+OK", "CONFIG SET notify-keyspace-events Ee");
+    for (unsigned p = 0; p < countof(policies); p++) {
+        ck_assert_str_eq(client_line(c, "CONFIG SET maxmemory-policy %s", policies[p]), "+OK");
+        expect(c, "+OK", "FLUSHALL");
+        for (unsigned i = 0; i < 20; i++) { /* key:0 is the worst */
+            ck_assert_str_eq(client_line(c,
+                                         "RESTORE key:%u %u \"\\x00\\xc1\\x10\\x27\\x0a\\x00\\xe4"
+                                         "\\xb7\\xca\\x6c\\x86\\x43\\x25\\xd1\" %s %u",
+                                         i, 100000000 + 1000000 * i, p == 2 ? "FREQ" : "IDLETIME",
+                                         p == 2 ? 10 + 10 * i : 10000000 - 100000 * i),
+                             "+OK");
+        }
+        (void)client_line(b, "SUBSCRIBE __keyevent@0__:evicted");
+        expect(c, "+OK", "CONFIG SET maxmemory 1");
+        for (unsigned i = 0; i < 20; i++) {
+            char told[80];
+            snprintf(told, sizeof told, "[\"message\", \"__keyevent@0__:evicted\", \"key:%u\"]", i);
+            ck_assert_str_eq(client_read_line(b), told);
+        }
+        (void)client_line(b, "UNSUBSCRIBE");
+        expect(c, "+OK", "CONFIG SET maxmemory 0");
+    }
+    expect(c, "+OK", "CONFIG SET maxmemory-samples 5 lfu-decay-time 1");
+    expect(c, "+OK", "CONFIG SET notify-keyspace-events \"\" maxmemory-policy noeviction");
+    client_close(b);
+    client_close(c);
+}
+END_TEST
+
 START_TEST(test_barrier_failure)
 {
     struct server s;
@@ -379,7 +416,7 @@ UNIT_SUITE(server)
         unit_case(suite, "server", test_strings_survive_kill, test_lists_and_multi_survive_kill,
                   test_kill_under_load, test_blocking_across_connections, test_watch, test_pubsub,
                   test_pubsub_many, test_config, test_password, test_refusals, test_observers,
-                  test_counters_move, test_eviction);
+                  test_counters_move, test_eviction, test_eviction_order);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case(suite, "faults", test_barrier_failure);
 }
