@@ -206,13 +206,21 @@ void security_warning(struct session *s)
 
 /* ---- Idle clients ---- */
 
+/* It waits for something that is not its own to send or to read. */
+static bool waits_for_others(const struct session *s)
+{
+    return s->waiter != NULL || s->paused || s->deferred || s->monitor || session_subscribed(s) ||
+           conn_lowest_gate(s->conn) != UINT64_MAX;
+}
+
 static bool idle_visit(void *arg, struct conn *conn)
 {
     struct worker *w = arg;
     struct session *s = conn_user(conn);
     int64_t limit_ms = option_int(&w->x->opt.timeout_s) * 1000;
-    if (limit_ms > 0 && s->waiter == NULL && !s->paused && !s->deferred && !session_subscribed(s) &&
-        reactor_now_ms(w->r) - conn_last_input_ms(conn) > limit_ms) {
+    int64_t in = conn_last_input_ms(conn), out = conn_last_output_ms(conn);
+    if (limit_ms > 0 && !waits_for_others(s) &&
+        reactor_now_ms(w->r) - (in > out ? in : out) > limit_ms) {
         log_verbose("Closing idle client");
         conn_close(conn, CLOSE_NOW);
     }

@@ -3,10 +3,12 @@
 #include "base/base.h"
 #include "server.h"
 #include "unit.h"
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 SERVER_FIXTURE("--threads", "4")
@@ -410,6 +412,71 @@ START_TEST(test_barrier_failure)
 }
 END_TEST
 
+#define SLOW_STEPS 300
+#define SLOW_STEP  (size_t)200000
+
+/* `timeout` is for clients that neither send nor read: not for one that reads a long reply slowly,
+ * nor for one whose reply waits for the log. */
+START_TEST(test_timeout)
+{
+    struct client *a = server_connect(&kv), *slow = server_connect(&kv);
+    struct client *gated = server_connect(&kv), *idle = server_connect(&kv);
+    size_t total = SLOW_STEPS * SLOW_STEP, got = 0;
+    int small = 65536;
+    char *bytes = malloc(total);
+    ck_assert_ptr_nonnull(bytes);
+    setsockopt(client_fd(slow), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    ck_assert_int_gt(client_int(a, "SETRANGE k %zu x", total - 1), 0);
+    client_expect(idle, "+PONG", "PING");
+    client_expect(a, "+OK", "DEBUG AOF-FLUSH-SLEEP 5000000");
+    client_expect(a, "+OK", "CONFIG SET timeout 2");
+    client_send(slow, "GET k");
+    for (unsigned i = 0; i < SLOW_STEPS; i++, usleep(20000)) {
+        for (size_t step = (i + 1) * SLOW_STEP; got < step;) {
+            struct pollfd p = { .fd = client_fd(slow), .events = POLLIN };
+            ck_assert_int_eq(poll(&p, 1, 30000), 1);
+            ssize_t n = read(p.fd, bytes + got, step - got);
+            ck_assert_msg(n > 0, "closed after %zu bytes", got);
+            got += (size_t)n;
+        }
+        if (i == 0) {
+            client_send(gated, "SET other 1");
+        }
+    }
+    ck_assert_uint_eq(strtoul(bytes + 1, NULL, 10), total);
+    free(bytes);
+    client_expect_next(gated, "+OK");
+    client_expect_closed(idle);
+    client_close(a);
+    a = server_connect(&kv);
+    client_expect(a, "+OK", "DEBUG AOF-FLUSH-SLEEP 0");
+    client_close(idle);
+    client_close(gated);
+    client_close(slow);
+    client_close(a);
+}
+END_TEST
+
+/* Nor for a monitor. */
+START_TEST(test_timeout_monitor)
+{
+    struct client *a = server_connect(&kv), *m = server_connect(&kv);
+    client_expect(a, "+OK", "CONFIG SET timeout 1");
+    client_expect(m, "+OK", "MONITOR");
+    for (unsigned i = 0; i < 2; i++) { /* one after the other, and no line meanwhile */
+        struct client *idle = server_connect(&kv);
+        client_expect_closed(idle);
+        client_close(idle);
+    }
+    client_close(a);
+    a = server_connect(&kv);
+    client_expect(a, "+PONG", "PING");
+    ck_assert_ptr_nonnull(strstr(client_read(m)->text, "\"PING\""));
+    client_close(m);
+    client_close(a);
+}
+END_TEST
+
 UNIT_SUITE(server)
 {
     TCase *tc =
@@ -419,4 +486,6 @@ UNIT_SUITE(server)
                   test_counters_move, test_eviction, test_eviction_order);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case(suite, "faults", test_barrier_failure);
+    tc = unit_case_slow(suite, "timeout", 120, test_timeout, test_timeout_monitor);
+    tcase_add_checked_fixture(tc, start, stop);
 }
