@@ -274,17 +274,21 @@ static bool watched_expired(struct session *s, struct call *c)
 
 /* ---- EXEC ---- */
 
-static bool exec_needs_section(const struct multi *m)
+/* One of them needs a section for its arguments: keys by a pattern. It may delete one that has
+ * expired, and behind a SWAPDB that is too late to be put into a log that begins. */
+static bool by_arguments(const struct multi *m)
 {
-    if (m->flags & (CMD_EXCLUSIVE | CMD_KEYSPACE)) {
-        return true;
-    }
     for (const struct queued *q = m->first; q != NULL; q = q->next) {
         if (q->ref->row->exclusive != NULL && q->ref->row->exclusive(q->argv, q->argc)) {
             return true;
         }
     }
     return false;
+}
+
+static bool exec_needs_section(const struct multi *m)
+{
+    return (m->flags & (CMD_EXCLUSIVE | CMD_KEYSPACE)) != 0 || by_arguments(m);
 }
 
 /* Keys of every queued command, in order, then the watched ones, into w->keys; count[i] of command
@@ -387,7 +391,8 @@ static void exec_run(struct session *s, struct call *outer)
             outer->in->held = true;
             return;
         }
-        w->declared_only = (m->flags & (CMD_MAY_REPLICATE | CMD_ANY_KEY | CMD_OWN_TXN)) == 0;
+        w->declared_only =
+            (m->flags & (CMD_MAY_REPLICATE | CMD_ANY_KEY | CMD_OWN_TXN)) == 0 && !by_arguments(m);
     }
     txn_begin(t, w);
     t->in_multi = true;
