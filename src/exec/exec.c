@@ -343,6 +343,12 @@ void exec_shutdown_request(struct exec *x, int flags)
     atomic_store_explicit(&x->shutdown_flags, flags, memory_order_release);
 }
 
+bool scripts_end(struct exec *x, bool late)
+{
+    int flags = exec_shutdown_requested(x);
+    return flags >= 0 && (late || (flags & EXEC_ENDS) == 0);
+}
+
 int exec_shutdown_requested(struct exec *x)
 {
     return atomic_load_explicit(&x->shutdown_flags, memory_order_acquire);

@@ -456,6 +456,9 @@ must_check struct queued *queued_try_copy(const struct cmd_ref *ref, const struc
                                           unsigned argc); /* NULL: no memory */
 bool session_runs(const struct session *s); /* not blocked, paused, deferred, doomed, closing */
 
+/* exec.c: the process ends, and a script with it; late: it has had its time. */
+bool scripts_end(struct exec *x, bool late);
+
 /* section.c */
 void section_enter(
     struct worker *w); /* the calling worker holds no lock; w NULL: not a worker thread */

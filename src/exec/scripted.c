@@ -652,8 +652,9 @@ enum script_fate call_script_slow(struct call *c)
         return SCRIPT_GOES_ON;
     }
     sc->looked_us = now;
-    bool ending = exec_shutdown_requested(x) >= 0;
-    if (!ending && (limit_ms <= 0 || (now - sc->started_us) / 1000 < limit_ms)) {
+    bool late = (now - sc->started_us) / 1000 >= limit_ms;
+    bool ending = scripts_end(x, late);
+    if (!ending && (limit_ms <= 0 || !late)) {
         return SCRIPT_GOES_ON;
     }
     if (!c->in->t->exclusive) {
@@ -665,7 +666,7 @@ enum script_fate call_script_slow(struct call *c)
     atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
     look_at_clients(w);
     reactor_accept(w->r);
-    ending = exec_shutdown_requested(x) >= 0;
+    ending = scripts_end(x, late);
     if (ending &&
         sc->wrote) { /* half of it must not be seen, nor logged; all that was answered is safe */
         log_warning(

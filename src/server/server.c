@@ -235,6 +235,10 @@ static int stop(struct server *s)
     atomic_store(&s->stopping, true);
     log_change_join(s);
     exec_files_stop(s->x);
+    if (exec_shutdown_requested(s->x) <
+        0) { /* a signal: else a script without an end would go on */
+        exec_shutdown_request(s->x, EXEC_ENDS);
+    }
     net_stop(s->net);
     int rc = 0;
     if (s->wal != NULL) {

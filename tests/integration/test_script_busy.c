@@ -109,6 +109,36 @@ START_TEST(test_two_busy)
 }
 END_TEST
 
+/* SIGTERM ends a script that would not end; what it has written was never answered. */
+START_TEST(test_terminated)
+{
+    static const char *const script[] = {
+        "EVAL 'while true do end' 0", "EVAL \"redis.call('SET','k','w') while true do end\" 1 k",
+        "FCALL forever 0"
+    };
+    for (unsigned i = 0; i < 2 * countof(script); i++) {
+        server_init(&kv, SERVER_KV);
+        server_start(&kv, "--threads", i % 2 == 0 ? "1" : "3", "--busy-reply-threshold", "50",
+                     "--appendfsync", "everysec");
+        struct client *a = server_connect(&kv), *b = server_connect(&kv);
+        client_expect(b, "\"f\"",
+                      "FUNCTION LOAD \"#!lua name=f\nredis.register_function('forever', "
+                      "function() while true do end end)\"");
+        client_expect(b, "+OK", "SET k v");
+        client_send(a, "%s", script[i / 2]);
+        wait_error(b, "-BUSY", "GET k");
+        server_stop(&kv);
+        client_close(a);
+        client_close(b);
+        server_start(&kv, "--threads", "2");
+        b = server_connect(&kv);
+        client_expect(b, "\"v\"", "GET k");
+        client_close(b);
+        server_stop(&kv);
+    }
+}
+END_TEST
+
 #ifdef KV_FAULTS
 /* What wants to run alone comes to the lock when a script without an end has it already. */
 static void alone_behind_script(const char *line)
@@ -324,6 +354,7 @@ UNIT_SUITE(script_busy)
     TCase *tc = unit_case(suite, "script busy", test_busy);
     tcase_add_test(tc, test_two_busy);
     tcase_add_test(tc, test_alone_behind_script);
+    tcase_add_test(tc, test_terminated);
     tcase_add_test(tc, test_busy_in_order);
     tcase_add_test(tc, test_busy_silent);
     tcase_add_test(tc, test_flush_while_waiting);
