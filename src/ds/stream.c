@@ -13,6 +13,8 @@
  * bytes needs no allocation of 5120. */
 #define NODE_OVERHEAD 32
 #define NODE_MAX      LP_BYTES_MAX
+#define NODE_NUMBERS  16    /* what its first two numbers take at most, more than in a file */
+#define LOAD_GROWTH   16    /* a loaded node and an entry need less than so often its bytes here */
 #define TRY_BYTES     65536 /* larger ones follow from what a client sent */
 
 /* ---- IDs ---- */
@@ -606,9 +608,21 @@ bool stream_has(const struct stream *s, struct stream_id id)
 
 /* ---- Loading ---- */
 
-/* One entry of a valid node, from a file. */
+/* The entries of a loaded node share its field names here, too: were each to have its own, a small
+ * file could take any memory. */
+static int load_begin(struct stream *s, const struct stream_node *n, struct stream_id id,
+                      const struct stream_limits *limits)
+{
+    int rc = tail_renew(s, lp_bytes(n->lp) + NODE_NUMBERS, limits);
+    if (rc == 0) {
+        node_begin_like(s->tail, id, n);
+    }
+    return rc;
+}
+
+/* One entry of a valid node, from a file; the first one begins a node. */
 static int load_entry(struct stream *s, const struct stream_node *n, const struct node_entry *e,
-                      uint32_t field, const struct stream_limits *limits)
+                      uint32_t field, bool first, const struct stream_limits *limits)
 {
     if (e->pairs == 0 || stream_id_cmp(e->id, s->state.last) <= 0) {
         return -EINVAL;
@@ -624,7 +638,10 @@ static int load_entry(struct stream *s, const struct stream_node *n, const struc
             texts[i] = lp_text(&v, digits[i]);
             *from += lp_span(n->lp, *from);
         }
-        rc = stream_append(s, e->id, texts, e->pairs, limits);
+        rc = first ? load_begin(s, n, e->id, limits) : 0;
+        if (rc == 0 && (rc = stream_append(s, e->id, texts, e->pairs, limits)) != 0 && first) {
+            tail_drop(s);
+        }
     }
     mem_free(texts);
     mem_free(digits);
@@ -638,14 +655,19 @@ int stream_load_node(struct stream *s, struct stream_id id, struct slice bytes,
     if (!node_valid(&n, bytes.n)) {
         return -EINVAL;
     }
+    /* It stays one node, whatever the limits, unless it is huge. */
+    bool first = bytes.n <= NODE_MAX / LOAD_GROWTH;
+    struct stream_limits whole =
+        first ? (struct stream_limits){ LOAD_GROWTH * bytes.n, 0 } : *limits;
     uint32_t fields, names, at = node_first(&n, &fields, &names), end = lp_end(n.lp);
     struct node_entry e;
     while (at != end) {
         node_read(&n, at, fields, &e);
-        int rc = e.deleted ? 0 : load_entry(s, &n, &e, names, limits);
+        int rc = e.deleted ? 0 : load_entry(s, &n, &e, names, first, &whole);
         if (rc != 0) {
             return rc;
         }
+        first = first && e.deleted;
         at = node_skip(n.lp, e.text, e.same ? fields : 2 * e.pairs);
     }
     return 0;

@@ -143,7 +143,8 @@ bool stream_has(const struct stream *s, struct stream_id id);
 
 bool stream_node_at(const struct stream *s, uint64_t index, struct stream_node *out);
 /* Appends the entries of a node from a file, which is checked in full: 0; -EINVAL: it is none, or
- * its IDs do not stand above `last`; -ENOMEM. After an error some entries may have been added. */
+ * its IDs do not stand above `last`; -ENOMEM. After an error some entries may have been added. It
+ * stays one node, of about its size, so that the limits are those for what is huge. */
 must_check int stream_load_node(struct stream *s, struct stream_id id, struct slice bytes,
                                 const struct stream_limits *limits);
 

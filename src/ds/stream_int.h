@@ -70,6 +70,8 @@ size_t node_room(const struct slice *texts, uint32_t pairs, bool begin);
 /* The room is there. */
 void node_begin(struct stream_tail *t, struct stream_id id, const struct slice *texts,
                 uint32_t pairs);
+/* A node without entries yet that has the field names of n. */
+void node_begin_like(struct stream_tail *t, struct stream_id id, const struct stream_node *n);
 void node_append(struct stream_tail *t, struct stream_id id, const struct slice *texts,
                  uint32_t pairs);
 

@@ -69,6 +69,18 @@ void node_begin(struct stream_tail *t, struct stream_id id, const struct slice *
     node_append(t, id, texts, pairs);
 }
 
+void node_begin_like(struct stream_tail *t, struct stream_id id, const struct stream_node *n)
+{
+    uint32_t fields, names, end = node_first(n, &fields, &names), from = LP_HEADER;
+    from += lp_span(n->lp, from);
+    from += lp_span(n->lp, from);
+    uint8_t *p = put_fixed(put_fixed(t->lp + LP_HEADER, 0), 0);
+    memcpy(p, lp_raw(n->lp) + from, end - from);
+    t->id = id;
+    t->elements = 0;
+    finish(t, p + (end - from), 4 + fields);
+}
+
 /* Are these the fields of the node's first entry? */
 static bool same_fields(const struct listpack *lp, const struct slice *texts, uint32_t pairs)
 {

@@ -395,6 +395,43 @@ START_TEST(test_load)
 }
 END_TEST
 
+/* Entries that share the names of their node share them when it was loaded, whatever the limits and
+ * the first entry that is left. */
+START_TEST(test_load_shares_names)
+{
+    static char name[5000], other[] = "other";
+    memset(name, 'n', sizeof name);
+    for (unsigned begins = 0; begins < 3; begins++) { /* with the name; deleted; another after it */
+        struct stream *s = stream_new(), *copy = stream_new();
+        struct slice same[] = { slice_of(name, sizeof name), S("v") };
+        struct slice odd[] = { slice_of(other, 5), S("v") };
+        const struct stream_limits none = { 0, 0 };
+        struct stream_node n;
+        ck_assert_int_eq(stream_append(copy, (struct stream_id){ 0, 1 }, odd, 1, &none), 0);
+        for (uint64_t i = 1; i <= 1000; i++) {
+            struct stream_id id = { 1000 + i, i };
+            bool differs = begins == 2 && i == 2;
+            ck_assert_int_eq(stream_append(s, id, differs ? odd : same, 1, &none), 0);
+        }
+        if (begins > 0) {
+            ck_assert_int_eq(stream_delete(s, (struct stream_id){ 1001, 1 }), 1);
+        }
+        ck_assert(stream_node_at(s, 0, &n) && stream_nodes(s) == 1);
+        const struct stream_limits small = { 4096, 100 };
+        ck_assert_int_eq(stream_load_node(copy, n.id, lp_slice(n.lp), &small), 0);
+        sound(copy);
+        ck_assert_uint_eq(stream_state(copy)->length, 1 + 1000 - (begins > 0));
+        ck_assert_uint_eq(stream_nodes(copy), 2);
+        ck_assert_uint_lt(stream_bytes(copy), 4 * lp_bytes(n.lp));
+        ck_assert_int_eq(stream_append(copy, (struct stream_id){ 3000, 0 }, odd, 1, &small), 0);
+        ck_assert_uint_eq(stream_nodes(copy), 3);
+        sound(copy);
+        stream_free(copy);
+        stream_free(s);
+    }
+}
+END_TEST
+
 /* Whatever is changed in a node's bytes, loading it refuses it or makes a sound stream. */
 START_TEST(test_load_damaged)
 {
@@ -558,7 +595,7 @@ UNIT_SUITE(stream)
     unit_case_slow(suite, "random", 120, test_random);
     unit_case(suite, "ids", test_ids);
     unit_case(suite, "nodes", test_fields_once, test_node_bytes, test_node_form);
-    unit_case(suite, "load", test_load, test_load_damaged);
+    unit_case(suite, "load", test_load, test_load_shares_names, test_load_damaged);
     unit_case(suite, "memory", test_nomem, test_nomem_in_tree, test_trim_much);
     unit_case(suite, "check", test_check);
 }
