@@ -463,7 +463,8 @@ static void cmd_xreadgroup(struct call *c)
     read_call(c, true);
 }
 
-/* The options as the handler reads them: a group or a consumer may be named like the word. */
+/* The options as the handler reads them: a group or a consumer may be named like the word. What it
+ * will refuse has the keys that COMMAND GETKEYS of Redis finds in it. */
 static int xread_keys(const struct slice *argv, unsigned argc, uint32_t *index, unsigned room)
 {
     unsigned i = 1;
@@ -472,18 +473,13 @@ static int xread_keys(const struct slice *argv, unsigned argc, uint32_t *index, 
             i++;
         } else if (slice_is(argv[i], "group")) {
             i += 2;
-        } else if (!slice_is(argv[i], "noack")) {
-            return -1;
         }
     }
-    unsigned words = i + 1 < argc ? argc - i - 1 : 0;
-    if (words == 0 || words % 2 != 0) {
-        return -1;
-    }
-    for (unsigned k = 0; k < words / 2 && k < room; k++) {
+    unsigned n = i + 1 < argc ? (argc - i - 1) / 2 : 0;
+    for (unsigned k = 0; k < n && k < room; k++) {
         index[k] = i + 1 + k;
     }
-    return (int)(words / 2);
+    return n > 0 ? (int)n : -1;
 }
 
 #define READ_ROW    .acl = ACL_STREAM, .group = "stream", .since = "5.0.0"
