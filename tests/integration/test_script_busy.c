@@ -153,7 +153,7 @@ static void alone_behind_script(const char *line)
     b = server_connect(&kv); /* to the other reactor */
     client_expect(b, "+PONG", "PING");
     killer = server_connect(&kv);
-    client_expect(killer, "+OK", "DEBUG FAULT exec.section=delay700:0:1");
+    client_expect(killer, "+OK", "DEBUG FAULT exec.section=delay3000:0:1");
     client_send_raw(b, line, strlen(line));
     usleep(200000);
     client_send(a, "EVAL 'while true do end' 0");
