@@ -644,7 +644,7 @@ void exec_set_loading(struct exec *x, bool on);                  /* -LOADING */
 void exec_retire(void *exec, void *p, void (*free_fn)(void *p)); /* keyspace_config.retire */
 /* Replays the log into the keyspace, while clients get -LOADING, with `threads` workers or as many
  * as can be started. 0, -EAGAIN (none can) or the error of wal_load(), whose report it fills; then
- * the keyspace is good for nothing. */
+ * the keyspace is good for nothing. report NULL: the log has been judged (wal_replay_begin()). */
 must_check int exec_replay(struct exec *x, struct wal *w, unsigned threads,
                            struct wal_report *report);
 /* DEBUG RELOAD and LOADAOF, in a CMD_EXCLUSIVE handler: waits until the log is durable, then

@@ -505,8 +505,7 @@ static int replayers_start(struct replay *all, unsigned threads)
     return rc;
 }
 
-/* Judges the log as well when there is a report to fill; else that has been done. */
-static int replay(struct exec *x, struct wal *w, unsigned threads, struct wal_report *report)
+int exec_replay(struct exec *x, struct wal *w, unsigned threads, struct wal_report *report)
 {
     struct replay all = { .x = x };
     lock_init(&all.message_lock, RANK_LEAF, 0);
@@ -547,11 +546,6 @@ static int replay(struct exec *x, struct wal *w, unsigned threads, struct wal_re
     return rc;
 }
 
-int exec_replay(struct exec *x, struct wal *w, unsigned threads, struct wal_report *report)
-{
-    return replay(x, w, threads, report);
-}
-
 int exec_reload(struct call *c)
 {
     struct exec *x = c->x;
@@ -574,7 +568,7 @@ int exec_reload(struct call *c)
     if (x->script_hooks != NULL) { /* a library that is left may have a name the log gives first */
         x->script_hooks->flush(x->scripts);
     }
-    rc = replay(x, x->wal, x->reactors, NULL);
+    rc = exec_replay(x, x->wal, x->reactors, NULL);
     wal_replay_end(x->wal);
     if (rc != 0) {
         log_warning("The log could not be read again (%d): ending, a restart reads it anew", rc);
