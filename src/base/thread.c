@@ -2,9 +2,13 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "base/thread.h"
 #include "base/fault.h"
+#include "base/mem.h"
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define CRASH_STACK ((size_t)64 << 10) /* unwinding a stack and printing it takes about 10 KiB */
 
 static void block_all(sigset_t *before)
 {
@@ -17,18 +21,61 @@ static void block_all(sigset_t *before)
     must(pthread_sigmask(SIG_SETMASK, &all, before) == 0);
 }
 
+void *thread_crash_stack(void)
+{
+    stack_t own = { .ss_size = CRASH_STACK }, now;
+    must(sigaltstack(NULL, &now) == 0);
+    if ((now.ss_flags & SS_DISABLE) == 0) {
+        return NULL; /* a sanitizer's */
+    }
+    own.ss_sp = mmap(NULL, CRASH_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (own.ss_sp == MAP_FAILED) {
+        return NULL;
+    }
+    must(sigaltstack(&own, NULL) == 0);
+    return own.ss_sp;
+}
+
+static void crash_stack_free(void *stack)
+{
+    if (stack != NULL) {
+        stack_t none = { .ss_flags = SS_DISABLE };
+        must(sigaltstack(&none, NULL) == 0);
+        munmap(stack, CRASH_STACK);
+    }
+}
+
+struct start {
+    void *(*run)(void *arg);
+    void *arg;
+};
+
+static void *begin(void *arg)
+{
+    struct start s = *(struct start *)arg;
+    mem_free(arg);
+    void *stack = thread_crash_stack();
+    void *result = s.run(s.arg);
+    crash_stack_free(stack);
+    return result;
+}
+
 int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
 {
     must(strlen(name) <= THREAD_NAME_MAX);
     if (fault("base.thread_start") != 0) {
         return -EAGAIN;
     }
+    struct start *s = mem_alloc(sizeof *s);
+    *s = (struct start){ run, arg };
     sigset_t before;
     block_all(&before);
-    int err = pthread_create(thread, NULL, run, arg);
+    int err = pthread_create(thread, NULL, begin, s);
     must(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     if (err == 0) {
         pthread_setname_np(*thread, name);
+    } else {
+        mem_free(s);
     }
     return -err;
 }

@@ -1,11 +1,12 @@
-/* thread.h -- Starting a thread: its name, and no signals of the process for it.
+/* thread.h -- Starting a thread: its name, its stack for a crash, and no signals of the process.
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * WHY
  * A signal of the process goes to any thread that does not block it. Only "signals" (server) waits
  * for them; a handler or an interrupted call elsewhere would surprise. The five signals of the
  * crash report stay open, for what a thread does itself (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT):
- * the kernel kills a process that raises a blocked one, and no handler sees it.
+ * the kernel kills a process that raises a blocked one, and no handler sees it. A thread that has
+ * used up its stack has none for the handler: each gets a second one for that.
  *
  * THREADS
  * Any. The mask of the caller is as before when the call returns. */
@@ -21,4 +22,9 @@
  * 0: *thread is valid, to be joined or detached by the caller. Else a negative errno (EAGAIN: a
  * limit of the system or no memory), and *thread is not to be used. A longer name is a bug. */
 must_check int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
+
+/* A second stack for handlers with SA_ONSTACK, for a thread that thread_start() did not start;
+ * stays as long as the thread. NULL: it has one, or there is no memory, and a report of a stack
+ * that is used up will be missing. The result is for thread_start() itself. */
+void *thread_crash_stack(void);
 #endif

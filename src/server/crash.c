@@ -1,9 +1,13 @@
 /* crash.c -- What is written when the process crashes: the signal, a stack trace, the command that
- * ran; then the default action. SPDX-License-Identifier: BSD-3-Clause THREADS  The crashing thread,
- * on a stack of its own; only async-signal-safe calls. */
+ * ran; then the default action.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * THREADS  The crashing thread, on its second stack (base/thread.h); only async-signal-safe calls.
+ */
 #include "server/server_int.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include <execinfo.h>
 #include <signal.h>
 #include <stdio.h>
@@ -66,7 +70,7 @@ static void on_crash(int sig, siginfo_t *info, void *context)
     log_raw("------ STACK TRACE ------\n");
     void *trace[64];
     int depth = backtrace(trace, 64);
-    backtrace_symbols_fd(trace, depth, STDERR_FILENO);
+    backtrace_symbols_fd(trace, depth, log_raw_fd());
     const char *cmd = exec_current_command();
     log_raw("------ CURRENT COMMAND ------\n");
     log_raw(cmd != NULL ? cmd : "none on this thread");
@@ -82,9 +86,10 @@ void crash_handlers_install(struct server *s)
         return;
     }
     void *warm[1];
-    backtrace(warm, 1); /* loads the unwinder now, not in the handler */
+    backtrace(warm, 1);         /* loads the unwinder now, not in the handler */
+    (void)thread_crash_stack(); /* of the first thread */
     struct sigaction sa = { .sa_sigaction = on_crash,
-                            .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER };
+                            .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER | SA_ONSTACK };
     static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
     for (unsigned i = 0; i < countof(signals); i++) {
         sigaction(signals[i], &sa, NULL);

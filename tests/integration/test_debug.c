@@ -3,6 +3,7 @@
 #include "compare.h"
 #include "unit.h"
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -614,6 +615,32 @@ START_TEST(test_crashes)
 }
 END_TEST
 
+/* The whole report is in the log file: a daemon has no other place. */
+START_TEST(test_crash_report)
+{
+    char path[400], text[16384];
+    server_stop(&kv);
+    server_start(&kv, "--logfile", "crash.log");
+    snprintf(path, sizeof path, "%s/crash.log", kv.dir);
+    struct client *c = server_connect(&kv);
+    client_send(c, "DEBUG SEGFAULT");
+    client_expect_closed(c);
+    (void)server_wait_exit(&kv, 10000);
+    client_close(c);
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    const char *trace = strstr(text, "STACK TRACE");
+    ck_assert_ptr_nonnull(trace);
+    const char *command = strstr(trace, "CURRENT COMMAND");
+    ck_assert_ptr_nonnull(command);
+    const char *frame = strstr(trace, "[0x");
+    ck_assert(frame != NULL && frame < command);
+    ck_assert_ptr_nonnull(strstr(command, "debug"));
+}
+END_TEST
+
 UNIT_SUITE(debug)
 {
     TCase *tc = unit_case(suite, "replies", test_digests, test_digest_after_random_writes,
@@ -625,7 +652,8 @@ UNIT_SUITE(debug)
                    test_reload_under_load, test_reload_with_timed_syncs, test_reload_without_log,
                    test_first_access_deletes, test_sleep_stops_everybody, test_wait_blocks,
                    test_waitaof_arguments, test_waitaof_waits_for_the_sync,
-                   test_waitaof_of_a_slow_log, test_memory_numbers, test_not_allowed);
+                   test_waitaof_of_a_slow_log, test_memory_numbers, test_not_allowed,
+                   test_crash_report);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case_loop(suite, "crashes", 60, test_crashes, 4);
 }

@@ -131,6 +131,34 @@ START_TEST(test_crash_is_reported)
 }
 END_TEST
 
+/* Uses up the stack of its thread: the compiler is not to make a loop of it. */
+static unsigned deeper(unsigned n, const volatile char *above)
+{
+    volatile char here[4096];
+    here[n % sizeof here] = above != NULL ? above[n % sizeof here] : 1;
+    return n == UINT32_MAX ? 0 : deeper(n + 1, here) + (unsigned)here[0];
+}
+
+static void *use_up(void *arg)
+{
+    return deeper(0, NULL) == 0 ? arg : NULL;
+}
+
+static void use_up_on_thread(void)
+{
+    pthread_t thread;
+    struct sigaction sa = { .sa_handler = report, .sa_flags = SA_ONSTACK };
+    must(sigaction(SIGSEGV, &sa, NULL) == 0);
+    must(thread_start(&thread, "crashes", use_up, NULL) == 0);
+    pthread_join(thread, NULL);
+}
+
+START_TEST(test_used_up_stack_is_reported)
+{
+    child_must_exit(use_up_on_thread, REPORTED);
+}
+END_TEST
+
 START_TEST(test_failure)
 {
 #ifdef KV_FAULTS
@@ -151,5 +179,6 @@ END_TEST
 UNIT_SUITE(thread)
 {
     unit_case(suite, "thread", test_mask_of_thread, test_mask_of_caller, test_name,
-              test_name_too_long, test_crash_is_reported, test_failure);
+              test_name_too_long, test_crash_is_reported, test_used_up_stack_is_reported,
+              test_failure);
 }
