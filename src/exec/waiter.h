@@ -1,5 +1,4 @@
-/* waiter.h -- A parked client and what tells its reactor of its end. Private to blocking.c
- * and waiter.c.
+/* waiter.h -- A parked client and what tells its reactor of its end. Private to exec/.
  * SPDX-License-Identifier: BSD-3-Clause */
 #ifndef EXEC_WAITER_H
 #define EXEC_WAITER_H
@@ -61,4 +60,12 @@ struct served { /* tells the home reactor */
     unsigned denied_at;
     uint64_t ticks;
 };
+/* One compare-and-swap; false: it is in another state. Any thread that knows w to be valid. */
+bool waiter_move(struct waiter *w, enum wait_state from, enum wait_state to);
+/* w is DONE without having been served: its reactor gets a message. error NULL: its time is up;
+ * close_only: nothing to say, its client has gone. Any thread. */
+void waiter_post_end(struct waiter *w, const char *error, bool close_only);
+/* served.m.run, on the home reactor; w is DONE. They free the message and the waiter. */
+void waiter_on_ended(struct reactor *r, struct message *m);
+void waiter_on_served(struct reactor *r, struct message *m);
 #endif
