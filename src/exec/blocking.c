@@ -42,6 +42,10 @@ static void node_link(struct exec *x, struct waiter *w, unsigned i)
     const struct key *k = &w->keys[w->first + i];
     n->owner = w;
     n->at = keymap_make(&x->shards[k->shard].waits, w->db, k);
+    const struct wait_node *last = n->at->tail;
+    if (last != NULL && last->owner == w) {
+        return; /* it names this key more than once: one place is enough to be served at */
+    }
     n->prev = n->at->tail;
     if (n->prev != NULL) {
         n->prev->next = n;

@@ -12,7 +12,7 @@ struct wait_node {
     struct wait_node *prev, *next;
     struct waiter *owner;
     struct keynode *at;
-    bool linked;
+    bool linked; /* false also where another node of its owner is at the same key */
 };
 struct waiter {
     /* set when it blocks */

@@ -539,6 +539,77 @@ START_TEST(test_evicted_runs_nothing)
 }
 END_TEST
 
+/* A client that names a key many times is served once for each time the key gets something, even
+ * when that is nothing for it. The fault point, in every serving, ends the server at the one that
+ * would be too many. */
+static const struct {
+    const char *waits, *named, *after; /* named: what stands between, as often as the keys do */
+    const char *makes[2];
+} many_times[] = {
+    { "XREAD BLOCK 0 STREAMS", "s", "9999999999999999-0", { "XADD s * a b", "XADD s * a b" } },
+    { "XREAD BLOCK 0 STREAMS",
+      "s t",
+      "9999999999999999-0 9999999999999999-0",
+      { "XADD s * a b", "XADD t * a b" } },
+    { "XREADGROUP GROUP g c BLOCK 0 STREAMS",
+      "s",
+      ">",
+      { "XADD s MAXLEN 0 * a b", "XADD s MAXLEN 0 * a b" } },
+    { "XREADGROUP GROUP g c BLOCK 0 STREAMS",
+      "s t",
+      "> >",
+      { "XADD t MAXLEN 0 * a b", "XADD s MAXLEN 0 * a b" } },
+};
+
+START_TEST(test_named_many_times)
+{
+    enum { TIMES = 50 };
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *s = server_connect(&kv);
+    client_expect(c, "+OK", "XGROUP CREATE s g $ MKSTREAM");
+    client_expect(c, "+OK", "XGROUP CREATE t g $ MKSTREAM");
+    char line[4000];
+    int n = snprintf(line, sizeof line, "%s", many_times[_i].waits);
+    for (int i = 0; i < 2 * TIMES; i++) {
+        n += snprintf(line + n, sizeof line - (size_t)n, " %s",
+                      i < TIMES ? many_times[_i].named : many_times[_i].after);
+    }
+    client_send(s, "%s", line);
+    wait_blocked(c, 1);
+    client_expect(c, "+OK", "DEBUG FAULT exec.claimed=exit:2");
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(client_ask(c, "%s", many_times[_i].makes[i])->type, RESP_BULK);
+    }
+    client_expect(c, "+PONG", "PING");
+    client_close(s); /* out of each list once */
+    wait_blocked(c, 0);
+    ck_assert_int_eq(info_int(c, "total_blocking_keys"), 0);
+    client_close(c);
+}
+END_TEST
+
+/* Likewise of lists; who is served is served once. */
+START_TEST(test_named_many_times_is_served)
+{
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *s = server_connect(&kv), *t = server_connect(&kv);
+    client_send(s, "BLPOP k l k l k k 0");
+    wait_blocked(c, 1);
+    client_send(t, "BLPOP l k l k 0");
+    wait_blocked(c, 2);
+    ck_assert_int_eq(info_int(c, "total_blocking_keys"), 2);
+    client_expect(c, "3", "RPUSH k x y z");
+    client_expect_next(s, "[\"k\", \"x\"]");
+    client_expect_next(t, "[\"k\", \"y\"]");
+    client_expect(c, "[\"z\"]", "LRANGE k 0 -1");
+    wait_blocked(c, 0);
+    ck_assert_int_eq(info_int(c, "total_blocking_keys"), 0);
+    client_close(t);
+    client_close(s);
+    client_close(c);
+}
+END_TEST
+
 /* With CLIENT REPLY OFF or SKIP before it, the end of a wait is no more told of than the reply of
  * any other command; redis-server (the second round) says nothing either. */
 static const struct {
@@ -612,7 +683,10 @@ UNIT_SUITE(blocking)
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "served", 120, test_several_keys_turns,
                         test_served_later_waits_for_log, test_served_in_slowlog,
-                        test_keys_are_counted, test_evicted_runs_nothing);
+                        test_keys_are_counted, test_evicted_runs_nothing,
+                        test_named_many_times_is_served);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "many_times", 120, test_named_many_times, (int)countof(many_times));
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "turns", 300, test_order_of_many, test_order_in_transactions,
                         test_order_of_chains);
