@@ -158,6 +158,7 @@ struct worker {
     struct session *current;
     struct session *stopped; /* connections stopped at admission or for too many parked bytes
                                 (session.next_stopped) */
+    size_t stopped_bytes;    /* the largest number that admission refused one of them */
     uint64_t slow_ticks;     /* a command above this goes to slowlog_note() */
     size_t large_request, large_reply; /* bytes - 1 from which commandlog_note_sizes() looks */
     struct hotkeys_part *hotkeys;      /* NULL: nobody wants to know; hotkeys.c */

@@ -200,6 +200,7 @@ static bool may_read(struct session *s, size_t bytes)
         return true;
     }
     if (!wal_admit(wal, s->w->id, bytes) || (log_begins(s->w->x) && log_begin_full(s->w->x))) {
+        s->w->stopped_bytes = size_max(s->w->stopped_bytes, bytes);
         session_stop(s, STOP_ADMISSION);
         return false;
     }
@@ -269,11 +270,12 @@ void session_resume(struct session *s)
 void sessions_unstop(struct worker *w)
 {
     struct session *list = w->stopped;
-    if (list == NULL || !wal_admit(w->x->wal, w->id, 0) ||
+    if (list == NULL || !wal_admit(w->x->wal, w->id, w->stopped_bytes) ||
         (log_begins(w->x) && log_begin_full(w->x))) {
         return;
     }
     w->stopped = NULL;
+    w->stopped_bytes = 0;
     while (list != NULL) {
         struct session *s = list;
         list = s->next_stopped;
