@@ -543,6 +543,9 @@ void call_swapdb(struct call *c, unsigned a, unsigned b)
         keyspace_swapdb(c->ks, a, b);
         return;
     }
+    if (a == b) {
+        return; /* nothing has changed for anybody, but it counts as a change, as in Redis */
+    }
     watch_touch_swap(c, a, b);
     tracking_flushed(c); /* COMPAT: Redis tells nobody; the names mean other values now */
     keyspace_swapdb(c->ks, a, b);

@@ -203,11 +203,12 @@ START_TEST(test_generic_flush)
             "SET b 1", "FLUSHALL", "DBSIZE", "SELECT 0", "DBSIZE", "FLUSHALL sync",
             "FLUSHALL async", "SET a 1", "WATCH a", "@b FLUSHALL", "MULTI", "PING", "EXEC",
             "WATCH a", "@b FLUSHALL", "MULTI", "PING", "EXEC", "SET a 1", "WATCH a",
-            "@b SWAPDB 0 1", "MULTI", "PING", "EXEC", "SWAPDB 0 1", "GET a", "SELECT 1", "SET b 2",
-            "SWAPDB 1 0", "KEYS *", "SELECT 0", "KEYS *", "SWAPDB 0 0", "KEYS *", "MULTI",
-            "SET x 1", "SWAPDB 0 2", "SET y 1", "EXEC", "~sort KEYS *", "SELECT 2", "~sort KEYS *",
-            "MULTI", "FLUSHDB", "SET z 1", "KEYS *", "DBSIZE", "EXEC", "SELECT 0", "SET t v EX 100",
-            "SWAPDB 0 7", "SELECT 7", "~near=500 PTTL t", "FLUSHALL");
+            "@b SWAPDB 0 1", "MULTI", "PING", "EXEC", "SWAPDB 0 1", "WATCH a", "@b SWAPDB 0 0",
+            "MULTI", "PING", "EXEC", "GET a", "SELECT 1", "SET b 2", "SWAPDB 1 0", "KEYS *",
+            "SELECT 0", "KEYS *", "SWAPDB 0 0", "KEYS *", "MULTI", "SET x 1", "SWAPDB 0 2",
+            "SET y 1", "EXEC", "~sort KEYS *", "SELECT 2", "~sort KEYS *", "MULTI", "FLUSHDB",
+            "SET z 1", "KEYS *", "DBSIZE", "EXEC", "SELECT 0", "SET t v EX 100", "SWAPDB 0 7",
+            "SELECT 7", "~near=500 PTTL t", "FLUSHALL");
 }
 END_TEST
 
