@@ -42,10 +42,8 @@ bool hash_write_named(struct call *c, const struct key *k, unsigned first, unsig
     if (!hash_write(c, k, e, f)) {
         return false;
     }
-    if (*e != NULL && first < c->argc) {
-        key_drop_due(c, k, *e, f, c->argv + first, (c->argc - first + step - 1) / step, step);
-    }
-    return true;
+    return *e == NULL || first >= c->argc ||
+           key_drop_due(c, k, *e, f, c->argv + first, (c->argc - first + step - 1) / step, step);
 }
 
 /* ---- Setting ---- */

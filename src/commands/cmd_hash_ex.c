@@ -1,10 +1,12 @@
 /* cmd_hash_ex.c -- HGETDEL, HGETEX, HSETEX: hash fields read or written together with their due.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * EFFECTS  HDEL; what hash_set_due() logs; HSET, and HPEXPIREAT for those that have a due then.
+ * EFFECTS  HDEL; what hash_set_due() logs; HSET, and HPEXPIREAT for those that have a due then;
+ * HSETEX KEEPTTL where these would be far larger than the request.
  * What is due is removed first, where the command names it (cmd_hash_expire.c). */
 #include "commands/hash.h"
 #include "base/mem.h"
+#include <stdlib.h>
 
 #define NOT_COUNT "ERR Number of fields must be a positive integer"
 
@@ -146,8 +148,12 @@ static void cmd_hgetex(struct call *c)
 struct hsetex {
     bool fnx, fxx, keep;
     struct timing t;
-    unsigned fields; /* argv of FIELDS */
-    unsigned n;      /* pairs */
+    unsigned fields;   /* argv of FIELDS */
+    unsigned n;        /* pairs */
+    struct kept *kept; /* with KEEPTTL: those that have a due, by due */
+    unsigned nkept;
+    bool whole;  /* logged as HSETEX */
+    size_t room; /* for the dues that are kept */
 };
 
 /* The words before FIELDS, from argv[*i] on. False: replied an error. */
@@ -224,56 +230,124 @@ static bool hsetex_allowed(const struct call *c, const struct hsetex *h, const s
 static void hsetex_passed(struct call *c, const struct hsetex *h, struct entry *e, struct fields *f)
 {
     const struct key *k = &c->keys[0];
+    struct slice *room = effect_room(c);
     unsigned removed = 0;
-    for (unsigned i = 0; e != NULL && i < h->n; i++) {
+    if (room == NULL) {
+        return;
+    }
+    for (unsigned i = 0; e != NULL && i < h->n; i++) { /* one named twice is gone the second time */
         struct slice name = c->argv[h->fields + 2 + 2 * i];
         if (fields_remove(f, name)) {
-            EFFECT(c, S("HDEL"), k->s, name);
-            removed++;
+            room[2 + removed++] = name;
         }
     }
     if (removed > 0) {
         notify(c, NOTIFY_HASH, "hset", k);
         hash_shrunk(c, k, e, f);
+        room[0] = S("HDEL");
+        room[1] = k->s;
+        effect(c, room, 2 + removed);
     }
+    mem_free(room);
     reply_int(c, 1);
 }
 
-/* HSET ends the dues of its fields: what they have now comes behind it. */
-static void hsetex_effects(struct call *c, const struct hsetex *h, const struct fields *f,
-                           struct slice *room)
+/* ---- KEEPTTL ---- */
+
+/* A field that has a due, which HSET would end. */
+struct kept {
+    int64_t due;
+    unsigned pair;
+};
+
+static int earlier_first(const void *a, const void *b)
 {
-    struct slice *name = room + HASH_DUES_HEAD;
-    const struct slice *pair = c->argv + h->fields + 2;
-    effect_of(c, room, S("HSET"), h->fields + 2);
-    for (unsigned i = 0; i < h->n && h->keep; i++) { /* each its own, or none */
+    const struct kept *x = a, *y = b;
+    return x->due != y->due ? (x->due > y->due) - (x->due < y->due)
+                            : (x->pair > y->pair) - (x->pair < y->pair);
+}
+
+#define NAME_ROOM  32  /* of a field in the log, without its bytes */
+#define DUE_ROOM   128 /* HPEXPIREAT, without key and fields */
+#define KEPT_TIMES 4   /* the request: more is not logged beside it */
+
+/* Finds the fields whose dues stay, and how the log says so. Each due needs a command with the key:
+ * where that makes too much of a small request, HSETEX is logged itself. A due is what replay has,
+ * too, for what was over is gone by an HDEL before. False: replied -OOM. */
+static bool hsetex_kept(struct call *c, struct hsetex *h, const struct entry *e,
+                        const struct fields *f)
+{
+    size_t given = 0, dues = 0, key = c->argv[1].n;
+    if (!h->keep || e == NULL || fields_first_due(f) == BTREE_NO_DUE) {
+        return true;
+    }
+    h->kept = mem_try_alloc(h->n * sizeof *h->kept);
+    if (h->kept == NULL) {
+        reply_oom(c);
+        return false;
+    }
+    for (unsigned i = 0; i < h->n; i++) {
         int64_t due;
-        must(fields_get_due(f, pair[2 * i], &due));
-        if (due != BTREE_NO_DUE) {
-            name[0] = pair[2 * i];
-            hash_dues_effect(c, &c->keys[0], room, 1, due);
+        if (fields_get_due(f, c->argv[h->fields + 2 + 2 * i], &due) && due != BTREE_NO_DUE) {
+            h->kept[h->nkept++] = (struct kept){ due, i };
         }
     }
+    qsort(h->kept, h->nkept, sizeof *h->kept, earlier_first);
+    for (unsigned i = 0; i < h->nkept; i++) {
+        dues += i == 0 || h->kept[i].due != h->kept[i - 1].due;
+    }
+    for (unsigned i = 0; i < c->argc; i++) {
+        given += c->argv[i].n + NAME_ROOM;
+    }
+    h->whole = dues > KEPT_TIMES * given / (key + DUE_ROOM);
+    h->room = h->whole ? 0 : dues * (key + DUE_ROOM);
+    return true;
+}
+
+/* Behind HSET: one command for each of the dues that it ended. */
+static void hsetex_kept_effects(struct call *c, const struct hsetex *h, struct slice *room)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < h->nkept; i++) {
+        room[HASH_DUES_HEAD + n++] = c->argv[h->fields + 2 + 2 * h->kept[i].pair];
+        if (i + 1 == h->nkept || h->kept[i + 1].due != h->kept[i].due) {
+            hash_dues_effect(c, &c->keys[0], room, n, h->kept[i].due);
+            n = 0;
+        }
+    }
+}
+
+/* ---- Setting ---- */
+
+/* HSET ends the dues of its fields: what they have now comes behind it. */
+static void hsetex_effects(struct call *c, const struct hsetex *h, struct slice *room)
+{
+    if (h->whole) {
+        room[0] = S("HSETEX");
+        room[1] = c->keys[0].s;
+        room[2] = S("KEEPTTL");
+        memcpy(room + 3, c->argv + h->fields, (c->argc - h->fields) * sizeof *room);
+        effect(c, room, 3 + c->argc - h->fields);
+        return;
+    }
+    effect_of(c, room, S("HSET"), h->fields + 2);
+    hsetex_kept_effects(c, h, room);
     if (h->t.what == TIME_SET) {
         for (unsigned i = 0; i < h->n; i++) {
-            name[i] = pair[2 * i];
+            room[HASH_DUES_HEAD + i] = c->argv[h->fields + 2 + 2 * i];
         }
         hash_dues_effect(c, &c->keys[0], room, h->n, h->t.when);
     }
 }
 
-#define NAME_ROOM 32  /* of a field in the log, without its bytes */
-#define DUE_ROOM  128 /* HPEXPIREAT, without key and fields */
-
-/* Beside HSET: each field's name once more, and with its own due a command and the key. */
+/* Beside HSET: each field's name once more, and commands with the key. */
 static bool hsetex_room(struct call *c, const struct hsetex *h)
 {
-    size_t bytes = 0;
+    size_t bytes = DUE_ROOM + c->argv[1].n + h->room;
     for (unsigned i = 0; i < h->n; i++) {
-        bytes +=
-            c->argv[h->fields + 2 + 2 * i].n + NAME_ROOM + (h->keep ? DUE_ROOM + c->argv[1].n : 0);
+        bytes += c->argv[h->fields + 2 + 2 * i].n + NAME_ROOM;
     }
-    if (!effect_reserve(c, DUE_ROOM + c->argv[1].n + bytes)) {
+    if (!effect_reserve(c, bytes)) {
         reply_oom(c);
         return false;
     }
@@ -306,7 +380,7 @@ static void hsetex_set(struct call *c, const struct hsetex *h, struct entry *e, 
         notify(c, NOTIFY_HASH, "hexpire", k);
     }
     if (rc >= 0) {
-        hsetex_effects(c, h, f, room);
+        hsetex_effects(c, h, room);
     }
     mem_free(room);
     if (rc >= 0) {
@@ -328,8 +402,9 @@ static void cmd_hsetex(struct call *c)
         reply_int(c, 0);
     } else if (passed(c, &h.t)) {
         hsetex_passed(c, &h, e, &f);
-    } else {
+    } else if (hsetex_kept(c, &h, e, &f)) {
         hsetex_set(c, &h, e, &f);
+        mem_free(h.kept);
     }
 }
 

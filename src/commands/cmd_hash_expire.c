@@ -183,7 +183,9 @@ static void due_call(struct call *c, unsigned first, int64_t when, unsigned cond
         }
         return;
     }
-    key_drop_due(c, &c->keys[0], e, f, d.name, n, 1);
+    if (!key_drop_due(c, &c->keys[0], e, f, d.name, n, 1)) {
+        return;
+    }
     if (n > RESULTS_ON_STACK) {
         d.result = mem_try_alloc(n);
     }

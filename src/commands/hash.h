@@ -11,7 +11,7 @@
 must_check bool hash_read(struct call *c, const struct key *k, struct entry **e, struct fields *f);
 must_check bool hash_write(struct call *c, const struct key *k, struct entry **e, struct fields *f);
 /* The same for a command that names the fields argv[first], argv[first + step] ...: those that are
- * due are removed first (key_drop_due()). */
+ * due are removed first (key_drop_due()). False: or -OOM. */
 must_check bool hash_write_named(struct call *c, const struct key *k, unsigned first, unsigned step,
                                  struct entry **e, struct fields *f);
 struct fields_limits hash_limits(struct call *c); /* of the listpack, as configured */

@@ -618,15 +618,15 @@ int64_t fields_last_due(const struct fields *f)
     return due_at(body_of(f), lp_last(body_of(f)));
 }
 
-struct slice fields_first(const struct fields *f, char digits[I64_TEXT_MAX])
+struct slice fields_by_due(const struct fields *f, uint64_t rank, char digits[I64_TEXT_MAX])
 {
-    must(is_timed(f));
+    must(is_timed(f) && rank < count_all(f));
     if (is_tree(f)) {
         struct btree_item item;
-        must(btree_at(timed_of(f)->by_due, 0, &item));
+        must(btree_at(timed_of(f)->by_due, rank, &item));
         return item.key;
     }
-    uint32_t at = lp_first(body_of(f));
+    uint32_t at = lp_seek(body_of(f), (int64_t)(3 * rank));
     must(at != LP_NONE && due_at(body_of(f), triple_due(body_of(f), at)) != BTREE_NO_DUE);
     return text_at(body_of(f), at, digits);
 }
@@ -634,7 +634,7 @@ struct slice fields_first(const struct fields *f, char digits[I64_TEXT_MAX])
 void fields_drop_first(struct fields *f)
 {
     char digits[I64_TEXT_MAX];
-    struct slice field = fields_first(f, digits);
+    struct slice field = fields_by_due(f, 0, digits);
     if (is_tree(f)) {
         must(btree_remove(body_of(f), hash_of(field), field));
         must(btree_remove_at(timed_of(f)->by_due, 0));

@@ -84,8 +84,9 @@ static inline bool fields_hides(const struct fields *f, int64_t due)
 int64_t fields_first_due(const struct fields *f);
 /* When the last of them is due, after which none is left; BTREE_NO_DUE: some have none. */
 int64_t fields_last_due(const struct fields *f);
-/* The field that fields_first_due() is about: its name, then gone. It must be there. */
-struct slice fields_first(const struct fields *f, char digits[I64_TEXT_MAX]);
+/* The name of the field before which `rank` others are due. It must be there, and have a due. */
+struct slice fields_by_due(const struct fields *f, uint64_t rank, char digits[I64_TEXT_MAX]);
+/* The field that fields_first_due() is about goes. It must be there. */
 void fields_drop_first(struct fields *f);
 /* The same for a field that is hidden; false: there is no such. */
 bool fields_drop_hidden(struct fields *f, struct slice field);

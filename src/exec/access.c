@@ -2,6 +2,7 @@
  * change. SPDX-License-Identifier: BSD-3-Clause LOCKS    The shard of the key is held by the
  * transaction (or it is exclusive); asserted by the store. */
 #include "exec/tracking.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "ds/fields.h"
 #include <limits.h>
@@ -173,45 +174,78 @@ static void fields_gone(struct call *c, const struct key *k, struct entry *e,
     notify(c, NOTIFY_HASH, "hexpired", k);
 }
 
-static void effect_hdel(struct call *c, const struct key *k, struct slice field)
+/* argv: room for two words, then n names of fields that are due. */
+static void effect_hdel(struct call *c, const struct key *k, struct slice *argv, unsigned n)
 {
-    struct slice argv[] = { S("HDEL"), k->s, field };
+    argv[0] = S("HDEL");
+    argv[1] = k->s;
     if (!seeded_bug("exec.bug_expired_not_logged")) {
-        fx_argv(c->in->t, c->db, argv, countof(argv));
+        fx_argv(c->in->t, c->db, argv, 2 + n);
     }
 }
 
-void key_drop_due(struct call *c, const struct key *k, struct entry *e, struct fields *f,
+static size_t hdel_room(const struct key *k, const struct slice *name, unsigned n, unsigned step)
+{
+    size_t bytes = k->s.n + 2 * (size_t)EFFECT_ARG;
+    for (unsigned i = 0; i < n; i++) {
+        bytes += name[i * step].n + EFFECT_ARG;
+    }
+    return bytes;
+}
+
+#define DROPPED_ON_STACK 64
+
+bool key_drop_due(struct call *c, const struct key *k, struct entry *e, struct fields *f,
                   const struct slice *name, unsigned n, unsigned step)
 {
+    struct slice few[2 + DROPPED_ON_STACK], *argv = few;
     unsigned dropped = 0;
     if (likely(!fields_hides(f, fields_first_due(f)))) {
-        return;
+        return true;
+    }
+    if (n > DROPPED_ON_STACK) {
+        argv = mem_try_alloc((2 + (size_t)n) * sizeof *argv);
+    }
+    if (argv == NULL || !effect_reserve(c, hdel_room(k, name, n, step))) {
+        if (argv != few) {
+            mem_free(argv);
+        }
+        reply_oom(c);
+        return false;
     }
     for (unsigned i = 0; i < n; i++) {
         if (fields_drop_hidden(f, name[i * step])) {
-            effect_hdel(c, k, name[i * step]);
-            dropped++;
+            argv[2 + dropped++] = name[i * step];
         }
     }
     if (dropped > 0) {
+        effect_hdel(c, k, argv, dropped);
         fields_gone(c, k, e, f, dropped);
     }
+    if (argv != few) {
+        mem_free(argv);
+    }
+    return true;
 }
 
-void key_expire_fields(struct call *c, const struct key *k, struct entry *e, unsigned max)
+void key_expire_fields(struct call *c, const struct key *k, struct entry *e)
 {
     struct fields f;
-    char digits[I64_TEXT_MAX];
-    unsigned n = 0;
+    char digits[FIELDS_PER_RECORD][I64_TEXT_MAX];
+    struct slice argv[2 + FIELDS_PER_RECORD];
     entry_get_fields(e, c->now_ms, &f);
-    for (; n < max && fields_hides(&f, fields_first_due(&f)); n++) {
-        effect_hdel(c, k, fields_first(&f, digits));
+    unsigned n = (unsigned)u64_min(fields_hidden(&f), FIELDS_PER_RECORD);
+    for (unsigned i = 0; i < n; i++) {
+        argv[2 + i] = fields_by_due(&f, i, digits[i]);
+    }
+    if (n == 0 || !effect_fits(c, hdel_room(k, argv + 2, n, 1))) { /* later, perhaps */
+        return;
+    }
+    effect_hdel(c, k, argv, n);
+    for (unsigned i = 0; i < n; i++) {
         fields_drop_first(&f);
     }
-    if (n > 0) {
-        fields_gone(c, k, e, &f, n);
-    }
+    fields_gone(c, k, e, &f, n);
 }
 
 /* What a read sees of an expired entry: nothing. A write may depend on that (BITOP), and replay

@@ -325,9 +325,10 @@ int64_t call_view(const struct call *c);
 /* The fields of e after a change; key_changed() or key_delete() is to follow. */
 void key_put_fields(struct call *c, const struct key *k, struct entry *e, const struct fields *f);
 /* Before a command changes or depends on the fields name[0], name[step] ... (n of them): those that
- * are due are removed, with event and HDEL effect, because replay knows no time. */
-void key_drop_due(struct call *c, const struct key *k, struct entry *e, struct fields *f,
-                  const struct slice *name, unsigned n, unsigned step);
+ * are due are removed, with event and HDEL effect, because replay knows no time. False: replied
+ * -OOM, and nothing changed. */
+must_check bool key_drop_due(struct call *c, const struct key *k, struct entry *e, struct fields *f,
+                             const struct slice *name, unsigned n, unsigned step);
 /* The value of k changed in place, k was created, deleted or overwritten: WATCH, client tracking,
  * the log. */
 void key_changed(struct call *c, const struct key *k);

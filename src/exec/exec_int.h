@@ -599,8 +599,10 @@ bool memory_make_room(struct worker *w); /* true: under maxmemory (after evictin
 unsigned evict_slice(struct worker *w);
 void key_expire_now(struct call *c, const struct key *k,
                     struct entry *e); /* access.c: deletes an expired entry, DEL effect, event */
-/* Removes up to max fields that are due; some are left, or e is entry_expired(). */
-void key_expire_fields(struct call *c, const struct key *k, struct entry *e, unsigned max);
+/* Removes some fields that are due, none where there is no memory to log it; some fields are left,
+ * or e is entry_expired(). */
+#define FIELDS_PER_RECORD 32
+void key_expire_fields(struct call *c, const struct key *k, struct entry *e);
 unsigned expire_slice(struct worker *w); /* -> ms until it wants to run again */
 /* Any thread, under the shard's lock: its next due is earlier than it was
  * (keyspace_tell_earlier()).

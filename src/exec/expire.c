@@ -16,8 +16,7 @@
 #define LOOK_MS 100 /* the longest wait, against steps of the wall clock */
 #define SLICE_US \
     2000 /* one slice's time; the rest goes on next turn so that clients are served between */
-#define PER_LOCK          16 /* transactions under one holding of a shard lock */
-#define FIELDS_PER_RECORD 32
+#define PER_LOCK 16 /* transactions under one holding of a shard lock */
 
 /* Deletes up to PER_LOCK due entries of one shard, or some due fields of as many hashes. True: more
  * are due. */
@@ -47,7 +46,7 @@ static bool expire_shard(struct worker *w, unsigned index)
         if (entry_expired(&c, e)) {
             key_expire_now(&c, &k, e);
         } else {
-            key_expire_fields(&c, &k, e, FIELDS_PER_RECORD);
+            key_expire_fields(&c, &k, e);
         }
         txn_commit(t);
         shard_unlock(s);

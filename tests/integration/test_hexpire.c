@@ -471,6 +471,121 @@ START_TEST(test_recovered)
 }
 END_TEST
 
+/* ---- A long key in the log ---- */
+
+#define LONG_KEY   65536
+#define LONG_COUNT 1000
+
+/* What a request of head, `fields` names (each with a value) and this key has added to the log,
+ * measured in requests. A word K of the head is the key. */
+static double times_logged(struct client *c, const char *head, bool values)
+{
+    static char key[LONG_KEY + 1], names[LONG_COUNT][8];
+    static const char *argv[16 + 2 * LONG_COUNT];
+    char words[200];
+    size_t argc = 0, bytes = 0;
+    memset(key, 'k', LONG_KEY);
+    snprintf(words, sizeof words, "%s", head);
+    for (char *save, *w = strtok_r(words, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save)) {
+        argv[argc++] = strcmp(w, "K") == 0 ? key : w;
+    }
+    for (unsigned i = 0; i < LONG_COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "f%u", i);
+        argv[argc++] = names[i];
+        if (values) {
+            argv[argc++] = "v";
+        }
+    }
+    for (size_t i = 0; i < argc; i++) {
+        bytes += strlen(argv[i]);
+    }
+    int64_t before = info_number(c, "durability", "wal_appended_lsn:");
+    client_send_args(c, argc, argv, NULL);
+    const struct resp *r = client_read(c);
+    ck_assert_msg(r->type != RESP_ERROR, "%s: %s", head, r->text);
+    int64_t after = info_number(c, "durability", "wal_appended_lsn:");
+    return (double)(after - before) / (double)bytes;
+}
+
+static void expect_short(struct client *c, const char *head, bool values)
+{
+    double times = times_logged(c, head, values);
+    ck_assert_msg(times < 4, "%s: %.1f times the request in the log", head, times);
+}
+
+/* Kill and start: what is there is what was there. */
+static struct client *again(struct server *s, struct client *c)
+{
+    char digest[64];
+    snprintf(digest, sizeof digest, "%s", client_line(c, "DEBUG DIGEST"));
+    client_close(c);
+    server_kill(s);
+    server_start(s, "--threads", "2");
+    server_wait_ready(s);
+    c = server_connect(s);
+    client_expect(c, digest, "DEBUG DIGEST");
+    return c;
+}
+
+/* Whatever happens to the fields, the key is not logged once for each of them. */
+START_TEST(test_long_key)
+{
+    struct server s;
+    char line[64];
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2");
+    struct client *c = server_connect(&s);
+    expect_short(c, "HSET K", true);
+    expect_short(c, "HPEXPIREAT K " FAR " FIELDS 1000", false);
+    expect_short(c, "HSETEX K KEEPTTL FIELDS 1000", true); /* one due */
+    c = again(&s, c);
+    client_expect(c, "+OK",
+                  "EVAL \"for i = 0, 999 do redis.call('HPEXPIREAT', ARGV[1]:rep(65536), "
+                  "" FAR " + i, 'FIELDS', 1, 'f' .. i) end return {ok = 'OK'}\" 0 k");
+    expect_short(c, "HSETEX K FXX KEEPTTL FIELDS 1000", true); /* a thousand of them */
+    c = again(&s, c);
+    snprintf(line, sizeof line, "[%lld]", atoll(FAR) + 777);
+    client_expect(c, line,
+                  "EVAL \"return redis.call('HPEXPIRETIME', ARGV[1]:rep(65536), "
+                  "'FIELDS', 1, 'f777')\" 0 k");
+    expect_short(c, "HSETEX K PXAT 1 FIELDS 1000", true);
+    client_expect(c, "0", "DBSIZE");
+    c = again(&s, c);
+    client_expect(c, "+OK", "DEBUG SET-ACTIVE-EXPIRE 0");
+    expect_short(c, "HSET K other 1", true);
+    expect_short(c, "HPEXPIRE K 1 FIELDS 1000", false);
+    wait_ms(20);
+    expect_short(c, "HDEL K", false);
+    client_expect(c, "1", "DBSIZE");
+    c = again(&s, c);
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
+/* The slice removes many in one go: 32 of them to a key. */
+START_TEST(test_long_key_slice)
+{
+    struct server s;
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2");
+    struct client *c = server_connect(&s);
+    expect_short(c, "HSET K other 1", true);
+    int64_t before = info_number(c, "durability", "wal_appended_lsn:");
+    (void)times_logged(c, "HPEXPIRE K 1 FIELDS 1000", false);
+    for (unsigned i = 0; i < 6000 && info_number(c, "stats", "expired_subkeys:") < LONG_COUNT;
+         i++) {
+        wait_ms(10);
+    }
+    ck_assert_int_eq(info_number(c, "stats", "expired_subkeys:"), LONG_COUNT);
+    int64_t logged = info_number(c, "durability", "wal_appended_lsn:") - before;
+    ck_assert_msg(logged < 100 * LONG_KEY, "%lld bytes in the log", (long long)logged);
+    c = again(&s, c);
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
 START_TEST(test_encoding)
 {
     struct client *c = server_connect(&kv);
@@ -571,5 +686,6 @@ UNIT_SUITE(hexpire)
     TCase *tc = unit_case_slow(suite, "hexpire", 300, test_replies, test_errors, test_hidden,
                                test_frozen, test_events, test_encoding, test_watch, test_many);
     tcase_add_unchecked_fixture(tc, kv_start, kv_stop);
-    unit_case_slow(suite, "hexpire_log", 300, test_recovered, test_out_of_memory);
+    unit_case_slow(suite, "hexpire_log", 300, test_recovered, test_out_of_memory, test_long_key,
+                   test_long_key_slice);
 }

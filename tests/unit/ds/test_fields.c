@@ -180,7 +180,7 @@ static void due_first(struct fields *f, struct bt_oracle *o)
     char digits[I64_TEXT_MAX];
     size_t at;
     if (fields_first_due(f) != BTREE_NO_DUE) {
-        want(bt_place(o, 0, fields_first(f, digits), &at));
+        want(bt_place(o, 0, fields_by_due(f, 0, digits), &at));
         want(o->v[at].due == fields_first_due(f));
         fields_drop_first(f);
         bt_forget(o, at, 1);
