@@ -158,8 +158,17 @@ int wal_make_current(struct wal *w)
 
 /* ---- A new history ---- */
 
-static void position_at_birth(struct wal *w)
+/* A child of where the log stands, unless there is no log yet. */
+static void position_at_birth(struct wal *w, uint32_t flags)
 {
+    bool child = !w->pos.created;
+    memset(w->pos.parent, 0, WAL_HISTORY_BYTES);
+    if (child) {
+        memcpy(w->pos.parent, w->pos.history, WAL_HISTORY_BYTES);
+    }
+    w->pos.fork_lsn = child ? w->pos.next_lsn : 0;
+    w->pos.fork_seq = child ? w->pos.next_seq - 1 : 0;
+    w->pos.flags = flags;
     rng_secret(w->pos.history, WAL_HISTORY_BYTES);
     rng_secret(&w->pos.salt, sizeof w->pos.salt);
     w->pos.segment = 1;
@@ -178,16 +187,9 @@ static int begin(struct wal *w, uint32_t flags)
 {
     struct wal_position before = w->pos;
     struct wal_segment_header *h = mem_alloc(sizeof *h);
-    position_at_birth(w);
+    position_at_birth(w, flags);
     struct wal_file first = { .number = 1, .size = w->pos.size, .fd = -1 };
     wal_segment_header_make(w, h, &first);
-    if (!before.created) {
-        memcpy(h->parent, before.history, WAL_HISTORY_BYTES);
-        h->fork_lsn = before.next_lsn;
-        h->fork_seq = before.next_seq - 1;
-    }
-    h->flags = flags;
-    wal_segment_header_seal(h);
 
     char dir[WAL_PATH_MAX];
     wal_history_path(w, w->pos.history, dir);

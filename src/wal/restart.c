@@ -27,6 +27,10 @@ static void set_position(struct wal *w, const struct wal_recovery *r)
     }
     struct wal_position *pos = &w->pos;
     memcpy(pos->history, h->id, WAL_HISTORY_BYTES);
+    memcpy(pos->parent, h->parent, WAL_HISTORY_BYTES);
+    pos->fork_lsn = h->fork_lsn;
+    pos->fork_seq = h->fork_seq;
+    pos->flags = h->flags;
     pos->segment = r->number;
     pos->offset = r->at.offset;
     pos->size = in != NULL ? in->size : 0;

@@ -22,6 +22,10 @@ void wal_segment_header_make(const struct wal *w, struct wal_segment_header *h,
     memcpy(h->magic, WAL_SEGMENT_MAGIC, sizeof h->magic);
     h->version = WAL_FORMAT_VERSION;
     memcpy(h->history, w->pos.history, WAL_HISTORY_BYTES);
+    memcpy(h->parent, w->pos.parent, WAL_HISTORY_BYTES);
+    h->fork_lsn = w->pos.fork_lsn;
+    h->fork_seq = w->pos.fork_seq;
+    h->flags = w->pos.flags;
     h->segment = file->number;
     h->first_seq = w->pos.next_seq;
     h->first_lsn = w->pos.next_lsn;
@@ -31,11 +35,6 @@ void wal_segment_header_make(const struct wal *w, struct wal_segment_header *h,
     h->chain = w->pos.chain;
     h->salt = w->pos.salt;
     h->size = file->size;
-    wal_segment_header_seal(h);
-}
-
-void wal_segment_header_seal(struct wal_segment_header *h)
-{
     h->crc = crc32c(0, h, offsetof(struct wal_segment_header, crc));
 }
 

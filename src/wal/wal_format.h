@@ -50,6 +50,8 @@ _Static_assert(offsetof(struct wal_segment_header, crc) == 4092, "layout");
 /* WHOLE: the history begins with the whole keyspace in its own records (`appendonly` no -> yes), so
  * recovery does not read the parent. Every other child continues its parent up to fork_seq. */
 enum wal_segment_flags { WAL_SEGMENT_WHOLE = 1 };
+/* Parent, fork_lsn, fork_seq and flags are the same in all segments of a history, so that damage to
+ * one header does not hide the parents. (Early versions wrote them to the first segment alone.) */
 /* Salt: behind a torn end recovery looks for valid headers at every block, and a client can store
  * whatever looks like one. It cannot know the salt. */
 

@@ -30,6 +30,10 @@
  * take. */
 struct wal_position {
     uint8_t history[WAL_HISTORY_BYTES];
+    /* Where the history came from; every segment header of it says so. */
+    uint8_t parent[WAL_HISTORY_BYTES];
+    uint64_t fork_lsn, fork_seq;
+    uint32_t flags;     /* enum wal_segment_flags */
     uint64_t segment;   /* the segment of the next batch ... */
     uint64_t offset;    /* ... and where in it; 0: that segment is still to be begun (its file may
                            exist, zeroed) because its predecessor is sealed */
@@ -328,7 +332,6 @@ void wal_hold_if_overdue_locked(struct wal *w);
 /* segment.c */
 void wal_segment_header_make(const struct wal *w, struct wal_segment_header *h,
                              const struct wal_file *file);
-void wal_segment_header_seal(struct wal_segment_header *h);
 must_check int wal_segment_open(struct wal *w, uint64_t number, enum wal_sync sync);
 int wal_switch_segment(struct wal *w, uint64_t need);
 

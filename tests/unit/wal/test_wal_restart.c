@@ -3,6 +3,7 @@
 #include "wal_util.h"
 #include "base/rng.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -291,6 +292,59 @@ START_TEST(test_history_forks)
 }
 END_TEST
 
+/* Damages the first header of the history that CURRENT names. */
+static void flip_first_header(const struct rig *r, const uint8_t *history)
+{
+    char hex[2 * WAL_HISTORY_BYTES + 1] = "", path[WAL_PATH_MAX];
+    uint8_t c;
+    hex_encode(history, WAL_HISTORY_BYTES, hex);
+    snprintf(path, sizeof path, "%s/wal/%s/%020u.wal", r->cfg.dir, hex, 1u);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pread(fd, &c, 1, 20), 1);
+    c ^= 1;
+    ck_assert_int_eq(pwrite(fd, &c, 1, 20), 1);
+    close(fd);
+}
+
+/* As the writer writes it, every header of a child tells of its parent, also after a restart that
+ * continues the child: damage to the first of them does not take away what the parent has. */
+START_TEST(test_forced_back_to_parent)
+{
+    struct life *l = new_life();
+    struct counted c, parent;
+    char buf[MAX + 8];
+    l->r.cfg.sync = WAL_SYNC_EVERYSEC;
+    l->r.cfg.segment_bytes = WAL_SEGMENT_MIN;
+    l->rounds = 50;
+    ck_assert_int_eq(in_child(live, l), -SIGKILL);
+    start_counted(&l->r, &parent);
+    ck_assert(l->r.report.new_history);
+    rig_stop(&l->r);
+    start_counted(&l->r, &c);
+    ck_assert(!l->r.report.new_history);
+    for (uint64_t i = 0; rig_stats(&l->r).current_segment < 3; i++) {
+        uint64_t lsn = rig_append(&l->r, 0, rig_payload(0, c.count[0] + i, MAX, buf));
+        ck_assert_int_eq(wal_wait_until(l->r.w, lsn), 0);
+    }
+    uint8_t child[WAL_HISTORY_BYTES];
+    memcpy(child, wal_history(l->r.w), sizeof child);
+    rig_stop(&l->r);
+    struct seen_log s;
+    seen_read_sound(&s, l->r.cfg.dir);
+    ck_assert_uint_ge(s.segments, 3);
+    seen_free(&s);
+    flip_first_header(&l->r, child);
+    l->r.cfg.judge_later = false;
+    ck_assert_int_eq(rig_try_start(&l->r), WAL_E_DAMAGED);
+    l->r.cfg.force_lossy_recovery = true;
+    start_counted(&l->r, &c);
+    ck_assert_uint_eq(c.records, parent.records);
+    ck_assert_uint_eq(c.lsn, parent.lsn);
+    rig_stop(&l->r);
+}
+END_TEST
+
 /* The n-th call of each kind fails, n = 0, 1, ... until a run meets no fault; once, or for ever
  * from then on. Whatever the run does, the next one without faults finds everything acknowledged.
  */
@@ -354,7 +408,7 @@ UNIT_SUITE(wal_restart)
 {
     unit_case_loop(suite, "lives", 240, test_lives, 3);
     unit_case_slow(suite, "one", 120, test_restarts_at_every_offset, test_failed_group_is_cut,
-                   test_history_forks);
+                   test_history_forks, test_forced_back_to_parent);
     unit_case_loop(suite, "nth fault", 240, test_nth_fault, 20);
     unit_case_loop(suite, "killed in start", 120, test_killed_in_start, 6);
 }

@@ -293,7 +293,9 @@ static bool read_header(struct walk *k, const struct wal_segment_header *h, uint
     }
     if (memcmp(h->history, s->history, WAL_HISTORY_BYTES) != 0 || h->segment != number ||
         h->first_seq != k->next_seq || h->first_lsn != k->next_lsn || h->chain != k->chain ||
-        h->salt != k->salt || h->size != size) {
+        h->salt != k->salt || h->size != size ||
+        memcmp(h->parent, s->parent, WAL_HISTORY_BYTES) != 0 || h->fork_lsn != s->fork_lsn ||
+        h->fork_seq != s->fork_seq || h->flags != s->flags) {
         return problem(k, "segment header does not follow", number, 0);
     }
     s->segment = grow(s->segment, s->segments, sizeof *s->segment);
