@@ -67,7 +67,8 @@ void cmd_client_caching(struct call *c)
                        "mode.");
     } else {
         t->caching = true;
-        t->spent = false;
+        /* In a transaction it is for the rest of that: EXEC began before, and is not CLIENT. */
+        t->spent = (c->flags & CALL_MULTI) != 0;
         reply_ok(c);
     }
 }

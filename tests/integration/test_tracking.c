@@ -405,6 +405,38 @@ START_TEST(test_opt_in_and_out)
 }
 END_TEST
 
+/* CLIENT CACHING in a transaction is for what follows there, not for what follows EXEC. */
+START_TEST(test_opt_in_and_out_of_transaction)
+{
+    struct client *w = server_connect(&kv), *in = tracker("OPTIN"), *out = tracker("OPTOUT");
+    client_expect(w, "+OK", "MSET a 1 b 1 c 1 d 1");
+    client_expect(in, "+OK", "MULTI");
+    client_expect(in, "+QUEUED", "GET a");
+    client_expect(in, "+QUEUED", "CLIENT CACHING yes");
+    client_expect(in, "+QUEUED", "GET b");
+    client_expect(in, "+QUEUED", "GET c");
+    client_expect(in, "[\"1\", +OK, \"1\", \"1\"]", "EXEC");
+    client_expect(in, "\"1\"", "GET d");
+    client_expect(out, "+OK", "MULTI");
+    client_expect(out, "+QUEUED", "GET a");
+    client_expect(out, "+QUEUED", "CLIENT CACHING no");
+    client_expect(out, "+QUEUED", "GET b");
+    client_expect(out, "+QUEUED", "GET c");
+    client_expect(out, "[\"1\", +OK, \"1\", \"1\"]", "EXEC");
+    client_expect(out, "\"1\"", "GET d");
+    client_expect(w, "+OK", "MSET a 2 b 2 c 2 d 2");
+    client_expect_next(in, TOLD("b"));
+    client_expect_next(in, TOLD("c"));
+    client_expect(in, "+PONG", "PING");
+    client_expect_next(out, TOLD("a"));
+    client_expect_next(out, TOLD("d"));
+    client_expect(out, "+PONG", "PING");
+    client_close(in);
+    client_close(out);
+    client_close(w);
+}
+END_TEST
+
 START_TEST(test_broadcast)
 {
     struct client *w = server_connect(&kv), *c = tracker("BCAST PREFIX b PREFIX a"),
@@ -660,8 +692,9 @@ UNIT_SUITE(tracking)
     tcase_add_unchecked_fixture(tc, start, stop);
     tc = unit_case_loop(suite, "changes", 60, test_change, countof(changes));
     tcase_add_unchecked_fixture(tc, start, stop);
-    tc = unit_case(suite, "modes", test_opt_in_and_out, test_broadcast, test_redirect,
-                   test_flushed_behind_reply, test_table_is_bounded, test_gated);
+    tc = unit_case(suite, "modes", test_opt_in_and_out, test_opt_in_and_out_of_transaction,
+                   test_broadcast, test_redirect, test_flushed_behind_reply, test_table_is_bounded,
+                   test_gated);
     tcase_add_unchecked_fixture(tc, start, stop);
     tc = unit_case_slow(suite, "stress", 120, test_none_is_lost);
     tcase_add_unchecked_fixture(tc, start, stop);
