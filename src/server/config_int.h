@@ -26,4 +26,6 @@ struct bound *config_find(struct config *c, struct slice name);
 bool bound_set_words(struct bound *b, const struct slice *argv, unsigned argc, const char **error);
 bool bound_set_text(struct bound *b, struct slice text, const char **error);
 void bound_get(const struct bound *b, struct buf *out);
+/* A word as a file has it: in quotes where it needs them to be read back as one. */
+void config_add_word(struct buf *out, struct slice word);
 #endif

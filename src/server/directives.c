@@ -1,6 +1,7 @@
 /* directives.c -- The directives that belong to the process as a whole.
  * SPDX-License-Identifier: BSD-3-Clause
  * THREADS  set and get as option.h says; apply functions in an exclusive section. */
+#include "server/config_int.h"
 #include "server/server_int.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -27,11 +28,7 @@ static void words_get(const struct slice *list, unsigned n, struct buf *out)
 {
     for (unsigned i = 0; i < n; i++) {
         buf_add_str(out, i > 0 ? " " : "");
-        if (list[i].n == 0) {
-            buf_add_str(out, "\"\"");
-        } else {
-            buf_add_slice(out, list[i]);
-        }
+        config_add_word(out, list[i]);
     }
 }
 
@@ -74,6 +71,18 @@ static void rename_get(void *base, struct buf *out)
 
 /* ---- save: pairs of seconds and changes; "" for none ---- */
 
+/* COMPAT: a pair twice is there once. CONFIG REWRITE writes those of an included file into the main
+ * one, too: with each such start there would be more, up to too many. */
+static bool save_has(const struct save_rule *rule, unsigned n, const struct save_rule *wanted)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (rule[i].seconds == wanted->seconds && rule[i].changes == wanted->changes) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool save_set(void *base, const struct slice *argv, unsigned argc, const char **error)
 {
     struct server_options *o = base;
@@ -82,20 +91,26 @@ static bool save_set(void *base, const struct slice *argv, unsigned argc, const 
         return true;
     }
     *error = "Invalid save parameters";
-    if (argc % 2 != 0 || argc / 2 > countof(o->save)) {
+    if (argc % 2 != 0) {
         return false;
     }
-    int64_t v[2 * countof(o->save)];
-    for (unsigned i = 0; i < argc; i++) {
-        if (!parse_i64(argv[i], &v[i]) || v[i] < (i % 2 == 0 ? 1 : 0) || v[i] > INT32_MAX) {
+    struct save_rule all[countof(o->save)], one;
+    unsigned n = 0;
+    for (unsigned i = 0; i < argc; i += 2) {
+        if (!parse_i64(argv[i], &one.seconds) || one.seconds < 1 || one.seconds > INT32_MAX ||
+            !parse_i64(argv[i + 1], &one.changes) || one.changes < 0 || one.changes > INT32_MAX) {
             return false;
         }
+        if (save_has(all, n, &one)) {
+            continue;
+        }
+        if (n == countof(all)) {
+            return false;
+        }
+        all[n++] = one;
     }
-    o->nsave = argc / 2;
-    for (unsigned i = 0; i < o->nsave; i++) {
-        o->save[i].seconds = v[2 * i];
-        o->save[i].changes = v[2 * i + 1];
-    }
+    memcpy(o->save, all, n * sizeof all[0]);
+    o->nsave = n;
     return true;
 }
 

@@ -16,6 +16,9 @@
 enum { SUPERVISED_NO, SUPERVISED_AUTO, SUPERVISED_SYSTEMD, SUPERVISED_UPSTART };
 enum { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
 
+struct save_rule {
+    int64_t seconds, changes;
+};
 struct server_options { /* bound to server_option_table */
     _Atomic int64_t threads, shards, databases;
     _Atomic int64_t port, tls_port, unixsocketperm, tcp_backlog;
@@ -36,9 +39,7 @@ struct server_options { /* bound to server_option_table */
     unsigned nbind;
     struct slice *renames; /* pairs of rename-command */
     unsigned nrenames;
-    struct {
-        int64_t seconds, changes;
-    } save[32];
+    struct save_rule save[32];
     unsigned nsave;
 };
 extern const struct option server_option_table[];
