@@ -1,12 +1,13 @@
 /* stream_trim.c -- Streams: trimming with a say in what is pending.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      MAXLEN and MINID take the oldest entries. With ACKED those stay that some group has not
- *          read and acknowledged, and the others go one by one; with DELREF they go from what is
- *          pending, too.
- * EFFECTS  In words that every Redis knows: trimming as what it came to (its caller writes that);
- *          XACK of what is not pending any more; XDEL of what went one by one, which, like XDEL,
- *          notes the highest of these IDs as deleted. */
+ * WHY      MAXLEN and MINID take the oldest entries. With ACKED those stay that
+ * some group has not read and acknowledged, and the others go one by one; with
+ * DELREF they go from what is pending, too. EFFECTS  In words that every Redis
+ * knows: trimming as what it came to (its caller writes that); XACK of what is
+ * not pending any more; XDEL of what went one by one, which, like XDEL, notes
+ * the highest of these IDs as deleted. */
+#include "base/fault.h"
 #include "commands/stream_ops.h"
 #include <errno.h>
 
@@ -111,10 +112,10 @@ bool stream_trim_room(struct call *c, const struct stream *s, const struct strea
 
 /* ---- DELREF ---- */
 
-/* What the group has pending of entries that are in `before` and not in s any more: those below
- * the first that is left. */
+/* What the group has pending of entries that are in `before`, from `from` on,
+ * and not in s any more: those below the first that is left. */
 static void drop_of_group(struct call *c, const struct key *k, struct stream *s,
-                          const struct stream *before, uint64_t at)
+                          const struct stream *before, struct stream_id from, uint64_t at)
 {
     struct stream_group now, was;
     struct stream_pending_iter it;
@@ -124,8 +125,9 @@ static void drop_of_group(struct call *c, const struct key *k, struct stream *s,
     must(stream_group_at(s, at, &now) && stream_group_at(before, at, &was));
     l.group = was.name; /* `before` does not change */
     bool left = stream_edge(s, true, &first);
-    stream_pending_iter(&it, before, &was, NULL, STREAM_ID_MIN, STREAM_ID_MAX);
+    stream_pending_iter(&it, before, &was, NULL, from, STREAM_ID_MAX);
     while (stream_pending_next(&it, &p) && !(left && stream_id_cmp(p.id, first) >= 0)) {
+        (void)fault("stream.trim_looks");
         if (stream_has(before, p.id) && stream_pending_remove(s, &now, p.id)) {
             list_add(&l, p.id);
         }
@@ -136,14 +138,19 @@ static void drop_of_group(struct call *c, const struct key *k, struct stream *s,
 void stream_drop_refs(struct call *c, const struct key *k, struct stream *s,
                       const struct stream *before)
 {
+    struct stream_id from; /* what is pending without its entry lies before it in any number */
+    if (!stream_edge(before, true, &from)) {
+        return;
+    }
     for (uint64_t i = 0; i < stream_group_count(s); i++) {
-        drop_of_group(c, k, s, before, i);
+        drop_of_group(c, k, s, before, from, i);
     }
 }
 
 /* ---- ACKED ---- */
 
-/* The last entry that trimming would take, were there no groups; false: it takes none. */
+/* The last entry that trimming would take, were there no groups; false: it
+ * takes none. */
 static bool trim_reach(const struct stream *s, const struct stream_trim *t, struct stream_id *last)
 {
     struct stream_id first;
@@ -163,22 +170,24 @@ static bool trim_reach(const struct stream *s, const struct stream_trim *t, stru
 
 bool stream_trim_is_acked(const struct stream *s, const struct stream_trim *t)
 {
-    struct stream_id last, min_read = stream_min_read(s);
+    struct stream_id first, last, min_read = stream_min_read(s);
     struct stream_iter it;
     struct stream_entry e;
     struct stream_group g;
     struct stream_pending p;
-    if (stream_group_count(s) == 0 || !trim_reach(s, t, &last)) {
+    if (stream_group_count(s) == 0 || !trim_reach(s, t, &last) || !stream_edge(s, true, &first)) {
         return true;
     }
     stream_iter(&it, s, STREAM_ID_MIN, last, false);
     if (stream_next(&it, &e) && stream_id_cmp(e.id, min_read) > 0) {
         return false;
     }
+    /* what is pending without its entry lies before the first in any number */
     for (uint64_t i = 0; stream_group_at(s, i, &g); i++) {
         struct stream_pending_iter pending;
-        stream_pending_iter(&pending, s, &g, NULL, STREAM_ID_MIN, last);
+        stream_pending_iter(&pending, s, &g, NULL, first, last);
         while (stream_pending_next(&pending, &p)) {
+            (void)fault("stream.trim_looks");
             if (stream_has(s, p.id)) {
                 return false;
             }

@@ -171,6 +171,30 @@ START_TEST(test_trim)
 }
 END_TEST
 
+#ifdef KV_FAULTS
+/* What is pending for a group without its entry, in any number, is not looked at each time. */
+START_TEST(test_trim_looks_at_few)
+{
+    make_stream(300);
+    client_expect(c, "299", "XTRIM s MAXLEN 1");
+    client_expect(c, "+OK", "DEBUG FAULT stream.trim_looks=fail:30");
+    for (unsigned i = 301; i <= 303; i++) {
+        client_ask(c, "XADD s MAXLEN = 1 DELREF %u-0 f v", i);
+        client_ask(c, "XREADGROUP GROUP g alice STREAMS s >");
+        client_ask(c, "XADD s MAXLEN = 1 ACKED %u-1 f v", i);
+    }
+    client_expect(c, "0", "XTRIM s MINID 303-1 ACKED");
+    client_expect(c, "[299, \"1-0\", \"299-0\", [[\"bob\", \"299\"]]]", "XPENDING s h");
+    client_expect(c, "2", "XTRIM s MAXLEN 0 DELREF");
+    client_expect(c, "0", "XTRIM s MAXLEN 0 DELREF");
+    client_expect(c, "\"304-0\"", "XADD s MAXLEN = 0 DELREF 304-0 f v");
+    client_expect(c, "1", "DEBUG FAULT"); /* it has not looked so often */
+    client_expect(c, "+OK", "DEBUG FAULT ''");
+    restart_as_it_was();
+}
+END_TEST
+#endif
+
 /* Whole nodes, and more IDs than one command has in the log. */
 START_TEST(test_trim_many)
 {
@@ -489,5 +513,7 @@ UNIT_SUITE(stream_delex)
     tcase_add_checked_fixture(tc, start, stop);
 #ifdef KV_FAULTS
     unit_case_slow(suite, "memory", 120, test_out_of_memory);
+    tc = unit_case(suite, "trimming", test_trim_looks_at_few);
+    tcase_add_checked_fixture(tc, start, stop);
 #endif
 }
