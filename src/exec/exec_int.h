@@ -87,6 +87,7 @@ struct txn {
     unsigned ntouched, touched_cap;
     struct ready_key *ready;
     unsigned nready, ready_cap;
+    uint64_t ready_list; /* of no other list, ever; nready > 0 */
     struct event *events;
     unsigned nevents, events_cap;
     unsigned lost;   /* LOST_*: events that had no memory */
@@ -321,6 +322,7 @@ struct exec {
     _Atomic int shutdown_flags;  /* -1: none asked */
     _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys,
         blocking_missing;
+    _Atomic uint64_t ready_lists; /* txn.ready_list is the next one */
 };
 
 /* command.c */
@@ -343,6 +345,7 @@ void txn_lock(struct txn *t, const struct key *keys, unsigned nkeys,
               uint32_t *lock_set); /* shards of the keys; collects their gates */
 void txn_commit(struct txn *t);    /* appends the record, publishes events; locks still held */
 void txn_unlock(struct txn *t);
+bool txn_holds(const struct txn *t, uint32_t shard);                   /* its lock */
 void txn_gates(struct txn *t, const struct key *keys, unsigned nkeys); /* their gates; locks held */
 void txn_touch(struct txn *t, const struct key *k, bool changed);
 void call_invoke(struct call *c); /* runs the handler and collects its effects into the transaction;

@@ -173,6 +173,23 @@ void call_commit_part(struct call *c)
     }
 }
 
+bool txn_holds(const struct txn *t, uint32_t shard)
+{
+    unsigned low = 0, high = t->nlocked;
+    while (low < high && !t->exclusive) { /* they are in ascending order */
+        unsigned mid = low + (high - low) / 2;
+        if (t->locked[mid] == shard) {
+            return true;
+        }
+        if (t->locked[mid] < shard) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return t->exclusive;
+}
+
 void txn_unlock(struct txn *t)
 {
     if (t->exclusive || t->nlocked == 0) {

@@ -12,6 +12,7 @@ struct keynode {
     unsigned db;
     unsigned count;   /* members of that list, kept by the user */
     unsigned missing; /* those of them that also wait for the key to go */
+    uint64_t ready;   /* the newest list of ready keys (txn.ready_list) that it came to */
     struct key key;   /* bytes behind the node */
 };
 struct keymap {

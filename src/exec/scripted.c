@@ -285,23 +285,6 @@ static unsigned find_keys(struct script_scope *sc, struct keyspace *ks, const st
     return n > 0 ? (unsigned)n : 0;
 }
 
-static bool is_locked(const struct txn *t, uint32_t shard)
-{
-    unsigned low = 0, high = t->nlocked;
-    while (low < high) {
-        unsigned mid = (low + high) / 2;
-        if (t->locked[mid] == shard) {
-            return true;
-        }
-        if (t->locked[mid] < shard) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    return false;
-}
-
 /* MOVE, and COPY with DB, change a database besides the one that pre-images are of. */
 static bool names_database(const struct call *c)
 {
@@ -321,7 +304,7 @@ static bool prepare(struct call *c, struct script_scope *sc)
         return false;
     }
     for (unsigned i = 0; i < c->nkeys; i++) {
-        if (!is_locked(t, c->keys[i].shard)) {
+        if (!txn_holds(t, c->keys[i].shard)) {
             return false;
         }
     }

@@ -17,14 +17,15 @@
 
 void waits_ready(struct txn *t, unsigned db, const struct key *k)
 {
-    if (keymap_find(t->w->x->shards[k->shard].waits, db, k) == NULL) {
-        return;
+    struct exec *x = t->w->x;
+    struct keynode *at = keymap_find(x->shards[k->shard].waits, db, k);
+    if (at == NULL || (t->nready > 0 && at->ready == t->ready_list)) {
+        return; /* nobody waits, or it is in the list */
     }
-    for (unsigned i = 0; i < t->nready; i++) {
-        if (t->ready[i].db == db && slice_eq(t->ready[i].key.s, k->s)) {
-            return;
-        }
+    if (t->nready == 0) {
+        t->ready_list = 1 + atomic_fetch_add_explicit(&x->ready_lists, 1, memory_order_relaxed);
     }
+    at->ready = t->ready_list;
     if (t->nready == t->ready_cap) {
         t->ready_cap = t->ready_cap == 0 ? 8 : t->ready_cap * 2;
         t->ready = mem_realloc(t->ready, t->ready_cap * sizeof *t->ready);
@@ -73,26 +74,13 @@ void waits_ready_db(struct txn *t, int db)
     }
 }
 
-static bool shard_is_locked(const struct txn *t, uint32_t shard)
-{
-    if (t->exclusive) {
-        return true;
-    }
-    for (unsigned i = 0; i < t->nlocked; i++) {
-        if (t->locked[i] == shard) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool locks_suffice(const struct txn *t, const struct waiter *w)
 {
     if (w->ref->row->flags & CMD_SERVE_ONE) {
         return true; /* the ready key's shard is held */
     }
     for (unsigned i = 0; i < w->nkeys; i++) {
-        if (!shard_is_locked(t, w->keys[i].shard)) {
+        if (!txn_holds(t, w->keys[i].shard)) {
             return false;
         }
     }
@@ -287,7 +275,7 @@ static bool is_promised(const struct call *c, const struct key *k)
 bool call_serves(const struct call *c, unsigned i)
 {
     if (c->flags & CALL_SERVING) {
-        return i == c->in->serving_key || shard_is_locked(c->in->t, c->keys[i].shard);
+        return i == c->in->serving_key || txn_holds(c->in->t, c->keys[i].shard);
     }
     return likely(c->x->shards[c->keys[i].shard].waits == NULL) ||
            !(c->cmd->flags & CMD_BLOCKING) || !call_may_block(c) || !is_promised(c, &c->keys[i]);
@@ -322,6 +310,7 @@ static bool serve_key(struct txn *t, const struct ready_key *rk)
 /* Keys that serving made ready join the end of t's list. */
 static void take_over_ready(struct txn *t, struct txn *own)
 {
+    t->ready_list = t->nready == 0 ? own->ready_list : t->ready_list;
     for (unsigned i = 0; i < own->nready; i++) {
         if (t->nready == t->ready_cap) {
             t->ready_cap = t->ready_cap == 0 ? 8 : t->ready_cap * 2;
