@@ -10,6 +10,7 @@
  * THREADS   A state belongs to its worker. */
 #include "script/script_int.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include <stdio.h>
@@ -38,6 +39,14 @@ static void *allocate(void *user, void *p, size_t old, size_t n)
     return to;
 }
 
+/* Lua ends the process after it: an error that no protected call takes is a bug. */
+static int on_panic(lua_State *L)
+{
+    const char *text = lua_tostring(L, -1);
+    log_warning("Lua raised an error outside of any protected call: %s", text != NULL ? text : "");
+    must_not_reach();
+}
+
 struct vm *vm_new(struct scripts *s, unsigned id)
 {
     struct vm *vm = mem_calloc(sizeof *vm);
@@ -48,6 +57,7 @@ struct vm *vm_new(struct scripts *s, unsigned id)
     srand48_r((long)(rng_u64() >> 33), &vm->random);
     vm->L = lua_newstate(allocate, vm);
     must(vm->L != NULL);
+    (void)lua_atpanic(vm->L, on_panic);
     sandbox_open(vm->L);
     lua_newtable(vm->L);
     lua_setfield(vm->L, LUA_REGISTRYINDEX, "scripts"); /* sha -> function */
@@ -146,7 +156,9 @@ bool vm_compile(struct vm *vm, struct slice text, const char *name, bool limited
 
 /* ---- Running ---- */
 
-/* Where the error came from; what is no table becomes one. */
+static const char *const error_fields[] = { "err", "source", "line", "ignore_error_stats_update" };
+
+/* Where the error came from; what is no table becomes one, without a metatable. */
 static int on_error(lua_State *L)
 {
     lua_Debug ar;
@@ -171,7 +183,21 @@ static int on_error(lua_State *L)
         lua_setfield(L, 1, "line");
     }
     lua_settop(L, 1);
+    if (lua_getmetatable(L, 1)) { /* what it says is asked here, where it may fail or never end */
+        lua_newtable(L);
+        for (unsigned i = 0; i < countof(error_fields); i++) {
+            lua_getfield(L, 1, error_fields[i]);
+            lua_setfield(L, 3, error_fields[i]);
+        }
+    }
     return 1;
+}
+
+/* Unprotected: a metamethod of the script must not run. */
+static void push_raw(lua_State *L, int index, const char *name)
+{
+    lua_pushstring(L, name);
+    lua_rawget(L, index);
 }
 
 static void reply_failure(struct call *c, lua_State *L, const char *name)
@@ -181,10 +207,10 @@ static void reply_failure(struct call *c, lua_State *L, const char *name)
         reply_errorf(c, "ERR Error running script %s, %.100s", name, text != NULL ? text : "");
         return;
     }
-    lua_getfield(L, -1, "err");
-    lua_getfield(L, -2, "source");
-    lua_getfield(L, -3, "line");
-    lua_getfield(L, -4, "ignore_error_stats_update");
+    int error = lua_gettop(L);
+    for (unsigned i = 0; i < countof(error_fields); i++) {
+        push_raw(L, error, error_fields[i]);
+    }
     const char *err = lua_isstring(L, -4) ? lua_tostring(L, -4) : "ERR unknown error";
     bool counted = lua_toboolean(L, -1);
     struct buf text = { 0 };
@@ -312,7 +338,7 @@ bool vm_load(struct vm *vm, struct load *load)
     }
     lua_remove(L, -2);
     if (lua_istable(L, -1)) {
-        lua_getfield(L, -1, "err");
+        push_raw(L, lua_gettop(L), "err");
         lua_remove(L, -2);
     }
     return false;

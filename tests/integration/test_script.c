@@ -137,6 +137,10 @@ static const char *const sandbox_texts[] = {
     "return rawget({a=1},'a')",
     "return rawget(redis,'call') ~= nil",
     "local t=setmetatable({},{__index=function(t,k) return k end}) return t.foo",
+    "error(setmetatable({}, {__index={err='boom'}}))",
+    "error(setmetatable({}, {__index={err='boom', source='@here', line=7}}))",
+    "error(setmetatable({err='own'}, {__newindex=function() error('y') end}))",
+    "error(setmetatable({err='own'}, {__newindex=function() end}))",
     "return pcall(error,'x')",
     "return {pcall(error,{err='abc'})}",
     "return {xpcall(function() error('x') end, function(e) return 'H:'..e end)}",
@@ -648,6 +652,27 @@ START_TEST(test_server_is_redis)
 }
 END_TEST
 
+/* What an error says of itself may be code of the script, which fails or runs commands.
+ * redis-server 7.0.15 ends at most of these. */
+START_TEST(test_error_with_metatable)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, NULL);
+    struct client *c = server_connect(&kv);
+#define RAISED(index) "EVAL \"error(setmetatable({}, {__index = function(t, k) " index " end}))\""
+    client_expect_error(c, "ERR user_script:1: x script: ", RAISED("error('x')") " 0");
+    client_expect_error(c, "ERR unknown error", RAISED("return nil") " 0");
+    client_expect_error(c, "PONG script: ", RAISED("return redis.call('PING').ok") " 0");
+    client_expect_error(c, "ERR ", RAISED("redis.call('nosuch')") " 0");
+    client_expect_error(c, "ERR ", RAISED("return t[k]") " 0");
+    client_expect_error(c, "1", RAISED("return redis.call('INCR', KEYS[1])") " 1 n");
+    client_expect_error(c, "1", RAISED("return redis.call('INCR', ARGV[1])") " 0 m");
+    client_expect(c, "[\"2\", \"2\"]", "MGET n m"); /* for err, for ignore_error_stats_update */
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* An attribute stands before the reply that it is about. */
 START_TEST(test_attribute)
 {
@@ -720,6 +745,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_undeclared_count);
     tcase_add_test(tc, test_undeclared_moves);
     tcase_add_test(tc, test_attribute);
+    tcase_add_test(tc, test_error_with_metatable);
     tcase_add_test(tc, test_long_string);
     tcase_add_test(tc, test_server_is_redis);
     tcase_add_test(tc, test_atomic_on_all_reactors);

@@ -64,6 +64,10 @@ START_TEST(test_busy)
                     "EVAL 'local function e() while true do end end "
                     "while true do xpcall(e, e) end' 0",
                     "SCRIPT");
+    busy_and_killed("4",
+                    "EVAL 'local function e() while true do end end "
+                    "error(setmetatable({}, {__index = e}))' 0",
+                    "SCRIPT");
     busy_and_killed("4", "FCALL forever 0", "FUNCTION");
     busy_and_killed("1", "EVAL 'while true do pcall(string.rep, 1) end' 1 k", "SCRIPT");
     busy_and_killed("1", "FCALL forever 0", "FUNCTION");
