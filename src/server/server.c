@@ -233,12 +233,13 @@ static int stop(struct server *s)
 {
     process_tell_stopping(s);
     atomic_store(&s->stopping, true);
-    log_change_join(s);
-    exec_files_stop(s->x);
-    if (exec_shutdown_requested(s->x) <
-        0) { /* a signal: else a script without an end would go on */
+    /* A signal: else a script without an end would go on, and so would a change of the log that
+     * waits for it. */
+    if (exec_shutdown_requested(s->x) < 0) {
         exec_shutdown_request(s->x, EXEC_ENDS);
     }
+    log_change_join(s);
+    exec_files_stop(s->x);
     net_stop(s->net);
     int rc = 0;
     if (s->wal != NULL) {

@@ -313,6 +313,28 @@ START_TEST(test_reads_ahead_within_bounds)
 }
 END_TEST
 
+/* ---- Ends ---- */
+
+/* A change of the log waits for a script without an end: the server stops all the same. */
+START_TEST(test_stopped_in_change_and_script)
+{
+#ifdef KV_FAULTS
+    server_env(&kv, "KV_FAULTS", "wal.history=delay1500:0:1");
+    server_start(&kv, "--threads", "4", "--appendonly", "no", "--busy-reply-threshold", "500");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_send(c, "CONFIG SET appendonly yes");
+    usleep(200000);
+    client_send(d, "EVAL \"while true do end\" 0");
+    usleep(3000000); /* the log wants to begin between two commands, and the script is one */
+    server_stop(&kv);
+    client_close(c);
+    client_close(d);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(restart)
 {
     TCase *c = unit_case_slow(suite, "restart", 120, test_renamed_commands,
@@ -325,5 +347,7 @@ UNIT_SUITE(restart)
     c = unit_case_slow(suite, "threads", 120, test_without_a_thread);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "memory", 120, test_reads_ahead_within_bounds);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_slow(suite, "ends", 120, test_stopped_in_change_and_script);
     tcase_add_checked_fixture(c, setup, teardown);
 }
