@@ -315,6 +315,27 @@ END_TEST
 
 /* ---- Ends ---- */
 
+/* What a client sends behind SHUTDOWN does not happen, in the same packet or in later ones. */
+START_TEST(test_behind_shutdown)
+{
+    static const char first[] = "PING\r\nSHUTDOWN NOSAVE\r\nAPPEND after b\r\nPING\r\n";
+    static const char later[] = "APPEND later b\r\n";
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "1", "APPEND before b");
+    client_send_raw(c, first, sizeof first - 1);
+    client_send_raw(c, later, sizeof later - 1);
+    client_expect_next(c, "+PONG");
+    client_expect_closed(c);
+    ck_assert_int_eq(server_wait_exit(&kv, unit_patient_ms(20000)), 0);
+    client_close(c);
+    server_start(&kv, "--threads", "2");
+    c = server_connect(&kv);
+    client_expect(c, "1", "EXISTS before after later");
+    client_close(c);
+}
+END_TEST
+
 /* A change of the log waits for a script without an end: the server stops all the same. */
 START_TEST(test_stopped_in_change_and_script)
 {
@@ -348,6 +369,6 @@ UNIT_SUITE(restart)
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "memory", 120, test_reads_ahead_within_bounds);
     tcase_add_checked_fixture(c, setup, teardown);
-    c = unit_case_slow(suite, "ends", 120, test_stopped_in_change_and_script);
+    c = unit_case_slow(suite, "ends", 120, test_behind_shutdown, test_stopped_in_change_and_script);
     tcase_add_checked_fixture(c, setup, teardown);
 }
