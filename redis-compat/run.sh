@@ -2,7 +2,7 @@
 # run.sh -- Runs the judges of kv's compatibility: `run.sh [--full] [--has NAME | KV-SERVER]`
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Judges: tools (redis-cli, redis-benchmark), transcript, oracle, families, faults, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
+# Judges: tools (redis-cli, redis-benchmark), transcript, oracle, families, soak, faults, upstream, clients (README.md says what each is). ONE=name runs one of them. --full, or
 # KV_TORTURE=1, is the long form: the upstream suite, client software, more commands, coverage, the oracle's self-test. The last line is "compat: N passed, N failed".
 # What they found is in build/compat/: report.md, one table of all judges, and the logs. The long form of a judge renews its rows in
 # redis-compat/report.md too; each says what commit it judged.
@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --full) full=1 ;;
     --has)
-        case "$2" in tools | transcript | oracle | families | faults | upstream | upstream-valkey | clients) exit 0 ;; *) exit 1 ;; esac
+        case "$2" in tools | transcript | oracle | families | soak | faults | upstream | upstream-valkey | clients) exit 0 ;; *) exit 1 ;; esac
         ;;
     *) KV_SERVER=$1 ;;
     esac
@@ -37,7 +37,7 @@ table() { # all rows there are, in the order of the judges
         [ ! -f "$rows/$name" ] || cat "$rows/$name"
     done
 }
-judges='tools transcript oracle oracle-valkey oracle-self-test families families-1 faults upstream upstream-valkey clients'
+judges='tools transcript oracle oracle-valkey oracle-self-test families families-1 soak faults upstream upstream-valkey clients'
 
 judge() { # row name command...: the command ends with "<name>: N passed, N failed"
     row=$1 name=$2
@@ -84,6 +84,13 @@ if wanted families; then
         judge families-1 families redis-compat/families.py --rounds 50 --reactors 1
     else
         judge families families redis-compat/families.py --rounds 3 --seed 7 --units 3000
+    fi
+fi
+if wanted soak; then
+    if [ -n "$full" ]; then
+        judge soak soak redis-compat/soak.py --seconds 60 --lives 20
+    else
+        judge soak soak redis-compat/soak.py --seconds 6 --lives 3
     fi
 fi
 if wanted faults && [ -n "$full${ONE-}" ]; then # a release build has no fault points
