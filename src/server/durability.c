@@ -111,6 +111,11 @@ static int end_old_log(struct server *s)
     if (rc == 0 && !s->report.clean) {
         rc = wal_stop(w);
     }
+    if (rc == -ENOSPC || rc == -EDQUOT) { /* what was loaded is in it; the rest can wait */
+        log_warning("The log could not be ended: %s. The next start recovers it again.",
+                    strerror(-rc));
+        rc = 0;
+    }
     exec_exclusive(s->x, no_log, s);
     wal_free(w);
     log_warning("appendonly no: the log of this directory was loaded, up to LSN %llu, and gets "

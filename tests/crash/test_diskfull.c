@@ -287,19 +287,51 @@ static void all_rounds(struct disk *d, const char *how)
     printf("disk full, %s: %u rounds, nothing lost\n", how, rounds);
 }
 
-START_TEST(test_full_preload)
+static void preload(struct disk *d)
 {
-    struct disk d = { .mounted = false };
     char self[400], shim[512];
-    server_init(&d.s, SERVER_KV);
+    *d = (struct disk){ .mounted = false };
+    server_init(&d->s, SERVER_KV);
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     ck_assert_int_gt(n, 0);
     self[n] = '\0';
     snprintf(shim, sizeof shim, "%s/preload_full.so", dirname(self));
-    snprintf(d.filler, sizeof d.filler, "%s.full", d.s.dir);
-    server_env(&d.s, "LD_PRELOAD", shim);
-    server_env(&d.s, "KV_FULL_WHEN", d.filler);
+    snprintf(d->filler, sizeof d->filler, "%s.full", d->s.dir);
+    server_env(&d->s, "LD_PRELOAD", shim);
+    server_env(&d->s, "KV_FULL_WHEN", d->filler);
+}
+
+START_TEST(test_full_preload)
+{
+    struct disk d;
+    preload(&d);
     all_rounds(&d, "preload");
+}
+END_TEST
+
+/* After an unclean end under everysec the log goes on as a new history, which takes space. */
+START_TEST(test_full_unclean)
+{
+    struct disk d;
+    preload(&d);
+    server_start(&d.s, "--wal-segment-size", "2mb", "--appendfsync", "everysec");
+    connect_all(&d);
+    fill_up(&d);
+    close_all(&d);
+    server_kill(&d.s);
+    server_start(&d.s, "--wal-segment-size", "2mb", "--appendonly", "no");
+    check_acked(&d); /* the process was killed, not the machine */
+    struct client *c = server_connect(&d.s);
+    client_expect(c, "+OK", "SET unlogged 1");
+    client_close(c);
+    server_stop(&d.s);
+    give_space(&d);
+    start(&d);
+    check_acked(&d);
+    c = server_connect(&d.s);
+    client_expect(c, "nil", "GET unlogged");
+    client_close(c);
+    server_stop(&d.s);
 }
 END_TEST
 
@@ -338,6 +370,7 @@ END_TEST
 
 UNIT_SUITE(diskfull)
 {
-    unit_case_slow(suite, "full preload", unit_torture() ? 1200 : 300, test_full_preload);
+    unit_case_slow(suite, "full preload", unit_torture() ? 1200 : 300, test_full_preload,
+                   test_full_unclean);
     unit_case_slow(suite, "full mount", unit_torture() ? 1200 : 300, test_full_mount);
 }
