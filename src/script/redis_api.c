@@ -62,7 +62,7 @@ static int command(lua_State *L, bool raises)
         return fail(L, raises,
                     "ERR redis.call/pcall can only be called inside a script invocation");
     }
-    if (run->again || run->killed) {
+    if (run_ends(run)) {
         vm_stop(vm, L);
     }
     unsigned n = (unsigned)lua_gettop(L);

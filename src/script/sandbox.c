@@ -255,15 +255,26 @@ static int sb_load(lua_State *L)
     return sb_loadstring(L);
 }
 
+static bool ending(lua_State *L)
+{
+    const struct run *run = vm_of(L)->run;
+    return run != NULL && run_ends(run);
+}
+
+/* What took an error does not take the one that ends the run. */
+static void raise_again(lua_State *L)
+{
+    if (ending(L)) {
+        vm_stop(vm_of(L), L);
+    }
+}
+
 /* As scripts know it: an error of redis.call() comes out as its text. */
 static int sb_pcall(lua_State *L)
 {
     luaL_checkany(L, 1);
     int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-    const struct run *run = vm_of(L)->run;
-    if (run != NULL && (run->again || run->killed)) {
-        return lua_error(L);
-    }
+    raise_again(L);
     lua_pushboolean(L, status == 0);
     lua_insert(L, 1);
     if (status != 0 && lua_istable(L, 2)) {
@@ -281,8 +292,7 @@ static int sb_pcall(lua_State *L)
  * ever could not be stopped there. */
 static int on_xpcall_error(lua_State *L)
 {
-    const struct run *run = vm_of(L)->run;
-    if (run == NULL || (!run->again && !run->killed)) {
+    if (!ending(L)) {
         lua_pushvalue(L, lua_upvalueindex(1));
         lua_insert(L, 1);
         lua_call(L, 1, 1);
@@ -297,9 +307,25 @@ static int sb_xpcall(lua_State *L)
     lua_pushcclosure(L, on_xpcall_error, 1);
     lua_insert(L, 1);
     int status = lua_pcall(L, 0, LUA_MULTRET, 1);
+    raise_again(L);
     lua_pushboolean(L, status == 0);
     lua_replace(L, 1);
     return lua_gettop(L);
+}
+
+static int sb_resume(lua_State *L)
+{
+    int n = original(L);
+    raise_again(L);
+    return n;
+}
+
+/* coroutine.create and wrap. Each new coroutine counts its instructions from 0: a script of many
+ * short ones would never come to a hook. */
+static int new_coroutine(lua_State *L)
+{
+    vm_look(L);
+    return original(L);
 }
 
 /* ---- Random numbers: drand48, as in Redis, so that a seed gives the same ones ---- */
@@ -392,6 +418,11 @@ static void repair_libraries(lua_State *L)
     for (unsigned i = 0; i < countof(walkers); i++) {
         replace(L, walkers[i], copied);
     }
+    lua_pop(L, 1);
+    lua_getfield(L, LUA_GLOBALSINDEX, "coroutine");
+    replace(L, "create", new_coroutine);
+    replace(L, "wrap", new_coroutine);
+    replace(L, "resume", sb_resume);
     lua_pop(L, 1);
     lua_getfield(L, LUA_GLOBALSINDEX, "math");
     replace(L, "random", sb_random);

@@ -79,8 +79,12 @@ struct run {
     unsigned rules;   /* enum script_rules for its commands */
     int resp;         /* redis.setresp() */
     bool again;       /* it must end, to run alone */
-    bool killed;
+    bool killed;      /* it must end, for good */
 };
+static inline bool run_ends(const struct run *run)
+{
+    return run->again || run->killed;
+}
 /* Scripts that ran lately in a state, found without hashing their text, without the lock and
  * without making Lua strings: a place by the sha for what is compiled, a place by samples of the
  * text. */
@@ -137,6 +141,7 @@ void vm_call(struct vm *vm, struct run *run, int nargs);
 /* Runs the chunk on top of the stack, which defines a library; true, or the error's text on top. */
 must_check bool vm_load(struct vm *vm, struct load *load);
 void vm_stop(struct vm *vm, lua_State *L); /* raises in L, and goes on raising until the run ends */
+void vm_look(lua_State *L); /* at the time, and who asks: does that when the run must end */
 
 /* sandbox.c: globals of a new state */
 void sandbox_open(lua_State *L);

@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * ENDING    A run that must end (it needs the whole keyspace, it was killed) raises an error that
- *           nothing catches for long: the hook raises it again at every instruction that follows,
- *           outside of whatever pcall took it, until the run is over.
+ *           nothing catches for long: what could take it (pcall, coroutine.resume) and the hook, at
+ *           every instruction that follows, raise it again, until the run is over. A coroutine has
+ *           a hook of its own, with a count of its own.
  * MEMORY    An error of memory that Lua does not catch ends the process. So only code that runs
  *           protected can meet one: elsewhere memory has no limit, and what is asked for there is
  *           small. Lua 5.1 collects at its own pace, not when memory is short.
@@ -129,21 +130,27 @@ void vm_stop(struct vm *vm, lua_State *L)
     raise_end(L);
 }
 
-static void on_hook(lua_State *L, lua_Debug *ar unused_arg)
+void vm_look(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    if (vm->run != NULL) {
-        enum script_fate fate = call_script_slow(vm->run->c);
-        vm->run->killed = fate == SCRIPT_END;
-        vm->run->again = fate == SCRIPT_ALONE;
-        if (fate != SCRIPT_GOES_ON) {
-            vm_stop(vm, L);
-        }
+    struct run *run = vm->run;
+    if (run != NULL && !run_ends(run)) {
+        enum script_fate fate = call_script_slow(run->c);
+        run->killed = fate == SCRIPT_END;
+        run->again = fate == SCRIPT_ALONE;
+    }
+    if (run != NULL && run_ends(run)) {
+        vm_stop(vm, L);
     }
     if (vm->load != NULL && vm->load->deadline_us != 0 && clock_mono_us() > vm->load->deadline_us) {
         error_push(L, "ERR FUNCTION LOAD timeout");
         lua_error(L);
     }
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar unused_arg)
+{
+    vm_look(L);
 }
 
 bool vm_compile(struct vm *vm, struct slice text, const char *name, bool limited)

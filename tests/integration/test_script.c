@@ -445,6 +445,24 @@ START_TEST(test_undeclared_moves)
 }
 END_TEST
 
+/* Nor of what ran in coroutines, whoever resumed them. */
+START_TEST(test_undeclared_in_coroutine)
+{
+#define NESTED                                                                        \
+    "EVAL \"local outer = coroutine.create(function() "                               \
+    "local inner = coroutine.create(function() redis.call('incr','undeclared') end) " \
+    "redis.call('incr',KEYS[1]) coroutine.resume(inner) "                             \
+    "for i = 1, 30000 do end redis.call('incr',KEYS[2]) return 1 end) "               \
+    "return {coroutine.resume(outer), redis.call('incr',KEYS[1])}\" 2 a b"
+    compare_recovered(
+        NESTED, "MGET a b undeclared", NESTED, "MGET a b undeclared",
+        "EVAL \"local f = coroutine.wrap(function() "
+        "redis.call('incr',KEYS[1]) redis.call('incr','other') end) "
+        "xpcall(f, f) for i = 1, 30000 do end return redis.call('incr',KEYS[1])\" 1 a",
+        "MGET a b other");
+}
+END_TEST
+
 START_TEST(test_blocked_client_is_served)
 {
     compare("@b &BLPOP q 0", "EVAL \"return redis.call('rpush',KEYS[1],'x')\" 1 q", "@b <",
@@ -744,6 +762,7 @@ UNIT_SUITE(script)
     tcase_add_test(tc, test_undeclared);
     tcase_add_test(tc, test_undeclared_count);
     tcase_add_test(tc, test_undeclared_moves);
+    tcase_add_test(tc, test_undeclared_in_coroutine);
     tcase_add_test(tc, test_attribute);
     tcase_add_test(tc, test_error_with_metatable);
     tcase_add_test(tc, test_long_string);

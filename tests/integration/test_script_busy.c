@@ -68,6 +68,16 @@ START_TEST(test_busy)
                     "EVAL 'local function e() while true do end end "
                     "error(setmetatable({}, {__index = e}))' 0",
                     "SCRIPT");
+    busy_and_killed("4",
+                    "EVAL 'local function e() while true do end end "
+                    "local function nest() while true do "
+                    "coroutine.resume(coroutine.create(e)) end end "
+                    "coroutine.resume(coroutine.create(nest))' 0",
+                    "SCRIPT");
+    busy_and_killed("4", /* no coroutine of these runs for long */
+                    "EVAL 'local function f(d) for i = 1, 500 do if d > 0 then "
+                    "coroutine.wrap(f)(d - 1) end end end f(8)' 0",
+                    "SCRIPT");
     busy_and_killed("4", "FCALL forever 0", "FUNCTION");
     busy_and_killed("1", "EVAL 'while true do pcall(string.rep, 1) end' 1 k", "SCRIPT");
     busy_and_killed("1", "FCALL forever 0", "FUNCTION");
