@@ -73,7 +73,7 @@ static int zadd_pair(struct zset_adding *z, struct zset *set, const struct zset_
         if (z->nx) {
             return 0;
         }
-        score = z->incr ? score + old : score; /* adding 0 would change -0 */
+        score = z->incr ? score + old : score;
         if (isnan(score)) {
             return -EDOM;
         }
@@ -107,8 +107,7 @@ static bool zadd_may_fail(struct call *c, const struct zset_adding *z, struct zs
     return may;
 }
 
-/* The form is that which all members together need, before the first change: so since 7.2, and the
- * big one alone keeps the sign of a zero.
+/* The form is that which all members together need, before the first change: so since 7.2.
  * All pairs or none: what was there is kept aside (big: by reference) where one may fail in the
  * middle. 0; -ENOMEM; -EDOM. */
 static int zadd_pairs(struct call *c, struct zset_adding *z, struct zset *set)

@@ -219,54 +219,6 @@ static int smaller_first(const void *a, const void *b)
     return x->place < y->place ? -1 : x->place > y->place;
 }
 
-/* The small form loses the sign of -0, which a big one shows: with the first -0 the result becomes
- * big, and settle() looks at what it has come to. False: no memory. */
-static bool keep_sign(struct zset *out, double score)
-{
-    return score != 0 || !signbit(score) || zset_make_big(out);
-}
-
-static bool gather(struct zset *out, const struct zset_limits *limits, struct slice member,
-                   double score)
-{
-    return keep_sign(out, score) && zset_add(out, limits, member, score) == 0;
-}
-
-/* zset_move() takes 0 and -0 for one score. */
-static bool replace(struct zset *out, const struct zset_limits *limits, struct slice member,
-                    double from, double to)
-{
-    if (from != to) {
-        return keep_sign(out, to) && zset_move(out, member, from, to) == 0;
-    }
-    if (!signbit(from) == !signbit(to)) {
-        return true;
-    }
-    must(zset_remove(out, member));
-    return gather(out, limits, member, to);
-}
-
-/* A result that keep_sign() has made big and that is small enough becomes small. */
-static bool settle(struct zset *out, const struct zset_limits *limits)
-{
-    struct zset small = zset_new();
-    struct zset_iter it;
-    struct zset_item item;
-    bool done = true;
-    if (!out->big || zset_count(*out) > limits->members) {
-        zset_free(small);
-        return true;
-    }
-    zset_iter(&it, *out, 0, true);
-    while (done && zset_next(&it, &item)) {
-        done = zset_add(&small, limits, item.member, item.score) == 0;
-    }
-    bool better = done && !small.big;
-    zset_free(better ? *out : small);
-    *out = better ? small : *out;
-    return done;
-}
-
 /* All return false when there is no memory. */
 static bool union_of(const struct algebra *a, const struct zset_limits *limits, struct zset *out)
 {
@@ -280,13 +232,13 @@ static bool union_of(const struct algebra *a, const struct zset_limits *limits, 
         source_iter(&it, s);
         while (source_next(&it, &item)) {
             double score = or_zero(s->weight * item.score), old;
-            bool done = true;
+            int rc = 0;
             if (!zset_score(*out, item.member, &old)) {
-                done = gather(out, limits, item.member, score);
-            } else {
-                done = replace(out, limits, item.member, old, combine(a->aggregate, old, score));
+                rc = zset_add(out, limits, item.member, score);
+            } else if ((score = combine(a->aggregate, old, score)) != old) {
+                rc = zset_move(out, item.member, old, score);
             }
-            if (!done) {
+            if (rc != 0) {
                 return false;
             }
         }
@@ -320,7 +272,7 @@ static bool intersection_of(const struct algebra *a, const struct zset_limits *l
     }
     source_iter(&it, &a->source[0]);
     while (source_next(&it, &item)) {
-        if (in_all(a, &item, &score) && !gather(out, limits, item.member, score)) {
+        if (in_all(a, &item, &score) && zset_add(out, limits, item.member, score) != 0) {
             return false;
         }
     }
@@ -358,27 +310,22 @@ static bool difference_of(const struct algebra *a, const struct zset_limits *lim
         while (i < a->n && !source_score(&a->source[i], item.member, &score)) {
             i++;
         }
-        if (i == a->n && !gather(out, limits, item.member, item.score)) {
+        if (i == a->n && zset_add(out, limits, item.member, item.score) != 0) {
             return false;
         }
     }
     return true;
 }
 
-static bool collected(const struct algebra *a, const struct zset_limits *limits, struct zset *out)
-{
-    switch (a->op) {
-    case OP_UNION: return union_of(a, limits, out);
-    case OP_INTER: return intersection_of(a, limits, out);
-    case OP_DIFF: return difference_of(a, limits, out);
-    default: must_not_reach();
-    }
-}
-
 static bool result_of(struct call *c, const struct algebra *a, struct zset *out)
 {
     struct zset_limits limits = zset_limits(c);
-    return collected(a, &limits, out) && (!a->stores || settle(out, &limits));
+    switch (a->op) {
+    case OP_UNION: return union_of(a, &limits, out);
+    case OP_INTER: return intersection_of(a, &limits, out);
+    case OP_DIFF: return difference_of(a, &limits, out);
+    default: must_not_reach();
+    }
 }
 
 /* ---- The commands ---- */

@@ -4,7 +4,7 @@
  * ORDER    A tree stands in the order of unsigned numbers. The bits of a double are one that orders
  *          like it, once the sign is turned: negative numbers are inverted, the others get the
  *          highest bit.
- * RECORDS  by_score  (order of the score, member), with the value "-" for a score of -0
+ * RECORDS  by_score  (order of the score, member)
  *          by_hash   (hash, member), with the eight bytes of the score as value */
 #include "ds/zset.h"
 #include "base/hash.h"
@@ -37,10 +37,16 @@ static uint64_t bits_of(double d)
     return v;
 }
 
+/* -0 becomes 0. */
+static double plain(double score)
+{
+    return score == 0 ? 0 : score;
+}
+
 static uint64_t order_of(double score)
 {
     must(!isnan(score));
-    uint64_t v = bits_of(score == 0 ? 0.0 : score);
+    uint64_t v = bits_of(plain(score));
     return v & SIGN ? ~v : v | SIGN;
 }
 
@@ -49,7 +55,7 @@ static double by_score_score(const struct btree_item *r)
     uint64_t v = r->order & SIGN ? r->order & ~SIGN : ~r->order;
     double d;
     memcpy(&d, &v, sizeof d);
-    return r->value.n > 0 ? -0.0 : d;
+    return d;
 }
 
 static double by_hash_score(const struct btree_item *r)
@@ -88,7 +94,9 @@ static bool score_parse(const struct lp_value *v, double *out)
         *out = (double)v->i;
         return true;
     }
-    return parse_f64(slice_of(v->p, v->n), out);
+    bool number = parse_f64(slice_of(v->p, v->n), out);
+    *out = number ? plain(*out) : 0;
+    return number;
 }
 
 static double score_at(const struct listpack *lp, uint32_t at)
@@ -173,12 +181,12 @@ static struct btree_item record_of(const struct btree *t, uint64_t rank)
 
 static int by_score_put(struct trees *t, struct slice member, double score)
 {
-    struct slice mark = bits_of(score) == SIGN ? S("-") : slice_of(NULL, 0);
-    return btree_put(t->by_score, order_of(score), member, mark, BTREE_NO_DUE);
+    return btree_put(t->by_score, order_of(score), member, slice_of(NULL, 0), BTREE_NO_DUE);
 }
 
 static int by_hash_put(struct trees *t, struct slice member, double score)
 {
+    score = plain(score);
     return btree_put(t->by_hash, hash_key(member.p, member.n), member,
                      slice_of(&score, sizeof score), BTREE_NO_DUE);
 }
