@@ -361,6 +361,11 @@ void key_changed_quietly(struct call *c, const struct key *k)
     }
 }
 
+const char *call_busy_text(const struct call *c)
+{
+    return c->in->w->busy ? script_busy_text(c->x) : NULL;
+}
+
 void call_more_changes(struct call *c, int64_t n)
 {
     c->in->more_changes += n;

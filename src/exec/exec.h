@@ -695,6 +695,8 @@ void exec_errorstats_reset(struct exec *x);
 int exec_shutdown_requested(struct exec *x);           /* flags, -1: nobody asked */
 const char *exec_current_command(void);                /* of this thread, for crash reports; NULL */
 void exec_shutdown_request(struct exec *x, int flags); /* SHUTDOWN and signals; server/ polls it */
+/* The error for what a script that runs long refuses; NULL: this call meets none. */
+const char *call_busy_text(const struct call *c);
 #define EXEC_ENDS (1 << 30) /* a flag: a script is given the time until it would be busy */
 
 #endif

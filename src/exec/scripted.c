@@ -406,14 +406,16 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
 #define LOOK_US 10000
 
 /* SHUTDOWN ABORT, and what is no argument of it, waits for its answer. */
-static bool is_shutdown(const struct cmd_ref *ref, const struct request *req)
+static bool is_shutdown(const struct cmd_ref *ref, const struct request *req, bool *nosave)
 {
-    bool fine = strcmp(ref->full, "shutdown") == 0;
+    bool fine = strcmp(ref->full, "shutdown") == 0, save = false;
     for (unsigned i = 1; fine && i < req->argc; i++) {
-        fine = slice_is(req->argv[i], "nosave") || slice_is(req->argv[i], "save") ||
-               slice_is(req->argv[i], "now") || slice_is(req->argv[i], "force");
+        bool no = slice_is(req->argv[i], "nosave"), yes = slice_is(req->argv[i], "save");
+        *nosave |= no;
+        save |= yes;
+        fine = no || yes || slice_is(req->argv[i], "now") || slice_is(req->argv[i], "force");
     }
-    return fine;
+    return fine && !(save && *nosave);
 }
 
 static bool is_kill(const struct cmd_ref *ref)
@@ -480,10 +482,11 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
     if (ref == NULL || !may) {
         return; /* it waits for its answer */
     }
+    bool nosave = false, ends = s->multi == NULL && is_shutdown(ref, req, &nosave);
     bool about = req->argc == 2 && (is_kill(ref) || strcmp(ref->full, "function|stats") == 0);
     if (s->multi == NULL && about) {
         answer_about_script(w, s, ref, req, used, silent);
-    } else if (s->multi == NULL && is_shutdown(ref, req)) {
+    } else if (ends && nosave) {
         exec_shutdown_request(w->x, 0);
     } else if (silent) {
         /* It waits, for no answer or for another one. */
@@ -491,7 +494,7 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
         if (conn_answer_peeked(s->conn, used, S("+OK\r\n"))) { /* what follows gets BUSY */
             multi_begin(s);
         }
-    } else if (!(ref->row->flags & CMD_ALLOW_BUSY)) {
+    } else if (ends || !(ref->row->flags & CMD_ALLOW_BUSY)) {
         answer_refused(w, s, ref, used);
     }
 }

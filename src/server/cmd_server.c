@@ -101,6 +101,11 @@ static void cmd_shutdown(struct call *c)
         reply_error(c, "ERR No shutdown in progress.");
         return;
     }
+    const char *busy = call_busy_text(c);
+    if (busy != NULL && !(flags & SHUT_NOSAVE)) {
+        reply_error(c, busy);
+        return;
+    }
     /* For a reply that never comes: what the client sent behind it is held and never runs. */
     (void)!call_defer(c);
     exec_shutdown_request(c->x, flags);

@@ -205,6 +205,36 @@ START_TEST(test_exec_stays_alone)
 }
 END_TEST
 
+/* Only with NOSAVE does it end the script, as the error says. */
+static void expect_busy_shutdown(struct client *c)
+{
+    static const char *const words[] = { "", "SAVE", "NOW", "FORCE", "now force save" };
+    for (unsigned i = 0; i < countof(words); i++) {
+        client_expect(c,
+                      "-BUSY Redis is busy running a script. You can only call SCRIPT KILL "
+                      "or SHUTDOWN NOSAVE.",
+                      "SHUTDOWN %s", words[i]);
+    }
+}
+
+/* The script's own reactor answers so, too. */
+START_TEST(test_shutdown_refused)
+{
+    struct client *c;
+    client_close(runner);
+    server_stop(&kv);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "20");
+    runner = server_connect(&kv);
+    c = server_connect(&kv);
+    client_send(runner, ENDLESS);
+    wait_busy(c);
+    expect_busy_shutdown(c);
+    client_send(c, "SHUTDOWN NOW NOSAVE");
+    ck_assert_int_eq(server_wait_exit(&kv, unit_patient_ms(20000)), 0);
+    client_close(c);
+}
+END_TEST
+
 /* SHUTDOWN in the middle of a script that has written: what was answered before is there, whatever
  * appendfsync is, and of the script nothing. */
 START_TEST(test_shutdown)
@@ -215,7 +245,9 @@ START_TEST(test_shutdown)
     client_expect(c, "+OK", "SET k v");
     client_send(runner, "EVAL \"redis.call('set', KEYS[1], 'x') while true do end\" 1 half");
     wait_busy(c);
-    client_send(c, "SHUTDOWN");
+    expect_busy_shutdown(c);
+    client_expect(c, "-ERR syntax error", "SHUTDOWN SAVE NOSAVE");
+    client_send(c, "SHUTDOWN NOSAVE");
     ck_assert_int_eq(server_wait_exit(&kv, unit_patient_ms(20000)), 0);
     client_close(c);
     server_start(&kv, NULL);
@@ -227,7 +259,8 @@ END_TEST
 
 UNIT_SUITE(script_slow)
 {
-    TCase *tc = unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
-                          test_over_memory, test_exec_stays_alone, test_shutdown);
+    TCase *tc =
+        unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
+                  test_over_memory, test_exec_stays_alone, test_shutdown, test_shutdown_refused);
     tcase_add_checked_fixture(tc, start, stop);
 }
