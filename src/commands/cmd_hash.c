@@ -64,13 +64,11 @@ static void stored(struct call *c, struct entry *e, const struct fields *f, cons
     notify(c, NOTIFY_HASH, event, &c->keys[0]);
 }
 
-#define LONG_VALUE 512 /* with a limit above, a listpack may hold what fails in a tree */
-
 int64_t hash_put_all(struct fields *f, const struct slice *pair, unsigned n, int64_t due,
                      const struct fields_limits *limits)
 {
     struct fields before = { .p = NULL };
-    bool may_fail = n > 1 && limits->value > LONG_VALUE && fields_tree(f) == NULL;
+    bool may_fail = n > 1 && fields_turn_may_fail(f);
     for (unsigned i = 0; n > 1 && i < n && !may_fail; i++) {
         may_fail = fields_may_fail(pair[2 * i], pair[2 * i + 1]);
     }

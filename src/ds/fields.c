@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * FAILURE  A listpack that cannot grow becomes a tree, whose pages never fail: so a short pair can
- *          always be put, and who puts many needs to be able to go back only if one is long. */
+ *          always be put, and who puts many needs to be able to go back only if one is long, or one
+ *          that is there: limits may have been wider, and are no help in telling. */
 #include "ds/fields.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -414,6 +415,11 @@ static int become_timed(struct fields *f)
 bool fields_may_fail(struct slice field, struct slice value)
 {
     return field.n >= SHORT_PAIR || value.n >= SHORT_PAIR - field.n;
+}
+
+bool fields_turn_may_fail(const struct fields *f)
+{
+    return !is_tree(f) && lp_bytes(body_of(f)) >= SHORT_PAIR;
 }
 
 /* Puts the triple where its due belongs; one at `old` goes. */

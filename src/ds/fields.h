@@ -15,7 +15,7 @@
  * THREADS   None of its own: one writer, or any number of readers. Copies of a tree share pages and
  *           are independent (btree.h).
  * FAILURE   -ENOMEM: the fields are as they were, perhaps in another form. Only a pair for which
- *           fields_may_fail() can meet it. */
+ *           fields_may_fail() can meet it, or any while fields_turn_may_fail(). */
 #ifndef DS_FIELDS_H
 #define DS_FIELDS_H
 
@@ -68,7 +68,10 @@ must_check int fields_put_due(struct fields *f, struct slice field, struct slice
 must_check int fields_put(struct fields *f, struct slice field, struct slice value,
                           const struct fields_limits *limits);
 bool fields_may_fail(struct slice field, struct slice value); /* to be put, in any form */
-bool fields_remove(struct fields *f, struct slice field);     /* was it there? */
+/* Perhaps one of its own pairs is such: a put of another one that changes the form may fail, too.
+ * O(1) */
+bool fields_turn_may_fail(const struct fields *f);
+bool fields_remove(struct fields *f, struct slice field); /* was it there? */
 
 /* ---- By due ---- */
 
