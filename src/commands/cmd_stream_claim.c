@@ -4,8 +4,8 @@
  * EFFECTS  XCLAIM with the IDs that changed hands, with the time and number of their deliveries;
  *          XACK of those whose entries are gone; XGROUP CREATECONSUMER and SETID. On replay an
  *          XCLAIM with FORCE is about a delivery that happened, whether its entry is still there or
- *          not. When a consumer was seen follows from when the command was logged; a call that got
- *          nothing is not logged. */
+ *          not; one without it is about a consumer that read again what it has. When a consumer was
+ * seen follows from when the command was logged; a call that got nothing is not logged. */
 #include "commands/stream_ops.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -221,10 +221,11 @@ static bool taking_begin(struct call *c, struct taking *t)
     return true;
 }
 
-static void taking_end(struct taking *t)
+/* gets: what it takes over is new to it. */
+static void taking_end(struct taking *t, bool gets)
 {
     claims_end(&t->effects);
-    if (t->any) {
+    if (t->any && gets) {
         t->to.active = t->to.seen;
         stream_consumer_set(t->s, &t->to);
     }
@@ -320,7 +321,7 @@ static void cmd_xclaim(struct call *c)
         n += claim_one(&t, &a, id);
     }
     reply_array_fill(c, hole, n);
-    taking_end(&t);
+    taking_end(&t, a.force || !(c->flags & CALL_REPLAY));
 }
 
 /* ---- XAUTOCLAIM ---- */
@@ -434,7 +435,7 @@ static void cmd_xautoclaim(struct call *c)
     reply_bulk_fill(c, cursor, id_slice(&text, more ? p.id : STREAM_ID_MIN));
     reply_gone(c, &gone);
     buf_free(&gone.ids);
-    taking_end(&t);
+    taking_end(&t, true);
 }
 
 #define CLAIM_ROW .acl = ACL_STREAM, .group = "stream", .tips = "nondeterministic_output"

@@ -266,6 +266,7 @@ static void read_history(struct call *c, struct xread *r, unsigned i, struct str
     size_t n = 0;
     bool more = stream_id_next(&from), changed = false;
     claims_begin(&claims, c, k, c->argv[r->group], c->argv[r->consumer]);
+    claims.again = true;
     if (!claims_room(&claims)) {
         r->no_memory = true;
         return;

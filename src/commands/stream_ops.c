@@ -221,6 +221,7 @@ void claims_begin(struct claims *l, struct call *c, const struct key *k, struct 
     l->group = group;
     l->consumer = consumer;
     l->n = l->room = 0;
+    l->again = false;
     l->before = 0;
     l->argv[0] = S("XCLAIM");
     l->argv[1] = k->s;
@@ -259,7 +260,9 @@ void claims_end(struct claims *l)
     l->argv[argc++] = slice_of(time, format_i64(time, l->time));
     l->argv[argc++] = S("RETRYCOUNT");
     l->argv[argc++] = slice_of(count, format_u64(count, l->count));
-    l->argv[argc++] = S("FORCE");
+    if (!l->again) {
+        l->argv[argc++] = S("FORCE");
+    }
     l->argv[argc++] = S("JUSTID");
     effect(l->c, l->argv, argc);
     l->n = 0;

@@ -58,6 +58,8 @@ struct claims {
     struct slice group, consumer;
     int64_t time;
     uint64_t count;
+    bool again; /* set after claims_begin(): to who has them; that gets nothing new, and on replay
+                 * it is no more active than it was */
     unsigned n;
     unsigned room; /* for so many more there is memory */
     size_t before; /* bytes of effects that come before the first */

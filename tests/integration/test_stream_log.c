@@ -202,6 +202,35 @@ START_TEST(test_stream_consumers_seen)
 }
 END_TEST
 
+/* Who reads again what it has is seen, and not active: also after a kill. */
+START_TEST(test_stream_consumer_reads_again)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1");
+    struct client *c = server_connect(&kv);
+    client_line(c, "XADD s 1-1 f v");
+    client_expect(c, "+OK", "XGROUP CREATE s g 0");
+    client_line(c, "XREADGROUP GROUP g a STREAMS s >");
+    int64_t read = wall_ms();
+    while (wall_ms() <= read + 20) {
+        usleep(1000);
+    }
+    client_expect(c, "[[\"s\", [[\"1-1\", [\"f\", \"v\"]]]]]", "XREADGROUP GROUP g a STREAMS s 0");
+    for (unsigned turn = 0; turn < 3; turn++) {
+        ck_assert_int_le(consumer_field(c, "a", "active-time"), read);
+        ck_assert_int_gt(consumer_field(c, "a", "seen-time"), read);
+        const struct resp *p = client_ask(c, "XPENDING s g - + 10");
+        ck_assert_int_eq(p->at[0]->at[3]->integer, 2); /* deliveries */
+        client_close(c);
+        server_kill(&kv);
+        server_start(&kv, "--threads", "1");
+        c = server_connect(&kv);
+    }
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 /* Counts that have reached their end, and one more of what is counted. */
 #define END    "9223372036854775807"
 #define READ   "XADD s 1-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >"
@@ -437,7 +466,7 @@ END_TEST
 UNIT_SUITE(integration_stream_log)
 {
     unit_case_slow(suite, "recovered", 120, test_stream_recovered, test_stream_digest,
-                   test_stream_consumers_seen);
+                   test_stream_consumers_seen, test_stream_consumer_reads_again);
     unit_case_loop(suite, "counts_end", 60, test_stream_counts_end, countof(at_end));
     unit_case_loop(suite, "counts_ran_over", 60, test_stream_counts_ran_over, countof(at_end));
     unit_case_slow(suite, "much", 60, test_stream_much);
