@@ -10,7 +10,7 @@ set -eu
 
 # package, or package=command: then the command on the PATH is enough, wherever it came from.
 RUN_PACKAGES="gcc=gcc make=make libc6-dev libev-dev libjemalloc-dev libssl-dev libxxhash-dev liblua5.1-0-dev lua-cjson-dev liblzf-dev redis-tools=redis-check-rdb"
-TEST_PACKAGES="check libhiredis-dev tcl=tclsh python3=python3 procps=ps
+TEST_PACKAGES="check libhiredis-dev tcl=tclsh openssl=openssl python3=python3 procps=ps
 clang=clang libclang-rt-dev clang-format=clang-format clang-tidy=clang-tidy"
 CLIENT_PACKAGES="nodejs=node npm=npm python3-redis python3-celery python3-rq ruby=ruby ruby-sidekiq=sidekiq php-cli=php php-redis"
 

@@ -4,7 +4,7 @@
 #
 #   soak.py [--seconds N] [--lives N] [--seed N] [--clients N]
 #
-# WHY     Other judges send whole commands, small ones, and read every reply. Here pieces end anywhere, values are large now and then, replies stay unread,
+# WHY     Other judges send whole commands, small ones, over TCP, and read every reply. Here pieces end anywhere, values are large now and then, replies stay unread,
 #         clients leave in the middle of a request, are killed and evicted, change what they are, and the directives change under them.
 # A LIFE  kv with random directives; after --seconds its clients leave, DEBUG DIGEST, kill -9, and the next start has the same digest.
 # WRONG   kv ends, says BUG or a sanitizer's report, does not answer a new client within a minute, or has another digest.
@@ -14,7 +14,9 @@ import pathlib
 import random
 import re
 import socket
+import ssl
 import struct
+import subprocess
 import sys
 import time
 
@@ -100,12 +102,18 @@ class Words:
         return b"".join(map(resp.encode, commands))
 
 
+WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
 class Client:
     def __init__(self, soak):
         self.rng, self.words = soak.rng, soak.words
-        self.socket = socket.create_connection(("127.0.0.1", soak.kv.port), 60)
+        tls = self.rng.random() < 0.3
+        self.socket = socket.create_connection(("127.0.0.1", soak.tls_port if tls else soak.kv.port), 60)
+        if tls:
+            self.socket = soak.tls.wrap_socket(self.socket)
         self.socket.setblocking(False)
-        self.out = b""
+        self.out = self.piece = b""
         self.reads = self.rng.random() < 0.85
 
     def step(self):
@@ -113,15 +121,16 @@ class Client:
         if not self.out:
             self.out = self.words.some()
         try:
-            n = self.rng.choice((1, 30, 500, 5000, 1 << 20, 1 << 20))
-            self.out = self.out[self.socket.send(self.out[:n]):]
-        except BlockingIOError:
+            self.piece = self.piece or self.out[:self.rng.choice((1, 30, 500, 5000, 1 << 20, 1 << 20))]  # TLS wants the same one again
+            self.out = self.out[self.socket.send(self.piece):]
+            self.piece = b""
+        except WAITS:
             pass
         try:
             while self.reads and self.rng.random() < 0.9:
                 if not self.socket.recv(self.rng.choice((100, 1 << 18))):
                     raise ConnectionResetError
-        except BlockingIOError:
+        except WAITS:
             pass
 
     def leave(self):
@@ -134,6 +143,11 @@ class Soak:
     def __init__(self, options):
         self.options, self.rng = options, random.Random(options.seed)
         self.kv = servers.Server("kv")
+        self.tls_port = servers.free_port()
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=kv", "-keyout", "key.pem", "-out", "cert.pem"],
+                       cwd=self.kv.dir, check=True, capture_output=True)
         connection = resp.Connection(self.kv.port)
         self.words = Words(self.rng, grammar.commands_of(connection, "valkey"))
         connection.close()
@@ -142,7 +156,8 @@ class Soak:
 
     def directives(self):
         pick = self.rng.choice
-        return ["--threads", pick("124"), "--wal-queue-size", pick(("1mb", "64mb")), "--appendfsync", pick(("always", "always", "everysec")), "--busy-reply-threshold", pick(("5", "5000")),
+        tls = ["--tls-port", str(self.tls_port), "--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-auth-clients", "no"]
+        return [*tls, "--threads", pick("124"), "--wal-queue-size", pick(("1mb", "64mb")), "--appendfsync", pick(("always", "always", "everysec")), "--busy-reply-threshold", pick(("5", "5000")),
                 "--maxmemory", pick(("0", "0", "20mb")), "--maxmemory-policy", pick(("allkeys-lru", "volatile-ttl", "noeviction")), "--wal-segment-size", pick(("1mb", "64mb"))]
 
     def fail(self, what):
