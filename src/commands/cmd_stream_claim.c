@@ -197,6 +197,7 @@ struct taking {
     struct stream_consumer to;
     bool any;     /* something changed hands */
     bool changed; /* what counts as a change was done: each more counts for itself */
+    bool entries; /* some of that to entries */
     struct claims effects;
 };
 
@@ -204,7 +205,7 @@ static bool taking_begin(struct call *c, struct taking *t)
 {
     t->c = c;
     t->k = &c->keys[0];
-    t->any = false;
+    t->any = t->entries = false;
     t->g.name = c->argv[2]; /* where it stands may change */
     claims_begin(&t->effects, c, t->k, c->argv[2], c->argv[3]);
     if (!claims_room(&t->effects)) {
@@ -238,7 +239,7 @@ static void taking_changed(struct taking *t)
     } else {
         key_changed_quietly(t->c, t->k);
     }
-    t->changed = true;
+    t->changed = t->entries = true;
 }
 
 /* The entry of a pending ID is gone: so is what was pending. */
@@ -294,14 +295,16 @@ static bool claim_one(struct taking *t, const struct claim_args *a, struct strea
 }
 
 /* LASTID may only move the group on. */
-static void claim_last(struct taking *t, struct stream_id last)
+static bool claim_last(struct taking *t, struct stream_id last)
 {
-    if (stream_id_cmp(last, t->g.last) > 0) {
+    bool moves = stream_id_cmp(last, t->g.last) > 0;
+    if (moves) {
         t->g.last = last;
         stream_group_set(t->s, &t->g);
-        taking_changed(t);
+        key_changed_quietly(t->c, t->k);
         effect_group(t->c, t->k, &t->g);
     }
+    return moves;
 }
 
 static void cmd_xclaim(struct call *c)
@@ -314,13 +317,16 @@ static void cmd_xclaim(struct call *c)
         !taking_begin(c, &t)) {
         return;
     }
-    claim_last(&t, a.last);
+    bool made = t.changed, moved = claim_last(&t, a.last);
     struct out_block *hole = reply_array_deferred(c);
     for (unsigned i = 5; i < a.ids_end && claims_room(&t.effects); i++) {
         must(stream_id_parse(c->argv[i], 0, &id, NULL));
         n += claim_one(&t, &a, id);
     }
     reply_array_fill(c, hole, n);
+    if (moved && made && !t.entries) { /* beside entries it does not count */
+        call_more_changes(c, 1);
+    }
     taking_end(&t, a.force || !(c->flags & CALL_REPLAY));
 }
 

@@ -22,6 +22,7 @@ struct source {
 
 struct xread {
     bool for_group, noack, blocks, no_memory;
+    bool changed;             /* a group: more than when its consumer was seen */
     unsigned group, consumer; /* argv */
     uint64_t count;           /* 0: all */
     int64_t deadline;
@@ -232,7 +233,7 @@ static void read_fresh(struct call *c, struct xread *r, unsigned i, struct strea
         stream_consumer_set(s, to);
     }
     key_changed_quietly(c, k);
-    call_more_changes(c, (r->replied > 1) + r->from[i].made);
+    r->changed = true;
 }
 
 #define HISTORY_STEP 64
@@ -302,6 +303,7 @@ static void read_history(struct call *c, struct xread *r, unsigned i, struct str
     claims_end(&claims);
     if (changed) {
         key_changed_quietly(c, k);
+        r->changed = true;
     }
 }
 
@@ -400,6 +402,18 @@ static bool group_room(struct call *c, const struct xread *r)
     return room;
 }
 
+/* Each stream that was read counts, if only from a consumer's history, and each new consumer. */
+static void count_changes(struct call *c, const struct xread *r)
+{
+    int64_t n = (int64_t)r->replied;
+    bool changed = r->changed;
+    for (unsigned i = 0; i < r->n; i++) {
+        n += r->from[i].made;
+        changed |= r->from[i].made;
+    }
+    call_more_changes(c, n - changed);
+}
+
 static void read_sources(struct call *c, struct xread *r)
 {
     for (unsigned i = 0; i < r->n; i++) {
@@ -421,6 +435,9 @@ static void read_sources(struct call *c, struct xread *r)
         } else if (e != NULL) {
             read_plain(c, r, i, entry_ptr(e));
         }
+    }
+    if (r->for_group) {
+        count_changes(c, r);
     }
     if (r->replied > 0) {
         if (c->resp == 2) {

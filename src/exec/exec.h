@@ -336,7 +336,7 @@ void key_changed(struct call *c, const struct key *k);
  * client tracking do not count it. */
 void key_changed_quietly(struct call *c, const struct key *k);
 /* INFO's rdb_changes_since_last_save counts elements and keys, as Redis does: n more than the one
- * that a command counts for, when it changed anything. */
+ * that a command counts for when it changed anything; n when it changed nothing. */
 void call_more_changes(struct call *c, int64_t n);
 /* Elements were added to k, for which clients may be blocked (push to an existing key; key_add does
  * it itself). Served after the command. */

@@ -207,8 +207,9 @@ void txn_unlock(struct txn *t)
 void call_invoke(struct call *c)
 {
     c->cmd->proc(c);
-    if ((c->in->changed || c->in->force_verbatim) && !(c->flags & CALL_REPLAY)) {
-        counter_add(&c->in->w->changes, (uint64_t)(1 + c->in->more_changes));
+    if (!(c->flags & CALL_REPLAY)) {
+        int64_t n = c->in->more_changes + (c->in->changed || c->in->force_verbatim);
+        counter_add(&c->in->w->changes, n > 0 ? (uint64_t)n : 0);
     }
     fx_collect(c);
 }

@@ -162,6 +162,22 @@ START_TEST(test_entries)
         { "XAUTOCLAIM s g e 0 0", 3 },
         { "XACK s g 1-4 1-5 9-9", 2 },
         { "XTRIM s MAXLEN 0", 2 },
+        { "XADD h 1-1 a b", 1 },
+        { "XADD i 1-1 a b", 1 },
+        { "XGROUP CREATE h g 0", 1 },
+        { "XGROUP CREATE i g 0", 1 },
+        { "XREADGROUP GROUP g a STREAMS h 0", 2 }, /* a history counts, as does who is new */
+        { "XREADGROUP GROUP g a STREAMS h 0", 1 },
+        { "XREADGROUP GROUP g b STREAMS h i 0 0", 4 },
+        { "XREADGROUP GROUP g b STREAMS h i 0 0", 2 },
+        { "XREADGROUP GROUP g c STREAMS h i 0 >", 4 },
+        { "XREADGROUP GROUP g c STREAMS h i 0 >", 1 },
+        { "XREADGROUP GROUP g c STREAMS i h 0 >", 2 },
+        { "XREADGROUP GROUP g c STREAMS i h 0 0", 2 },
+        { "XCLAIM h g d 0 1-1 LASTID 9-9", 2 }, /* LASTID counts when nothing is claimed */
+        { "XCLAIM h g d 0 1-1 LASTID 9-10", 1 },
+        { "XCLAIM h g d 0 5-5 LASTID 9-11", 1 },
+        { "XCLAIM h g d 0 5-5 LASTID 9-11", 0 },
     };
     run_steps(steps, countof(steps));
 }
