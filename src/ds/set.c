@@ -303,37 +303,45 @@ int set_shrink(struct set *s, const struct set_limits *limits)
 
 /* ---- Changes ---- */
 
-/* A text comes to integers: a listpack if they fit one, together. */
-static int leave_intset(struct set *s, struct set_member *m, const struct set_limits *limits)
+/* What cannot grow, for its own bound or for want of memory, becomes a tree, whose pages never
+ * fail. */
+static int tree_add(struct set *s, struct set_member *m)
 {
-    const struct intset *is = s->p;
+    int rc = s->form != SET_TREE ? convert(s, SET_TREE) : 0;
+    return rc < 0 ? rc : tree_put(s, m);
+}
+
+/* A text comes to integers: a listpack if they fit one, together. */
+static bool leaves_for_listpack(const struct intset *is, struct set_member *m,
+                                const struct set_limits *limits)
+{
     uint32_t n = intset_count(is);
     unsigned longest = 0;
     if (n > 0) {
         unsigned first = i64_digits(intset_at(is, 0)), last = i64_digits(intset_at(is, n - 1));
         longest = first > last ? first : last;
     }
-    bool fits = n < limits->listpack_entries && longest <= limits->listpack_value &&
-                set_text(m).n <= limits->listpack_value;
-    return convert(s, fits ? SET_LISTPACK : SET_TREE);
+    return n < limits->listpack_entries && longest <= limits->listpack_value &&
+           set_text(m).n <= limits->listpack_value;
 }
 
 static int intset_add(struct set *s, struct set_member *m, const struct set_limits *limits)
 {
     int64_t number;
+    int rc = -ENOMEM;
     if (!set_number(m, &number)) {
-        int rc = leave_intset(s, m, limits);
-        return rc < 0 ? rc : s->form == SET_TREE ? tree_put(s, m) : append(s, m);
+        if (leaves_for_listpack(s->p, m, limits) && convert(s, SET_LISTPACK) == 0) {
+            rc = append(s, m);
+        }
+    } else if (intset_count(s->p) < limits->intset_entries || intset_has(s->p, number)) {
+        rc = intset_put(s, number);
     }
-    if (intset_count(s->p) < limits->intset_entries || intset_has(s->p, number)) {
-        return intset_put(s, number);
-    }
-    int rc = convert(s, SET_TREE);
-    return rc < 0 ? rc : tree_put(s, m);
+    return rc >= 0 ? rc : tree_add(s, m);
 }
 
 int set_add(struct set *s, struct set_member *m, const struct set_limits *limits)
 {
+    int rc = -ENOMEM;
     if (s->form == SET_INTSET) {
         return intset_add(s, m, limits);
     }
@@ -342,14 +350,10 @@ int set_add(struct set *s, struct set_member *m, const struct set_limits *limits
             return 0;
         }
         if (lp_count(s->p) < limits->listpack_entries && set_text(m).n <= limits->listpack_value) {
-            return append(s, m);
-        }
-        int rc = convert(s, SET_TREE);
-        if (rc < 0) {
-            return rc;
+            rc = append(s, m);
         }
     }
-    return tree_put(s, m);
+    return rc >= 0 ? rc : tree_add(s, m);
 }
 
 bool set_remove(struct set *s, struct set_member *m)

@@ -10,7 +10,7 @@
  * set is looked up in many others without doing that twice. It may point to its own digits: pass it
  * by address, never copy it. THREADS   None of its own: one writer, or any number of readers.
  * Copies of a tree share pages and are independent (btree.h). FAILURE   -ENOMEM: the members are as
- * they were. Only members too big for a page, listpacks and intsets can meet it. */
+ * they were. Only members too big for a page can meet it, new or old. */
 #ifndef DS_SET_H
 #define DS_SET_H
 

@@ -356,6 +356,37 @@ START_TEST(test_set_no_memory)
 }
 END_TEST
 
+/* A listpack or an intset that cannot grow, which is so at its bound, too, becomes a tree. */
+START_TEST(test_set_cannot_grow)
+{
+    static const struct {
+        const char *first, *rest; /* the latter before a number */
+        enum set_form form;
+    } kinds[] = { { "a", "member", SET_LISTPACK },
+                  { "1", "1000", SET_INTSET },
+                  { "1", "text", SET_INTSET } };
+    seed();
+    for (unsigned k = 0; k < countof(kinds); k++) {
+        struct oracle o = { 0 };
+        struct set s = made((const char *const[]){ kinds[k].first, NULL }, &wide);
+        want(s.form == kinds[k].form);
+        oracle_insert(&o, 0, slice_str(kinds[k].first));
+        ck_assert_int_eq(fault_arm("mem.alloc=nomem:0:0"), 0);
+        for (unsigned i = 0; i < 100; i++) {
+            char text[24];
+            struct slice v = slice_of(text, (size_t)sprintf(text, "%s%u", kinds[k].rest, i));
+            ck_assert_int_eq(add(&s, v, &wide), 1);
+            oracle_insert(&o, o.n, v);
+        }
+        ck_assert_int_eq(fault_arm(""), 0);
+        want(s.form == SET_TREE);
+        same(&s, &o);
+        set_free(&s);
+        oracle_free(&o);
+    }
+}
+END_TEST
+
 /* set_check() sees what is broken on purpose. */
 START_TEST(test_set_check)
 {
@@ -385,5 +416,6 @@ END_TEST
 UNIT_SUITE(set)
 {
     unit_case(suite, "set", test_set_random, test_set_forms, test_set_new_and_expect,
-              test_set_shrink, test_set_members, test_set_no_memory, test_set_check);
+              test_set_shrink, test_set_members, test_set_no_memory, test_set_cannot_grow,
+              test_set_check);
 }
