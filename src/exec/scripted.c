@@ -196,6 +196,8 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
     return done;
 }
 
+#define REPLY_KEPT 65536 /* its room, for the next script */
+
 static void slow_end(struct worker *w);
 
 void call_script(struct call *c, const char *name, bool alone,
@@ -229,6 +231,9 @@ void call_script(struct call *c, const char *name, bool alone,
     }
     if (unlikely(w->waits_left) && !(c->flags & CALL_MULTI)) {
         waits_serve_rest(w);
+    }
+    if (sc->reply.cap > REPLY_KEPT) {
+        buf_free(&sc->reply);
     }
     w->ticks = started; /* the commands of the script are part of its time */
 }

@@ -66,8 +66,8 @@ struct scripts {
     _Atomic uint64_t uses;      /* of scripts, but for the same one again */
     _Atomic uint64_t evictions, /* ever */
         evictions_reset;        /* at CONFIG RESETSTAT */
-    _Atomic uint64_t memory;
-    struct vm **vm; /* by worker id, each its worker's */
+    _Atomic uint64_t memory;    /* of all states */
+    struct vm **vm;             /* by worker id, each its worker's */
     unsigned nvm;
 };
 
@@ -105,8 +105,9 @@ struct vm {
     struct run *run;   /* NULL: a library is being loaded, or nothing */
     struct load *load; /* FUNCTION LOAD: where redis.register_function() goes */
     uint64_t cache_generation, library_generation;
-    size_t bytes;
-    bool limited; /* protected code runs: it may meet an error of memory */
+    size_t bytes, kept_bytes, /* kept: after it was last cleaned */
+        told_bytes;           /* its share of scripts.memory */
+    bool limited;             /* protected code runs: it may meet an error of memory */
     struct drand48_data random;
 };
 

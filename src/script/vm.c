@@ -19,6 +19,7 @@
 
 #define MEMORY_MAX   ((size_t)1 << 30) /* of one state: then "not enough memory" */
 #define MEMORY_CLEAN (MEMORY_MAX / 4)  /* above, the next call does not wait for the collector */
+#define MEMORY_MORE  ((size_t)4 << 20) /* than it kept, and twice as much: it is cleaned */
 #define HOOK_EVERY   10000             /* instructions between two looks at the time */
 
 static void *allocate(void *user, void *p, size_t old, size_t n)
@@ -38,6 +39,12 @@ static void *allocate(void *user, void *p, size_t old, size_t n)
         vm->bytes += n - old;
     }
     return to;
+}
+
+static void tell_memory(struct vm *vm)
+{
+    atomic_fetch_add_explicit(&vm->s->memory, vm->bytes - vm->told_bytes, memory_order_relaxed);
+    vm->told_bytes = vm->bytes;
 }
 
 /* Lua ends the process after it: an error that no protected call takes is a bug. */
@@ -76,6 +83,7 @@ void vm_free(struct vm *vm)
 {
     if (vm != NULL) {
         lua_close(vm->L);
+        tell_memory(vm);
         cache_leave(vm);
         mem_free(vm);
     }
@@ -158,6 +166,7 @@ bool vm_compile(struct vm *vm, struct slice text, const char *name, bool limited
     vm->limited = limited;
     int status = luaL_loadbuffer(vm->L, text.p, text.n, name);
     vm->limited = false;
+    tell_memory(vm);
     return status == 0;
 }
 
@@ -276,7 +285,20 @@ static void clean(struct vm *vm)
         lua_pushnil(vm->L);
         sandbox_set_global(vm->L, names[i]);
     }
-    lua_gc(vm->L, LUA_GCCOLLECT, 0);
+    size_t before;
+    do { /* each time Lua gives back half of the room where it puts strings together */
+        before = vm->bytes;
+        lua_gc(vm->L, LUA_GCCOLLECT, 0);
+    } while (vm->bytes > MEMORY_MORE && vm->bytes < before - before / 8);
+    vm->kept_bytes = vm->bytes;
+}
+
+/* What a call leaves behind counts against maxmemory: much of it does not wait for the next calls.
+ * A little does, since to collect it all that the state keeps is walked over. */
+static bool has_grown(const struct vm *vm)
+{
+    return vm->bytes > MEMORY_CLEAN ||
+           (vm->bytes > vm->kept_bytes + MEMORY_MORE && vm->bytes > 2 * vm->kept_bytes);
 }
 
 bool vm_push_arguments(struct vm *vm, struct call *c, unsigned nkeys)
@@ -317,10 +339,10 @@ void vm_call(struct vm *vm, struct run *run, int nargs)
         reply_failure(run->c, L, run->name);
     }
     lua_settop(L, 0);
-    if (vm->bytes > MEMORY_CLEAN) {
+    if (has_grown(vm)) {
         clean(vm);
     }
-    atomic_store_explicit(&vm->s->memory, vm->bytes, memory_order_relaxed);
+    tell_memory(vm);
 }
 
 bool vm_load(struct vm *vm, struct load *load)

@@ -149,6 +149,61 @@ START_TEST(test_evicted_memory)
 }
 END_TEST
 
+/* What a script read or made is not kept once it is over: on no reactor does it take
+ * the room of keys. */
+START_TEST(test_large_values)
+{
+    enum { CLIENTS = 8, KEYS = 1000 };
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "4");
+    struct client *c[CLIENTS];
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        c[i] = server_connect(&kv);
+    }
+    client_expect(c[0], "+OK", "DEBUG POPULATE %u", (unsigned)KEYS);
+    client_expect(c[0], "30000000", "SETRANGE big 29999999 x");
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_expect(c[i], "30000000", "EVAL \"return #redis.call('get',KEYS[1])\" 1 big");
+        client_expect(c[i], "10000000",
+                      "EVAL \"return redis.call('strlen',KEYS[1]) - "
+                      "#string.rep('x', 20000000)\" 1 big");
+    }
+    client_expect(c[0], "1", "DEL big");
+    int64_t used = info_number(c[0], "memory", "used_memory:");
+    ck_assert_msg(used < 30000000, "%lld bytes", (long long)used);
+    ck_assert_int_lt(info_number(c[0], "memory", "used_memory_vm_eval:"), 20000000);
+    client_expect(c[0], "+OK", "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru");
+    client_expect(c[0], "+OK", "SET k v");
+    ck_assert_int_eq(client_int(c[0], "DBSIZE"), KEYS + 1);
+    ck_assert_int_eq(info_number(c[0], "stats", "evicted_keys:"), 0);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_close(c[i]);
+    }
+    server_stop(&kv);
+}
+END_TEST
+
+/* INFO says what all states take. */
+START_TEST(test_states_add_up)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv); /* on two reactors */
+    ck_assert_int_eq(client_int(a, "EVAL 'return 1' 0"), 1);
+    int64_t one = info_number(a, "memory", "used_memory_vm_eval:");
+    ck_assert_int_eq(client_int(b, "EVAL 'return 1' 0"), 1);
+    int64_t two = info_number(a, "memory", "used_memory_vm_eval:");
+    ck_assert_msg(one > 0 && two > one + one / 2, "%lld, then %lld", (long long)one,
+                  (long long)two);
+    client_expect(a, "+OK", "SCRIPT FLUSH");
+    ck_assert_int_eq(client_int(b, "EVAL 'return 1' 0"), 1); /* in a new state */
+    ck_assert_int_lt(info_number(a, "memory", "used_memory_vm_eval:"), two + one / 2);
+    client_close(a);
+    client_close(b);
+    server_stop(&kv);
+}
+END_TEST
+
 /* ---- More memory used than maxmemory, more of it by clients than maxmemory-clients ---- */
 
 /* Every request stops everybody, in vain, for clients that may go, and then evicts a key. */
@@ -255,5 +310,6 @@ END_TEST
 UNIT_SUITE(script_limits)
 {
     unit_case(suite, "own server", test_library_limits, test_evicted, test_evicted_memory,
-              test_gone_while_making_room, test_paused_while_making_room);
+              test_large_values, test_states_add_up, test_gone_while_making_room,
+              test_paused_while_making_room);
 }
