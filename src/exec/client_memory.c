@@ -126,16 +126,13 @@ void clients_evict_now(struct exec *x)
     mem_free(all);
 }
 
-static void evict_exact(void *x)
-{
-    clients_evict_now(x);
-}
-
 void clients_evict(struct worker *w)
 {
     clients_recount(w); /* what was written meanwhile does not count */
-    if (w->check_clients) {
+    if (w->check_clients && section_enter_unless_busy(w)) { /* else later: its reactor must hear who
+                                                               ends the script */
         w->check_clients = false;
-        exec_exclusive(w->x, evict_exact, w->x);
+        clients_evict_now(w->x);
+        section_leave(w);
     }
 }

@@ -678,7 +678,9 @@ void stat_served(struct call *c, uint64_t ticks); /* stats.c; of a blocked clien
 size_t session_memory(const struct session *s); /* its reactor, or an exclusive section */
 void clients_account(struct session *s);        /* after input, after a push; its reactor */
 void clients_recount(struct worker *w);
-void clients_evict(struct worker *w);   /* before sleeping, when w->check_clients; may park it */
+/* On a reactor, between requests: before sleeping, when w->check_clients. It may park w; a script
+ * that runs long makes w busy instead, and leaves w->check_clients. */
+void clients_evict(struct worker *w);
 void clients_evict_now(struct exec *x); /* inside the exclusive section */
 
 extern const struct command client_commands[], slowlog_commands[], monitor_commands[];

@@ -7,6 +7,7 @@
 #include "unit.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ENDLESS "EVAL 'while true do end' 0"
 
@@ -257,10 +258,44 @@ START_TEST(test_shutdown)
 }
 END_TEST
 
+/* maxmemory-clients wants a section before a reactor sleeps, again and again while clients that may
+ * not be evicted are above it. A script that begins meanwhile, and is not known to be long yet,
+ * keeps no reactor waiting for it: also the one that got to this point first. */
+START_TEST(test_clients_above_limit)
+{
+    static const char large[] = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2000000\r\n";
+    static char bytes[600000]; /* the rest never comes */
+    struct client *c[EACH], *sends = server_connect(&kv);
+    client_expect(runner, "+OK", "CLIENT NO-EVICT ON");
+    client_expect(sends, "+OK", "CLIENT NO-EVICT ON");
+    client_send_raw(sends, large, sizeof large - 1);
+    client_send_raw(sends, bytes, sizeof bytes);
+    for (unsigned i = 0; i < EACH; i++) {
+        c[i] = server_connect(&kv);
+        client_expect(c[i], "+OK", "CLIENT NO-EVICT ON");
+    }
+    client_expect(c[0], "+OK", "CONFIG SET maxmemory-clients 200kb");
+    for (unsigned i = 0; i < EACH; i++) { /* some on the other reactor: that one then waits there */
+        client_expect(c[i], "+OK", "DEBUG FAULT exec.section=delay%d", unit_patient_ms(800));
+        usleep((unsigned)unit_patient_ms(200) * 1000);
+        client_send(runner, ENDLESS);
+        for (unsigned j = 0; j < EACH; j++) {
+            wait_busy(c[j]);
+        }
+        client_expect(c[i], "+OK", "SCRIPT KILL");
+        ck_assert(strstr(client_read_line(runner), "Script killed by user") != NULL);
+    }
+    for (unsigned i = 0; i < EACH; i++) {
+        client_close(c[i]);
+    }
+    client_close(sends);
+}
+END_TEST
+
 UNIT_SUITE(script_slow)
 {
-    TCase *tc =
-        unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
-                  test_over_memory, test_exec_stays_alone, test_shutdown, test_shutdown_refused);
+    TCase *tc = unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
+                          test_over_memory, test_exec_stays_alone, test_shutdown,
+                          test_shutdown_refused, test_clients_above_limit);
     tcase_add_checked_fixture(tc, start, stop);
 }
