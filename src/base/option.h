@@ -39,7 +39,7 @@ enum option_flags {
                            rename-command) */
     OPTF_INERT =
         16, /* stored and reported, acts on nothing (3-compat.md section 2 lists which may) */
-    OPTF_HIDDEN = 32, /* not shown by CONFIG GET * */
+    OPTF_HIDDEN = 32, /* only in the file: CONFIG GET and SET do not know it */
     OPTF_LINES = 128, /* OPT_CUSTOM: get gives whole lines for CONFIG REWRITE, "" for none; CONFIG
                          GET does not know it */
     OPTF_OWN = 64, /* Redis has no directive of this name: who sets all to the values they have must

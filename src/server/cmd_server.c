@@ -119,10 +119,10 @@ struct get_reply {
     size_t pairs;
 };
 
-static void get_one(void *arg, const char *name, struct slice value)
+static void get_one(void *arg, struct slice name, struct slice value)
 {
     struct get_reply *g = arg;
-    reply_bulk_str(g->c, name);
+    reply_bulk(g->c, name);
     reply_bulk(g->c, value);
     g->pairs++;
 }

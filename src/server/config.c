@@ -329,38 +329,30 @@ void config_each(struct config *c, void (*visit)(void *arg, const struct option 
 
 /* ---- CONFIG GET and SET ---- */
 
-static bool matches(const char *name, const struct slice *patterns, unsigned n)
+/* The pattern that matches the name, or what was given as that name; NULL: none. */
+static const struct slice *match_of(const char *name, const struct slice *patterns, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
         if (glob_match(patterns[i], slice_str(name), true)) {
-            return true;
+            return &patterns[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 void config_get(struct config *c, const struct slice *patterns, unsigned n,
-                void (*visit)(void *arg, const char *name, struct slice value), void *arg)
+                void (*visit)(void *arg, struct slice name, struct slice value), void *arg)
 {
     struct buf value = { 0 };
     for (unsigned i = 0; i < c->n; i++) {
         const struct bound *b = &c->item[i];
         const char *names[2] = { b->o->name, b->o->alias };
-        for (unsigned k = 0; k < 2 && names[k] != NULL; k++) {
-            bool exact = false;
-            if (b->o->flags & OPTF_LINES) {
-                continue;
-            }
-            for (unsigned p = 0; p < n; p++) {
-                exact |= slice_is(patterns[p], names[k]);
-            }
-            if ((b->o->flags & OPTF_HIDDEN) && !exact) {
-                continue;
-            }
-            if (matches(names[k], patterns, n)) {
+        for (unsigned k = 0; k < 2 && names[k] != NULL && !(b->o->flags & OPTF_HIDDEN); k++) {
+            const struct slice *by = match_of(names[k], patterns, n);
+            if (by != NULL) {
                 value.n = 0;
                 bound_get(b, &value);
-                visit(arg, names[k], buf_slice(&value));
+                visit(arg, slice_is(*by, names[k]) ? *by : slice_str(names[k]), buf_slice(&value));
             }
         }
     }
@@ -396,7 +388,7 @@ static bool may_change(struct config *c, const struct slice *pairs, unsigned i, 
 {
     struct slice name = pairs[2 * i];
     struct bound *b = config_find(c, name);
-    if (b == NULL) {
+    if (b == NULL || (b->o->flags & OPTF_HIDDEN)) {
         buf_printf(error, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                    (int)name.n, name.p);
         return false;

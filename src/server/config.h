@@ -29,9 +29,10 @@ must_check bool config_load_text(struct config *c, struct slice text, const char
 /* "--port 7000 --save '' ..." as redis-server takes them. */
 must_check bool config_load_args(struct config *c, int argc, char **argv, struct buf *error);
 
-/* CONFIG GET: every directive that matches one of the patterns, once, aliases included. */
+/* CONFIG GET: every directive that matches one of the patterns, once, aliases included; by the name
+ * that was given where that is no pattern. */
 void config_get(struct config *c, const struct slice *patterns, unsigned n,
-                void (*visit)(void *arg, const char *name, struct slice value), void *arg);
+                void (*visit)(void *arg, struct slice name, struct slice value), void *arg);
 /* One value as text; false: no such directive. */
 bool config_value(struct config *c, const char *name, struct buf *out);
 

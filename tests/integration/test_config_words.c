@@ -76,6 +76,16 @@ static const char *const lines[] = {
     "PING",
     "CONFIG GET maxmemory-clients",
     "CONFIG SET maxmemory-clients 0",
+    "CONFIG GET MAXMEMORY", /* by the name that was given */
+    "CONFIG GET Slave-Read-ONLY",
+    "CONFIG GET HZ hz",
+    "CONFIG GET SLAVE-READ-ONL?",
+    "CONFIG GET rename-command", /* what only the file can say */
+    "CONFIG GET user",
+    "CONFIG GET loadmodule",
+    "CONFIG SET rename-command 'a b'",
+    "CONFIG SET timeout 5 loadmodule x",
+    "CONFIG SET USER 'a on'",
 };
 
 START_TEST(test_words)
