@@ -469,6 +469,9 @@ void section_enter(
 /* The same on a reactor. False: a script that runs long has the section; w may be busy. */
 must_check bool section_enter_unless_busy(struct worker *w);
 void section_leave(struct worker *w);
+/* In a section that goes on behind a script that ran long (x->busy is 0 again): waits until those
+ * that the script let go on have stopped, and gives back the shard locks that it took. */
+void section_alone_again(struct worker *w);
 void section_poll_slow(struct worker *w);
 static inline void section_poll(struct worker *w)
 {
@@ -615,7 +618,7 @@ void expire_look_earlier(struct worker *w); /* its reactor, in each turn: what o
 
 /* scripted.c */
 void scripts_free(struct worker *w);
-void script_unlock(struct worker *w); /* end of a section: what a slow script in it has locked */
+void script_unlock(struct worker *w); /* what a slow script in this section has locked */
 enum script_kind { SCRIPT_EVAL = 1, SCRIPT_FUNCTION = 2 };
 const char *script_busy_text(const struct exec *x); /* what others are answered meanwhile */
 #define SCRIPT_LOOK_MS 10 /* what has to wait for a script that runs long looks again so often */

@@ -40,8 +40,7 @@ struct script_scope {
     const char *name;
     int64_t time_us; /* what TIME says in it; 0: not asked yet */
     bool slow;       /* x->busy is it */
-    bool locked; /* all shard locks are held, until the section ends: the rest of an EXEC, too, has
-                    the keyspace for itself */
+    bool locked;     /* all shard locks are held: until the others are out, or the section ends */
     bool wrote;
 };
 
@@ -198,7 +197,7 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
 
 #define REPLY_KEPT 65536 /* its room, for the next script */
 
-static void slow_end(struct worker *w);
+static bool slow_end(struct worker *w);
 
 void call_script(struct call *c, const char *name, bool alone,
                  bool (*body)(struct call *c, void *arg), void *arg)
@@ -215,7 +214,9 @@ void call_script(struct call *c, const char *name, bool alone,
         monitor_feed(c->in->t, c->session, c->db, c->argv, c->argc);
         must(body(c, arg));
         c->session->db = db;
-        slow_end(w);
+        if (slow_end(w)) {
+            section_alone_again(w); /* for the rest of it */
+        }
     } else if (alone || !attempt(c, body, arg)) {
         if (!section_enter_unless_busy(w)) { /* its reactor must hear who ends the other script */
             c->in->held = true;
@@ -225,7 +226,7 @@ void call_script(struct call *c, const char *name, bool alone,
             c->in->held = true;
         } else {
             must(attempt(c, body, arg));
-            slow_end(w);
+            (void)slow_end(w);
         }
         section_leave(w);
     }
@@ -613,15 +614,18 @@ static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
     futex_wake(&x->section_word, 64);
 }
 
-static void slow_end(struct worker *w)
+/* True: it was one; others may still be on their way out. */
+static bool slow_end(struct worker *w)
 {
     struct script_scope *sc = w->scripts;
-    if (sc->slow) {
+    bool slow = sc->slow;
+    if (slow) {
         sc->slow = false;
         reactor_away(w->r, false);
         atomic_store_explicit(&w->x->busy, 0, memory_order_seq_cst);
         tell_slow(w->x, NULL, NULL, 0);
     }
+    return slow;
 }
 
 void script_unlock(struct worker *w)

@@ -17,7 +17,9 @@
  *            keyspace, and who touches a shard all the same waits for its lock. He may get it when
  *            the script is over and somebody else has the section; so initiators wait for BUSY
  *            workers, too. A worker is BUSY only if it sees x->busy after it said so, and that is
- *            cleared before anybody else can get the section. A script that wants the section
+ *            cleared before anybody else can get the section. Where the section goes on behind the
+ *            script, in an EXEC, it waits for BUSY workers in the same way: they look at more than
+ *            shards, such as their sessions. A script that wants the section
  *            meanwhile must not keep its reactor waiting: it gives up, and its client waits.
  *
  * LOCKS      section_lock, rank SECTION: held for the whole section; shard locks may be taken
@@ -122,6 +124,23 @@ static bool lock_unless_busy(struct exec *x)
     }
 }
 
+static void wait_for_others(struct exec *x, const struct worker *w)
+{
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        struct worker *o = &x->workers[i];
+        if (o == w) {
+            continue;
+        }
+        for (;;) {
+            uint32_t word = atomic_load_explicit(&x->section_word, memory_order_seq_cst);
+            if (!is_in(atomic_load_explicit(&o->state, memory_order_seq_cst))) {
+                break;
+            }
+            futex_wait(&x->section_word, word, 1000);
+        }
+    }
+}
+
 static bool enter(struct worker *w, bool unless_busy)
 {
     struct exec *x = w != NULL ? w->x : NULL;
@@ -141,19 +160,7 @@ static bool enter(struct worker *w, bool unless_busy)
         return false;
     }
     atomic_store_explicit(&x->section_flag, 1, memory_order_seq_cst);
-    for (unsigned i = 0; i < x->nworkers; i++) {
-        struct worker *o = &x->workers[i];
-        if (o == w) {
-            continue;
-        }
-        for (;;) {
-            uint32_t word = atomic_load_explicit(&x->section_word, memory_order_seq_cst);
-            if (!is_in(atomic_load_explicit(&o->state, memory_order_seq_cst))) {
-                break;
-            }
-            futex_wait(&x->section_word, word, 1000);
-        }
-    }
+    wait_for_others(x, w);
     state_set(w, running ? WORKER_RUNNING : WORKER_PARKED);
     w->busy = false;
     w->in_section = true;
@@ -169,6 +176,14 @@ void section_enter(struct worker *w)
 bool section_enter_unless_busy(struct worker *w)
 {
     return enter(w, true);
+}
+
+void section_alone_again(struct worker *w)
+{
+    must(w->in_section && atomic_load_explicit(&w->x->busy, memory_order_relaxed) == 0);
+    script_unlock(w); /* first: one of those that are waited for may wait for a shard */
+    lock_assume_all(RANK_SHARD, true);
+    wait_for_others(w->x, w);
 }
 
 void section_leave(struct worker *w)

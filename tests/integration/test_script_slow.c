@@ -236,6 +236,59 @@ START_TEST(test_shutdown_refused)
 }
 END_TEST
 
+static void only_ids(const struct resp *list, char *to, size_t size)
+{
+    size_t n = 0;
+    for (const char *at = strstr(list->text, "id="); at != NULL; at = strstr(at + 1, "\nid=")) {
+        at = strstr(at, "id=");
+        n += (size_t)snprintf(to + n, size - n, "%.*s,", (int)strcspn(at, " "), at);
+    }
+}
+
+/* Nor do clients come or go meanwhile: what was let go on by the script has stopped. The other
+ * reactor is in a turn with writes that take long when the script ends, and at the end of that turn
+ * it frees those that have left. */
+START_TEST(test_exec_sees_same_clients)
+{
+    enum { PINGS = 4, LEAVING = 160, ROUNDS = 40 };
+    struct client *ping[PINGS], *leaving[LEAVING], *c = server_connect(&kv);
+    for (unsigned i = 0; i < PINGS; i++) {
+        ping[i] = server_connect(&kv);
+    }
+    for (unsigned i = 0; i < LEAVING; i++) {
+        leaving[i] = server_connect(&kv);
+    }
+    client_expect(runner, "+OK", "MULTI");
+    client_expect(runner, "+QUEUED",
+                  "EVAL \"local t = os.clock() + 0.3 while os.clock() < t do end\" 0");
+    client_expect(runner, "+QUEUED", "CLIENT LIST");
+    client_expect(runner, "+QUEUED", "DEBUG SLEEP 1");
+    client_expect(runner, "+QUEUED", "CLIENT LIST");
+    client_expect(c, "+OK", "DEBUG FAULT net.write=delay60:0:0");
+    client_send(runner, "EXEC");
+    wait_busy(c);
+    for (unsigned round = 0, left = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < PINGS; i++) {
+            client_send(ping[i], "PING");
+        }
+        for (unsigned i = 0; i < LEAVING / ROUNDS; i++) {
+            client_close(leaving[left++]);
+        }
+        usleep(20000);
+    }
+    static char first[10000], second[10000];
+    const struct resp *r = client_read(runner);
+    ck_assert_uint_eq(r->count, 4);
+    only_ids(r->at[1], first, sizeof first);
+    only_ids(r->at[3], second, sizeof second);
+    ck_assert_str_eq(first, second);
+    for (unsigned i = 0; i < PINGS; i++) {
+        client_close(ping[i]);
+    }
+    client_close(c);
+}
+END_TEST
+
 /* SHUTDOWN in the middle of a script that has written: what was answered before is there, whatever
  * appendfsync is, and of the script nothing. */
 START_TEST(test_shutdown)
@@ -295,7 +348,7 @@ END_TEST
 UNIT_SUITE(script_slow)
 {
     TCase *tc = unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
-                          test_over_memory, test_exec_stays_alone, test_shutdown,
-                          test_shutdown_refused, test_clients_above_limit);
+                          test_over_memory, test_exec_stays_alone, test_exec_sees_same_clients,
+                          test_shutdown, test_shutdown_refused, test_clients_above_limit);
     tcase_add_checked_fixture(tc, start, stop);
 }
