@@ -125,7 +125,7 @@ static bool may_join(struct call *c, const struct restored *r, bool replace)
     struct scripts *s = exec_scripts(c->x);
     for (unsigned i = 0; i < r->n; i++) {
         const struct library *l = r->at[i];
-        if (!replace && library_find(s, l->name) != NULL) {
+        if (!replace && library_find(s, slice_str(l->name)) != NULL) {
             reply_errorf(c, "ERR Library %s already exists", l->name);
             return false;
         }
@@ -133,7 +133,7 @@ static bool may_join(struct call *c, const struct restored *r, bool replace)
     for (unsigned i = 0; i < r->n; i++) {
         const struct library *l = r->at[i];
         for (unsigned j = 0; j < l->n; j++) {
-            const struct function *f = function_find(s, l->functions[j]->name);
+            const struct function *f = function_find(s, slice_str(l->functions[j]->name));
             if (f != NULL && !is_replaced(r, f->of)) {
                 reply_errorf(c, "ERR Function %s already exists", f->name);
                 return false;
@@ -146,7 +146,7 @@ static bool may_join(struct call *c, const struct restored *r, bool replace)
 static void join(struct scripts *s, struct restored *r)
 {
     for (unsigned i = 0; i < r->n; i++) {
-        struct library *old = library_find(s, r->at[i]->name);
+        struct library *old = library_find(s, slice_str(r->at[i]->name));
         if (old != NULL) {
             library_take(s, old);
             library_free(old);

@@ -15,14 +15,19 @@
 
 #define LOAD_TIMEOUT_US 500000
 
+/* By slices: what a client asks for may be of any length, and have a NUL in it. */
 static int library_order(const void *a, const void *b)
 {
-    return strcmp(((const struct library *)a)->name, ((const struct library *)b)->name);
+    const struct library *x = a, *y = b;
+    int order = memcmp(x->name, y->name, size_min(x->name_n, y->name_n));
+    return order != 0 ? order : (x->name_n > y->name_n) - (x->name_n < y->name_n);
 }
 
 static int function_order(const void *a, const void *b)
 {
-    return strcasecmp(((const struct function *)a)->name, ((const struct function *)b)->name);
+    const struct function *x = a, *y = b;
+    int order = strncasecmp(x->name, y->name, size_min(x->name_n, y->name_n));
+    return order != 0 ? order : (x->name_n > y->name_n) - (x->name_n < y->name_n);
 }
 
 void library_free(struct library *l)
@@ -55,16 +60,16 @@ void functions_free(struct scripts *s)
     s->nlibraries = s->nfunctions = s->library_bytes = 0;
 }
 
-struct library *library_find(struct scripts *s, const char *name)
+struct library *library_find(struct scripts *s, struct slice name)
 {
-    struct library want = { .name = (char *)(uintptr_t)name };
+    struct library want = { .name = (char *)(uintptr_t)name.p, .name_n = name.n };
     struct library **at = tfind(&want, &s->libraries, library_order);
     return at != NULL ? *at : NULL;
 }
 
-struct function *function_find(struct scripts *s, const char *name)
+struct function *function_find(struct scripts *s, struct slice name)
 {
-    struct function want = { .name = (char *)(uintptr_t)name };
+    struct function want = { .name = (char *)(uintptr_t)name.p, .name_n = name.n };
     struct function **at = tfind(&want, &s->functions, function_order);
     return at != NULL ? *at : NULL;
 }
@@ -159,6 +164,7 @@ static struct library *library_read(struct call *c, struct slice code, struct sl
     } else if (read_metadata(c, word, n, &engine, &name)) {
         l = mem_calloc(sizeof *l);
         l->name = mem_dup(name.p, name.n);
+        l->name_n = name.n;
         l->code = slice_of(mem_dup(code.p, code.n), code.n);
         *body = slice_of(eol, (size_t)(code.p + code.n - eol));
     }
@@ -205,7 +211,7 @@ static const struct function *taken_by_another(struct scripts *s, const struct l
                                                const struct library *except)
 {
     for (unsigned i = 0; i < l->n; i++) {
-        const struct function *f = function_find(s, l->functions[i]->name);
+        const struct function *f = function_find(s, slice_str(l->functions[i]->name));
         if (f != NULL && f->of != except) {
             return l->functions[i];
         }
@@ -233,7 +239,7 @@ static struct library *load(struct call *c, struct slice code, bool replace)
     if (l == NULL) {
         return NULL;
     }
-    struct library *old = library_find(s, l->name);
+    struct library *old = library_find(s, slice_str(l->name));
     bool done = false;
     if (old != NULL && !replace && !(c->flags & CALL_REPLAY)) {
         reply_errorf(c, "ERR Library '%s' already exists", l->name);
@@ -326,13 +332,7 @@ void functions_each(struct scripts *s,
 
 static struct function *function_of(struct exec *x, struct slice given)
 {
-    char name[FUNCTION_NAME_MAX];
-    if (given.n >= sizeof name || memchr(given.p, '\0', given.n) != NULL) {
-        return NULL;
-    }
-    memcpy(name, given.p, given.n);
-    name[given.n] = '\0';
-    return function_find(exec_scripts(x), name);
+    return function_find(exec_scripts(x), given);
 }
 
 bool fcall_may_write(struct exec *x, const struct slice *argv, unsigned argc unused_arg)
@@ -347,9 +347,19 @@ struct fcall {
     struct run run;
     unsigned nkeys;
     bool readonly;
-    bool ran; /* it runs once more */
-    char name[FUNCTION_NAME_MAX];
+    bool ran;   /* it runs once more */
+    char *name; /* `room`, or allocated for a long one; of the same length when found again */
+    char room[64];
 };
+
+static void keep_name(struct fcall *f)
+{
+    size_t n = f->fn->name_n + 1;
+    if (f->name == NULL) {
+        f->name = n <= sizeof f->room ? f->room : mem_alloc(n);
+    }
+    memcpy(f->name, f->fn->name, n);
+}
 
 /* The function, and what it may do; false: replied. */
 static bool fcall_find(struct call *c, struct fcall *f)
@@ -360,7 +370,7 @@ static bool fcall_find(struct call *c, struct fcall *f)
         reply_error(c, "ERR Function not found");
         return false;
     }
-    snprintf(f->name, sizeof f->name, "%s", f->fn->name);
+    keep_name(f);
     f->run = (struct run){ .c = c, .name = f->name, .flags = f->fn->flags };
     if (!script_rules(c, f->fn->flags, f->readonly, &f->run.rules)) {
         return false;
@@ -419,6 +429,9 @@ static void fcall(struct call *c, bool readonly)
         bool alone = atomic_load_explicit(&f.fn->alone, memory_order_relaxed);
         call_script(c, f.name, alone, fcall_body, &f);
     }
+    if (f.name != f.room) {
+        mem_free(f.name);
+    }
 }
 
 void cmd_fcall(struct call *c)
@@ -454,12 +467,7 @@ static void cmd_function_load(struct call *c)
 static void cmd_function_delete(struct call *c)
 {
     struct scripts *s = exec_scripts(c->x);
-    char name[256] = "";
-    if (c->argv[2].n < sizeof name) {
-        memcpy(name, c->argv[2].p, c->argv[2].n);
-        name[c->argv[2].n] = '\0';
-    }
-    struct library *l = library_find(s, name);
+    struct library *l = library_find(s, c->argv[2]);
     if (l == NULL && !(c->flags & CALL_REPLAY)) {
         reply_error(c, "ERR Library not found");
         return;

@@ -8,6 +8,7 @@
 
 struct registration {
     const char *name, *description;
+    size_t name_n;
     int callback; /* stack index; 0: none */
     unsigned flags;
 };
@@ -65,6 +66,7 @@ static void read_named(lua_State *L, struct registration *r, const char *field, 
 {
     if (strcasecmp(field, "function_name") == 0) {
         r->name = name_of(L, at);
+        r->name_n = lua_objlen(L, at);
         if (r->name == NULL) {
             refuse(L, "function_name argument given to redis.register_function must be a string");
         }
@@ -129,6 +131,7 @@ static void read_arguments(lua_State *L, struct registration *r)
         return;
     }
     r->name = name_of(L, 1);
+    r->name_n = lua_objlen(L, 1);
     if (r->name == NULL) {
         refuse(L, "first argument to redis.register_function must be a string");
     }
@@ -148,6 +151,7 @@ static void add_function(lua_State *L, struct library *l, const struct registrat
     struct function *f = mem_calloc(sizeof *f);
     f->of = l;
     f->name = mem_strdup(r->name);
+    f->name_n = r->name_n;
     f->description = r->description != NULL ? mem_strdup(r->description) : NULL;
     f->flags = r->flags;
     l->functions = mem_realloc(l->functions, (l->n + 1) * sizeof(struct function *));
@@ -156,16 +160,12 @@ static void add_function(lua_State *L, struct library *l, const struct registrat
 
 void push_lower(lua_State *L, const char *name)
 {
-    char lower[256];
-    size_t n = strlen(name);
-    if (n >= sizeof lower) {
-        lua_pushstring(L, name);
-        return;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (const char *p = name; *p != '\0'; p++) {
+        luaL_addchar(&b, (char)tolower((unsigned char)*p));
     }
-    for (size_t i = 0; i < n; i++) {
-        lower[i] = (char)tolower((unsigned char)name[i]);
-    }
-    lua_pushlstring(L, lower, n);
+    luaL_pushresult(&b);
 }
 
 int api_register_function(lua_State *L)
@@ -176,11 +176,7 @@ int api_register_function(lua_State *L)
     }
     struct registration r = { 0 };
     read_arguments(L, &r);
-    size_t bytes = strlen(r.name);
-    if (lua_gettop(L) == 2 && lua_type(L, 1) == LUA_TSTRING) {
-        bytes = lua_objlen(L, 1); /* a NUL is not part of any name */
-    }
-    if (bytes != strlen(r.name) || bytes > 255 || !library_name_ok(r.name, bytes)) {
+    if (!library_name_ok(r.name, r.name_n)) {
         return refuse(L, "Library names can only contain letters, numbers, or underscores(_) and "
                          "must be at least one character long");
     }

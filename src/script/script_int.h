@@ -36,15 +36,16 @@ struct flag_name {
 };
 extern const struct flag_name script_flag_names[]; /* terminated by NULL */
 
-#define FUNCTION_NAME_MAX 256 /* with its NUL */
 struct function {
     struct library *of;
     char *name, *description; /* description NULL: none */
+    size_t name_n;
     unsigned flags;
     _Atomic bool alone; /* it touched keys that it did not declare */
 };
 struct library {
     char *name;
+    size_t name_n;
     struct slice code;
     struct function **functions; /* n of them, in the order they were registered */
     unsigned n;
@@ -215,8 +216,8 @@ void library_add(struct scripts *s, struct library *l);
 void library_take(struct scripts *s,
                   struct library *l); /* out of the engine; the caller frees it */
 void libraries_flush(struct scripts *s);
-struct library *library_find(struct scripts *s, const char *name);
-struct function *function_find(struct scripts *s, const char *name);
+struct library *library_find(struct scripts *s, struct slice name);
+struct function *function_find(struct scripts *s, struct slice name);
 extern const struct command function_subcommands[];
 void cmd_fcall(struct call *c);
 bool fcall_may_write(struct exec *x, const struct slice *argv, unsigned argc);
