@@ -51,9 +51,10 @@ static void find_kind(void *arg, const struct option *o, void *base unused_arg)
     }
 }
 
-static void add_value(void *arg, const char *name, struct slice value)
+static void add_value(void *arg, struct slice of, struct slice value)
 {
     struct telling *t = arg;
+    const char *name = of.p; /* a directive's own: the pattern is none of them */
     t->name = name;
     t->words = false;
     config_each(t->config, find_kind, t);
