@@ -67,7 +67,7 @@ static const struct command cluster_sub[] = {
       .history = "4.0.0:Added the optional `cluster_bus_port` argument." },
     { SUB("myid", 2, CMD_STALE), .since = "3.0.0", .complexity = "O(1)",
       .summary = "Return the node id" },
-    { SUB("myshardid", 2, CMD_STALE), .since = "7.2.0", .complexity = "O(1)",
+    { SUB("myshardid", 2, CMD_LOADING | CMD_STALE), .since = "7.2.0", .complexity = "O(1)",
       .summary = "Returns the shard ID of a node.", .tips = VARIABLE },
     { SUB("nodes", 2, CMD_STALE), .since = "3.0.0", .complexity = NODES_N,
       .summary = "Get Cluster config for the node", .tips = VARIABLE },

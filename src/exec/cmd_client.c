@@ -268,7 +268,11 @@ static void cmd_client_unblock(struct call *c)
 {
     int64_t id;
     bool error = c->argc == 4 && arg_is(c, 3, "error");
-    if (c->argc > 4 || (c->argc == 4 && !error && !arg_is(c, 3, "timeout"))) {
+    if (c->argc > 4) {
+        reply_wrong_sub(c);
+        return;
+    }
+    if (c->argc == 4 && !error && !arg_is(c, 3, "timeout")) {
         reply_error(c, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         return;
     }

@@ -331,8 +331,8 @@ static void refuse(struct session *s, struct call *c, const char *text)
     if (c->in->ref != NULL) {
         counter_add(&s->w->stats[c->in->ref->id].rejected, 1);
     }
-    if (exec_refused(c)) {
-        reply_errorf(c, EXECABORT "%s", text);
+    if (exec_refused(c)) { /* it has a code already */
+        reply_errorf(c, EXECABORT "%s", strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
         return;
     }
     if (s->multi != NULL) {
@@ -416,6 +416,11 @@ static bool has_room(struct session *s, const struct command *row)
     return room || !(row->flags & CMD_DENYOOM);
 }
 
+static bool is_about_keys(const struct command *row)
+{
+    return (row->flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE | CMD_MOVABLEKEYS)) != 0;
+}
+
 /* True when the request may run (or be queued). */
 static bool admitted(struct session *s, struct call *c)
 {
@@ -479,6 +484,10 @@ static bool admitted(struct session *s, struct call *c)
                  "RESET are allowed in this context",
                  ref->full);
         refuse(s, c, text);
+        return false;
+    }
+    if (unlikely(s->monitor) && is_about_keys(row)) {
+        refuse(s, c, "ERR Replica can't interact with the keyspace");
         return false;
     }
     return true;

@@ -52,7 +52,7 @@ static void on_line(struct reactor *r, struct message *m)
     struct monitor_line *l = container_of(m, struct monitor_line, m);
     struct conn *conn = conn_by_handle(r, l->handle);
     struct session *s = conn != NULL ? conn_user(conn) : NULL;
-    if (s != NULL && s->monitor && !conn_closing(conn)) {
+    if (s != NULL && s->monitor && s->reply_mode != REPLY_OFF && !conn_closing(conn)) {
         if (l->n <= COPY_MAX) {
             out_add(conn_out(conn), l->line->text, l->n);
         } else {

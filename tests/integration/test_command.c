@@ -166,6 +166,14 @@ START_TEST(test_no_multi)
 }
 END_TEST
 
+/* Words of refusals that stand in other ones, too. */
+START_TEST(test_refusals)
+{
+    compare("CLIENT UNBLOCK 1 error x", "CLIENT UNBLOCK 1 TIMEOUT ERROR", "CLIENT UNBLOCK 1 x",
+            "@s SUBSCRIBE a", "@s EXEC", "@s MULTI");
+}
+END_TEST
+
 /* ---- Both servers at hand ---- */
 
 static struct server kv, redis;
@@ -328,7 +336,8 @@ END_TEST
 
 UNIT_SUITE(command)
 {
-    TCase *tc = unit_case(suite, "command", test_info, test_list, test_getkeys, test_no_multi);
+    TCase *tc = unit_case(suite, "command", test_info, test_list, test_getkeys, test_no_multi,
+                          test_refusals);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case(suite, "command_servers", test_getkeys_every_row, test_renamed, test_docs,
                    test_redis_cli);

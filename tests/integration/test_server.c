@@ -295,6 +295,32 @@ START_TEST(test_observers)
 }
 END_TEST
 
+/* A client of MONITOR has nothing to do with keys, and with REPLY OFF it gets no lines. */
+START_TEST(test_observer_only)
+{
+    static const char *const no[] = { "GET a",     "SET a b", "PUBLISH a b", "KEYS *",
+                                      "PFCOUNT a", "DBSIZE",  "FLUSHALL",    "EVAL 'return 1' 0" };
+    struct client *a = server_connect(&kv), *m = server_connect(&kv);
+    expect(m, "+OK", "MONITOR");
+    for (unsigned i = 0; i < countof(no); i++) {
+        expect(m, "-ERR Replica can't interact with the keyspace", no[i]);
+    }
+    client_send(m, "CLIENT REPLY OFF");
+    while (strstr(client_ask(a, "CLIENT LIST")->text, "cmd=client|reply") == NULL) {
+        usleep(1000);
+    }
+    expect(a, "\"unheard\"", "ECHO unheard");
+    client_send(m, "CLIENT REPLY ON");
+    const char *line;
+    do {
+        line = client_read_line(m);
+        ck_assert_msg(strstr(line, "unheard") == NULL, "%s", line);
+    } while (strcmp(line, "+OK") != 0);
+    client_close(m);
+    client_close(a);
+}
+END_TEST
+
 static int64_t changes(struct client *c)
 {
     const char *at =
@@ -483,7 +509,7 @@ UNIT_SUITE(server)
         unit_case(suite, "server", test_strings_survive_kill, test_lists_and_multi_survive_kill,
                   test_kill_under_load, test_blocking_across_connections, test_watch, test_pubsub,
                   test_pubsub_many, test_config, test_password, test_refusals, test_observers,
-                  test_counters_move, test_eviction, test_eviction_order);
+                  test_observer_only, test_counters_move, test_eviction, test_eviction_order);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case(suite, "faults", test_barrier_failure);
     tc = unit_case_slow(suite, "timeout", 120, test_timeout, test_timeout_monitor);
