@@ -5,11 +5,13 @@
  *          (store/rdb.h). A payload may come from anywhere: it is read to its end and found sound
  *          before the key is touched.
  * EFFECT   RESTORE with REPLACE and the moment of expiry; the payload of a later version is written
- *          anew, so that every Redis reads it that knows the value. A payload that expired on its
- *          way only deletes what it replaces. */
+ *          anew, so that every Redis reads it that knows the value; but not a stream with consumers
+ *          that were active at another time than they were seen, of which 7.0 knows nothing. A
+ *          payload that expired on its way only deletes what it replaces. */
 #include "commands/set.h"
 #include "commands/stream_ops.h"
 #include "commands/zset_ops.h"
+#include "ds/stream_group.h"
 #include "store/rdb.h"
 #include <errno.h>
 
@@ -155,12 +157,32 @@ static void set_clock(struct call *c, struct entry *e, const struct restore *r)
     }
 }
 
+/* Type 19 has one time of a consumer: that of its activity would become that of the last sight. */
+static bool has_activity(const struct entry *e)
+{
+    struct stream_group g;
+    struct stream_consumer one;
+    if (entry_type(e) != OBJ_STREAM) {
+        return false;
+    }
+    const struct stream *s = entry_ptr(e);
+    for (uint64_t i = 0; stream_group_at(s, i, &g); i++) {
+        for (uint64_t k = 0; stream_consumer_at(s, &g, k, &one); k++) {
+            if (one.active != one.seen) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void restore_effect(struct call *c, const struct entry *e, int64_t due)
 {
     char text[I64_TEXT_MAX];
     struct slice payload = c->argv[3];
     struct rdb_writer w = { .error = 0 };
-    if (!(c->flags & CALL_REPLAY) && rdb_footer_version(payload) > RDB_VERSION) {
+    if (!(c->flags & CALL_REPLAY) && rdb_footer_version(payload) > RDB_VERSION &&
+        !has_activity(e)) {
         w = write_payload(e);
         if (w.error == 0 && effect_reserve(c, w.b.n)) { /* else, for kv itself it will do */
             payload = buf_slice(&w.b);

@@ -1,9 +1,11 @@
 /* test_stream_log.c -- Streams after a restart: what was logged is what was, whatever failed.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "compare.h"
 #include "unit.h"
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -463,10 +465,62 @@ START_TEST(test_stream_nomem)
 END_TEST
 #endif
 
+/* ---- Times of consumers ---- */
+
+/* A stream without entries, as 7.2 has it (type 21): 1-1 is its last ID, and that of the group. */
+static const char timed[] = "\x15\x00\x00\x01\x01\x00\x00\x00\x00\x00\x01\x01g\x01\x01\x00\x00"
+                            "\x03" /* consumers: name, seen, active, nothing pending */
+                            "\x05never\x01\x02\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x00"
+                            "\x05other\x05\x02\0\0\0\0\0\0\x07\x01\0\0\0\0\0\0\x00"
+                            "\x04same\x06\x02\0\0\0\0\0\0\x06\x02\0\0\0\0\0\0\x00"
+                            "\x0b\x00"; /* version 11; its CRC comes behind it */
+
+static void expect_times(struct client *c, const char *key)
+{
+    static const char *const want[] = { "\"never\", \"seen-time\", 513, \"active-time\", -1,",
+                                        "\"other\", \"seen-time\", 517, \"active-time\", 263,",
+                                        "\"same\", \"seen-time\", 518, \"active-time\", 518," };
+    const char *line = client_line(c, "XINFO STREAM %s FULL", key);
+    for (unsigned i = 0; i < countof(want); i++) {
+        ck_assert_msg(strstr(line, want[i]) != NULL, "%s: %s", key, line);
+    }
+}
+
+/* What RESTORE was told of them is what is there after a crash. */
+START_TEST(test_stream_restored_times)
+{
+    char payload[sizeof timed - 1 + 8];
+    uint64_t crc = htole64(crc64(0, timed, sizeof timed - 1));
+    memcpy(payload, timed, sizeof timed - 1);
+    memcpy(payload + sizeof timed - 1, &crc, sizeof crc);
+    const char *argv[] = { "RESTORE", "s", "0", payload };
+    const size_t len[] = { 7, 1, 1, sizeof payload };
+    struct server s;
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2");
+    struct client *c = server_connect(&s);
+    client_send_args(c, countof(argv), argv, len);
+    client_expect_next(c, "+OK");
+    client_expect(c, "1", "COPY s t");
+    for (unsigned i = 0; i < 2; i++) {
+        expect_times(c, "s");
+        expect_times(c, "t");
+        client_close(c);
+        server_kill(&s);
+        server_start(&s, "--threads", "2");
+        server_wait_ready(&s);
+        c = server_connect(&s);
+    }
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
 UNIT_SUITE(integration_stream_log)
 {
     unit_case_slow(suite, "recovered", 120, test_stream_recovered, test_stream_digest,
-                   test_stream_consumers_seen, test_stream_consumer_reads_again);
+                   test_stream_consumers_seen, test_stream_consumer_reads_again,
+                   test_stream_restored_times);
     unit_case_loop(suite, "counts_end", 60, test_stream_counts_end, countof(at_end));
     unit_case_loop(suite, "counts_ran_over", 60, test_stream_counts_ran_over, countof(at_end));
     unit_case_slow(suite, "much", 60, test_stream_much);
