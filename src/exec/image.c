@@ -239,7 +239,11 @@ static void image_stream_entry(struct image *im, struct slice key, struct stream
     mem_free(argv);
 }
 
-/* Deliveries that have the same time and count, in one command: the records of a batch. */
+/* COMPAT: no command says when a consumer was seen or active: after a log that began in the middle
+ * of a life is read again, the times are those of the image. A payload of RESTORE could say them,
+ * but not to Redis 7.0, which an exported log is for, too.
+ *
+ * Deliveries that have the same time and count, in one command: the records of a batch. */
 static void image_stream_pending(struct image *im, struct slice key, const struct stream *s,
                                  const struct stream_group *g, const struct stream_consumer *c)
 {
