@@ -318,13 +318,21 @@ struct eval {
     char sha[41];
 };
 
-static struct script *script_by_sha(struct call *c, struct vm *vm)
+/* As clients write it: in capitals, too. "" when it is no SHA-1 by its length. */
+static void sha_given(struct slice given, char sha[41])
 {
-    char sha[41] = "";
-    for (unsigned i = 0; c->argv[1].n == 40 && i < 40; i++) {
-        char ch = c->argv[1].p[i];
+    unsigned n = given.n == 40 ? 40 : 0;
+    for (unsigned i = 0; i < n; i++) {
+        char ch = given.p[i];
         sha[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
     }
+    sha[n] = '\0';
+}
+
+static struct script *script_by_sha(struct call *c, struct vm *vm)
+{
+    char sha[41];
+    sha_given(c->argv[1], sha);
     struct script *sc = sha[0] != '\0' ? script_of(vm, sha) : NULL;
     if (sc == NULL) {
         reply_error(c, "NOSCRIPT No matching script. Please use EVAL.");
@@ -432,8 +440,8 @@ static bool eval_may_write(struct exec *x unused_arg, const struct slice *argv,
 
 static bool evalsha_may_write(struct exec *x, const struct slice *argv, unsigned argc unused_arg)
 {
-    char sha[41] = "";
-    memcpy(sha, argv[1].p, size_min(argv[1].n, 40));
+    char sha[41];
+    sha_given(argv[1], sha);
     unsigned flags = 0;
     return !cache_has(exec_scripts(x), sha, &flags) || !(flags & SCRIPT_FLAG_NO_WRITES);
 }
@@ -455,11 +463,8 @@ static void cmd_script_exists(struct call *c)
     struct scripts *s = exec_scripts(c->x);
     reply_array(c, c->argc - 2);
     for (unsigned i = 2; i < c->argc; i++) {
-        char sha[41] = "";
-        if (c->argv[i].n == 40) {
-            memcpy(sha, c->argv[i].p, 40);
-            sha[40] = '\0';
-        }
+        char sha[41];
+        sha_given(c->argv[i], sha);
         unsigned flags;
         reply_int(c, cache_has(s, sha, &flags));
     }

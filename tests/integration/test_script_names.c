@@ -40,8 +40,27 @@ START_TEST(test_function_names)
 }
 END_TEST
 
+/* A SHA-1 in capitals names the same script, also where nothing may write. */
+START_TEST(test_sha_in_capitals)
+{
+    compare("SCRIPT LOAD \"return 1\"",
+            "SCRIPT EXISTS E0E1F9FABFC9D4800C877A703B823AC0578FF8DB "
+            "e0e1f9fabfc9d4800c877a703b823ac0578FF8DB E0E1F9FABFC9D4800C877A703B823AC0578FF8D "
+            "E0E1F9FABFC9D4800C877A703B823AC0578FF8DBA \"\"");
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, NULL);
+    struct client *c = server_connect(&kv);
+    (void)client_ask(c, "SCRIPT LOAD \"#!lua flags=no-writes\\nreturn 7\"");
+    client_expect(c, "+OK", "CLIENT PAUSE 100000 WRITE");
+    client_expect(c, "7", "EVALSHA 699874AD3A279C5FDD0D58C418605CD156EF306F 0");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script_names)
 {
-    TCase *tc = unit_case(suite, "beside redis", test_function_names);
+    TCase *tc = unit_case(suite, "beside redis", test_function_names, test_sha_in_capitals);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
 }
