@@ -317,12 +317,12 @@ static void push_value(struct unpacker *u)
         case 0xcb: push_float(u, 8); break;
         case 0xcc:
         case 0xcd:
-        case 0xce:
-        case 0xcf: lua_pushnumber(u->L, (lua_Number)take_uint(u, 1u << (head - 0xcc))); break;
+        case 0xce: lua_pushnumber(u->L, (lua_Number)take_uint(u, 1u << (head - 0xcc))); break;
         case 0xd0:
         case 0xd1:
         case 0xd2:
         case 0xd3: push_signed(u, 1u << (head - 0xd0)); break;
+        case 0xcf: push_signed(u, 8); break; /* COMPAT: above 2^63 - 1 it is negative */
         case 0xdc: push_items(u, take_uint(u, 2), false); break;
         case 0xdd: push_items(u, take_uint(u, 4), false); break;
         case 0xde: push_items(u, take_uint(u, 2), true); break;

@@ -100,10 +100,8 @@ static size_t padding(const struct layout *y, const struct item *it, size_t at)
     if (it->size == 0 || it->opt == 'c' || it->opt == 'x') {
         return 0;
     }
+    /* COMPAT: a size that is no power of 2 goes into the mask as it is. */
     size_t align = it->size > y->align ? y->align : it->size;
-    if ((align & (align - 1)) != 0) {
-        align = y->align;
-    }
     return align > 1 ? (align - (at & (align - 1))) & (align - 1) : 0;
 }
 

@@ -111,8 +111,7 @@ static int api_acl_check_cmd(lua_State *L)
     struct slice few[FEW];
     const struct slice *argv = arguments(L, n, few);
     if (argv == NULL) {
-        return raise(L, "ERR redis.acl_check_cmd() require the command arguments to be strings or "
-                        "integers");
+        return raise(L, "ERR Lua redis lib command arguments must be strings or integers");
     }
     const struct command *row = exec_find_command(run->c->x, argv, n);
     if (row == NULL) {
