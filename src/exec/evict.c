@@ -228,6 +228,13 @@ void memory_let_clients_go(struct worker *w)
     }
 }
 
+bool memory_is_full(struct exec *x)
+{
+    int64_t limit = option_int(&x->opt.maxmemory);
+    return unlikely(limit > 0) && option_int(&x->opt.maxmemory_policy) == POLICY_NOEVICTION &&
+           excess_over(x, limit) > 0;
+}
+
 bool memory_make_room(struct worker *w)
 {
     struct exec *x = w->x;

@@ -600,6 +600,8 @@ size_t memory_not_counted(const struct exec *x); /* of mem_used(), for maxmemory
 /* Above maxmemory: clients above their own limit go before keys do. It may park the worker. */
 void memory_let_clients_go(struct worker *w);
 bool memory_make_room(struct worker *w); /* true: under maxmemory (after evicting) */
+bool memory_is_full(struct exec *x);     /* above maxmemory, and nothing may be evicted */
+#define NO_MEMORY "OOM command not allowed when used memory > 'maxmemory'."
 /* Between commands: what CONFIG SET maxmemory, or a slice before, left over; -> ms until it wants
  * to run again. */
 unsigned evict_slice(struct worker *w);

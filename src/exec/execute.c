@@ -324,8 +324,6 @@ int64_t worker_now_slow(struct worker *w)
 
 /* ---- Refusals: what Redis checks before a command runs, in its order ---- */
 
-#define NO_MEMORY "OOM command not allowed when used memory > 'maxmemory'."
-
 static void refuse(struct session *s, struct call *c, const char *text)
 {
     if (c->in->ref != NULL) {

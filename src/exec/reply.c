@@ -265,7 +265,7 @@ void reply_unknown_sub(struct call *c)
 
 void reply_oom(struct call *c)
 {
-    reply_error(c, "OOM command not allowed when used memory > 'maxmemory'.");
+    reply_error(c, NO_MEMORY);
 }
 
 void reply_no_key(struct call *c)

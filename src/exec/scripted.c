@@ -267,7 +267,7 @@ static const char *refusal(const struct call *outer, const struct cmd_ref *ref, 
         return why;
     }
     if ((row->flags & CMD_DENYOOM) && (rules & SCRIPT_OVER_MEMORY)) {
-        return "OOM command not allowed when used memory > 'maxmemory'.";
+        return NO_MEMORY;
     }
     return NULL;
 }

@@ -113,13 +113,19 @@ static void unclaim(struct worker *me, struct waiter *w)
     }
 }
 
-/* A claimed waiter whose user lost the right to do this since: its home says so. */
+/* A claimed waiter whose user lost the right to do this since, or whose command may not add to a
+ * full memory: its home says so. Nothing is evicted under locks: a policy that may is no reason. */
 static bool serve_refused(struct waiter *w)
 {
     unsigned at;
     enum acl_result r = likely(w->user->unrestricted)
                             ? ACL_OK
                             : acl_check(w->user, w->ref, w->args->argv, w->args->argc, &at);
+    if (r == ACL_OK && (w->ref->row->flags & CMD_DENYOOM) && memory_is_full(w->home->x)) {
+        must(waiter_move(w, WAIT_CLAIMED, WAIT_DONE));
+        waiter_post_end(w, NO_MEMORY, false);
+        return true;
+    }
     if (r == ACL_OK) {
         return false;
     }

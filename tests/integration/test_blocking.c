@@ -663,6 +663,34 @@ START_TEST(test_silent_wait)
 }
 END_TEST
 
+/* What waits is asked again when its turn comes: it may not add to a full memory, as in Redis since
+ * 7.2, and the next one that only takes is served instead. With a policy that may evict, it may. */
+START_TEST(test_served_above_maxmemory)
+{
+    server_start(&kv, "--threads", "4", "--maxmemory-policy",
+                 _i == 0 ? "noeviction" : "volatile-lru");
+    struct client *c = server_connect(&kv), *a = server_connect(&kv), *b = server_connect(&kv);
+    client_expect(c, "2", "RPUSH x 1 2");
+    client_send(a, "BLMOVE src dst LEFT LEFT 0");
+    wait_blocked(c, 1);
+    client_send(b, "BLPOP src 0");
+    wait_blocked(c, 2);
+    client_expect(c, "+OK", "CONFIG SET maxmemory 1");
+    client_expect(c, "+OK", "RENAME x src");
+    if (_i == 0) {
+        client_expect_next(a, "-OOM command not allowed when used memory > 'maxmemory'.");
+        client_expect_next(b, "[\"src\", \"1\"]");
+        client_expect(c, "0", "EXISTS dst");
+    } else {
+        client_expect_next(a, "\"1\"");
+        client_expect_next(b, "[\"src\", \"2\"]");
+    }
+    client_close(a);
+    client_close(b);
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(blocking)
 {
     TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
@@ -675,6 +703,8 @@ UNIT_SUITE(blocking)
     tc = unit_case_loop(suite, "several", 120, test_several_keys, 2);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "killed", 120, test_killed_is_not_served, 4);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "full", 120, test_served_above_maxmemory, 2);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "silent", 120, test_silent_wait, 4);
     tcase_add_checked_fixture(tc, setup, teardown);
