@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "base/thread.h"
 #include "base/fault.h"
-#include "base/mem.h"
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -45,17 +46,36 @@ static void crash_stack_free(void *stack)
     }
 }
 
+/* What a new thread is to run, until it has read it. Not from the heap: what is allocated must not
+ * depend on when the new thread gets to free it. */
 struct start {
+    _Atomic bool taken;
     void *(*run)(void *arg);
     void *arg;
 };
+static struct start starts[16];
 
-static void *begin(void *arg)
+static struct start *start_take(void)
 {
-    struct start s = *(struct start *)arg;
-    mem_free(arg);
+    for (unsigned i = 0;; i = (i + 1) % countof(starts)) {
+        bool taken = false;
+        if (atomic_compare_exchange_strong(&starts[i].taken, &taken, true)) {
+            return &starts[i];
+        }
+        if (i + 1 == countof(starts)) {
+            sched_yield(); /* 16 threads are about to read theirs */
+        }
+    }
+}
+
+static void *begin(void *of_start)
+{
+    struct start *s = of_start;
+    void *(*run)(void *) = s->run;
+    void *arg = s->arg;
+    atomic_store(&s->taken, false);
     void *stack = thread_crash_stack();
-    void *result = s.run(s.arg);
+    void *result = run(arg);
     crash_stack_free(stack);
     return result;
 }
@@ -66,8 +86,9 @@ int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void
     if (fault("base.thread_start") != 0) {
         return -EAGAIN;
     }
-    struct start *s = mem_alloc(sizeof *s);
-    *s = (struct start){ run, arg };
+    struct start *s = start_take();
+    s->run = run;
+    s->arg = arg;
     sigset_t before;
     block_all(&before);
     int err = pthread_create(thread, NULL, begin, s);
@@ -75,7 +96,7 @@ int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void
     if (err == 0) {
         pthread_setname_np(*thread, name);
     } else {
-        mem_free(s);
+        atomic_store(&s->taken, false);
     }
     return -err;
 }
