@@ -102,7 +102,7 @@ START_TEST(test_killed_with_half_a_request)
     struct client *x = server_connect(&kv), *k = server_connect(&kv), *z = server_connect(&kv);
     char id[32];
     snprintf(id, sizeof id, "%s", client_line(x, "CLIENT ID"));
-    client_send_raw(x, "PING\r\n*2\r\n$3\r\nGET\r\n", 21);
+    client_send_raw(x, "PING\r\n*2\r\n$3\r\nGET\r\n", 19);
     client_expect_next(x, "+PONG");
     client_send(z, "EVAL \"for i = 1, 60000000 do end return 1\" 0");
     usleep(30000);
