@@ -39,6 +39,7 @@
 static struct unit_suite *suites;
 static uint64_t seed;
 static char tmp_root[256];
+static char work_dir[sizeof tmp_root + 32]; /* where this process makes directories */
 
 /* What was selected, seen by unit_case_add(): a suite that is selected itself adds all its tests.
  */
@@ -174,14 +175,14 @@ TCase *unit_case_loop(Suite *suite unused_arg, const char *name, double timeout_
 
 const char *unit_tmpdir(void)
 {
-    static char given[TMPDIRS_MAX][sizeof tmp_root + 32];
+    static char given[TMPDIRS_MAX][sizeof work_dir + 64];
     static unsigned serial;
     ck_assert_uint_lt(serial, TMPDIRS_MAX);
     char *path = given[serial];
     int rc;
     unsigned life = 0; /* the kernel gives a process id again after a while */
     do {
-        snprintf(path, sizeof given[0], "%s/%ld-%u.%u", tmp_root, (long)getpid(), serial, life++);
+        snprintf(path, sizeof given[0], "%s/%ld-%u.%u", work_dir, (long)getpid(), serial, life++);
         rc = mkdir(path, 0700);
     } while (rc != 0 && errno == EEXIST);
     ck_assert_msg(rc == 0, "mkdir %s: %s", path, strerror(errno));
@@ -203,7 +204,26 @@ static int make_tmp_root(void)
         perror(tmp_root);
         return -1;
     }
+    snprintf(work_dir, sizeof work_dir, "%s", tmp_root);
     return 0;
+}
+
+/* A worker's tests have their directories in one of its own, which is emptied after each case: all
+ * servers of a whole run have had tens of GB. */
+static void work_dir_begin(void)
+{
+    snprintf(work_dir, sizeof work_dir, "%s/w%ld", tmp_root, (long)getpid());
+    must(mkdir(work_dir, 0700) == 0);
+}
+
+static void work_dir_empty(void)
+{
+    if (strcmp(work_dir, tmp_root) == 0 || getenv("KEEP") != NULL) {
+        return;
+    }
+    if (nftw(work_dir, remove_one, 32, FTW_DEPTH | FTW_PHYS) != 0 || mkdir(work_dir, 0700) != 0) {
+        fprintf(stderr, "could not empty %s: %s\n", work_dir, strerror(errno));
+    }
 }
 
 static void remove_tmp_root(void)
@@ -337,6 +357,7 @@ static void run_case(unsigned i)
     run_watched(i);
     int run = srunner_ntests_run(r), failed = srunner_ntests_failed(r);
     capture_end(i, saved, failed > 0);
+    work_dir_empty();
     if (run == 0) {
         return;
     }
@@ -378,6 +399,7 @@ static void start_worker(struct watch *w)
     must(pid >= 0);
     if (pid == 0) {
         watched = w;
+        work_dir_begin();
         run_cases();
         free_cases();
         exit(EXIT_SUCCESS);
