@@ -222,6 +222,7 @@ uint64_t exec_release_point(const struct exec *x)
 /* The log they were stopped for has ended. */
 static void unstop_all(struct worker *w)
 {
+    w->stopped_bytes = 0;
     while (w->stopped != NULL) {
         struct session *s = w->stopped;
         w->stopped = s->next_stopped;

@@ -6,11 +6,11 @@
  *            key and on those of its keys whose locks are held too: what one transaction did to
  *            several is seen as a whole, as in Redis 7.2. COMPAT: its other keys count as empty;
  *            nothing that could have served it came to them. Its effects are a record of their own.
- *            When it needs locks that are not held (a destination
- *            key), it is left for waits_serve_rest(), which takes the whole set in order and
- *            looks again; nobody behind it is served before, and a blocking command that comes in
- *            between finds the key promised (call_serves()) and queues up. What cannot wait, such
- *            as LPOP, takes what is there.
+ *            When it needs locks that are not held (a destination key), it is left for
+ *            waits_serve_rest(), which takes the whole set in order and looks again; nobody behind
+ *            it is served before, and a blocking command that comes in between finds the key
+ *            promised (call_serves()) and queues up. What cannot wait, such as LPOP, takes what is
+ *            there.
  * LOCKS      blocking.c has the states of a waiter, and says what keeps it valid. */
 #include "exec/tracking.h"
 #include "exec/waiter.h"
