@@ -126,12 +126,12 @@ void wal_sync_dir(const char *dir)
 
 /* Creates segment `number`, full of zeros but for `first`, its header, if given. Durable with its
  * name when it returns 0; otherwise nothing is left of it. */
-int wal_file_create(struct wal *w, const uint8_t history[WAL_HISTORY_BYTES], uint64_t number,
-                    uint64_t size, const struct wal_segment_header *first)
+int wal_file_create(struct wal *w, uint64_t number, uint64_t size,
+                    const struct wal_segment_header *first)
 {
     char dir[WAL_PATH_MAX], path[WAL_PATH_MAX], tmp[WAL_PATH_MAX + 4];
-    wal_history_path(w, history, dir);
-    wal_segment_path(w, history, number, path);
+    wal_history_path(w, w->pos.history, dir);
+    wal_segment_path(w, w->pos.history, number, path);
     snprintf(tmp, sizeof tmp, "%s.tmp", path);
     int err = enough_space(dir, size);
     err = err != 0 ? err : wal_fault_status(fault("wal.segment_create"));
@@ -268,9 +268,7 @@ static enum work next_work(struct wal *w, uint64_t *number, uint64_t *from, uint
     enum work work = WORK_NONE;
     lock_acquire(&w->files);
     *to = u64_max(w->need_bytes, w->cfg.segment_bytes);
-    if (w->unborn) {
-        /* In which directory? */
-    } else if (w->need_bytes != 0 && w->nready > 0 && w->ready[0].size < w->need_bytes) {
+    if (w->need_bytes != 0 && w->nready > 0 && w->ready[0].size < w->need_bytes) {
         work = WORK_GROW;
         *number = w->ready[0].number;
         *from = w->ready[0].size;
@@ -281,12 +279,6 @@ static enum work next_work(struct wal *w, uint64_t *number, uint64_t *from, uint
     }
     lock_release(&w->files);
     return work;
-}
-
-void wal_tell_full(int err)
-{
-    log_warning("WAL: no segment can be prepared: %s. Writes are refused until one can.",
-                strerror(-err));
 }
 
 static void set_state(struct wal *w, int err)
@@ -300,7 +292,8 @@ static void set_state(struct wal *w, int err)
     }
     uint32_t was = atomic_exchange_explicit(&w->state, state, memory_order_seq_cst);
     if (was != state && state == WAL_NOSPACE) {
-        wal_tell_full(err);
+        log_warning("WAL: no segment can be prepared: %s. Writes are refused until one can.",
+                    strerror(-err));
     } else if (was != state) {
         log_notice("WAL: segments can be prepared again; writes are accepted.");
     }
@@ -315,8 +308,8 @@ static enum outcome prepare_one(struct wal *w)
     if (work == WORK_NONE) {
         return NOTHING_TO_DO;
     }
-    int err = work == WORK_CREATE ? wal_file_create(w, w->pos.history, number, to, NULL)
-                                  : file_grow(w, number, from, to);
+    int err =
+        work == WORK_CREATE ? wal_file_create(w, number, to, NULL) : file_grow(w, number, from, to);
     if (err == -ECANCELED) {
         return FAILED;
     }
@@ -375,23 +368,11 @@ static void adopt_prepared_locked(struct wal *w)
 int wal_files_start(struct wal *w)
 {
     lock_acquire(&w->files);
-    if (!w->unborn) {
-        adopt_prepared_locked(w);
-    }
+    adopt_prepared_locked(w);
     lock_release(&w->files);
     int err = thread_start(&w->preparer, "wal-prepare", preparer_main, w);
     w->preparing = err == 0;
     return err;
-}
-
-/* The late fork is made: from here on files are prepared for it. */
-void wal_files_born(struct wal *w)
-{
-    lock_acquire(&w->files);
-    w->unborn = false;
-    adopt_prepared_locked(w);
-    lock_release(&w->files);
-    kick_preparer(w);
 }
 
 void wal_files_stop(struct wal *w)

@@ -95,7 +95,7 @@ static void close_batch(struct wal *w, struct wal_group *g, uint16_t flags, uint
     w->pos.wall_ms = now > w->pos.wall_ms ? now : w->pos.wall_ms;
     g->with_header = w->pos.offset == 0;
     if (g->with_header) {
-        wal_segment_header_make(&w->pos, (struct wal_segment_header *)(void *)g->buf, &w->cur);
+        wal_segment_header_make(w, (struct wal_segment_header *)(void *)g->buf, &w->cur);
     }
     fill_batch_header(w, g, flags, stream_bytes);
     g->bytes = whole_blocks(g->used + g->big_bytes);

@@ -147,76 +147,94 @@ int wal_current_read(struct wal *w, struct wal_report *report)
     return err;
 }
 
-static int make_current(const struct wal *w, const uint8_t history[WAL_HISTORY_BYTES])
+int wal_make_current(struct wal *w)
 {
     char path[WAL_PATH_MAX], text[HEX_DIGITS + 1];
     current_path(w, path);
-    hex_encode(history, WAL_HISTORY_BYTES, text);
+    hex_encode(w->pos.history, WAL_HISTORY_BYTES, text);
     text[HEX_DIGITS] = '\n';
     return atomic_replace(path, slice_of(text, sizeof text), 0600);
-}
-
-int wal_make_current(struct wal *w)
-{
-    return make_current(w, w->pos.history);
 }
 
 /* ---- A new history ---- */
 
 /* A child of where the log stands, unless there is no log yet. */
-static void position_at_birth(const struct wal *w, struct wal_position *pos, uint32_t flags)
+static void position_at_birth(struct wal *w, uint32_t flags)
 {
-    bool child = !pos->created;
-    memset(pos->parent, 0, WAL_HISTORY_BYTES);
+    bool child = !w->pos.created;
+    memset(w->pos.parent, 0, WAL_HISTORY_BYTES);
     if (child) {
-        memcpy(pos->parent, pos->history, WAL_HISTORY_BYTES);
+        memcpy(w->pos.parent, w->pos.history, WAL_HISTORY_BYTES);
     }
-    pos->fork_lsn = child ? pos->next_lsn : 0;
-    pos->fork_seq = child ? pos->next_seq - 1 : 0;
-    pos->flags = flags;
-    rng_secret(pos->history, WAL_HISTORY_BYTES);
-    rng_secret(&pos->salt, sizeof pos->salt);
-    pos->segment = 1;
-    pos->offset = WAL_BLOCK;
-    pos->size = w->cfg.segment_bytes;
-    pos->sync = w->cfg.sync;
-    pos->next_seq = 1;
-    pos->chain = 0;
-    pos->synced_upto = 0;
-    pos->created = pos->fork = false;
+    w->pos.fork_lsn = child ? w->pos.next_lsn : 0;
+    w->pos.fork_seq = child ? w->pos.next_seq - 1 : 0;
+    w->pos.flags = flags;
+    rng_secret(w->pos.history, WAL_HISTORY_BYTES);
+    rng_secret(&w->pos.salt, sizeof w->pos.salt);
+    w->pos.segment = 1;
+    w->pos.offset = WAL_BLOCK;
+    w->pos.size = w->cfg.segment_bytes;
+    w->pos.sync = w->cfg.sync;
+    w->pos.next_seq = 1;
+    w->pos.chain = 0;
+    w->pos.synced_upto = 0;
+    w->pos.created = w->pos.fork = false;
 }
 
-/* Begins a history at pos->next_lsn; a child of pos->history unless pos->created. `flags`: enum
- * wal_segment_flags. On failure *pos is as it was. */
-static int begin(struct wal *w, struct wal_position *pos, uint32_t flags)
+/* Begins a history at pos.next_lsn; a child of pos.history unless pos.created. `flags`: enum
+ * wal_segment_flags. On failure pos is as it was. */
+static int begin(struct wal *w, uint32_t flags)
 {
-    struct wal_position born = *pos;
+    struct wal_position before = w->pos;
     struct wal_segment_header *h = mem_alloc(sizeof *h);
-    position_at_birth(w, &born, flags);
-    struct wal_file first = { .number = 1, .size = born.size, .fd = -1 };
-    wal_segment_header_make(&born, h, &first);
+    position_at_birth(w, flags);
+    struct wal_file first = { .number = 1, .size = w->pos.size, .fd = -1 };
+    wal_segment_header_make(w, h, &first);
 
     char dir[WAL_PATH_MAX];
-    wal_history_path(w, born.history, dir);
+    wal_history_path(w, w->pos.history, dir);
     int err = wal_fault_status(fault("wal.history"));
     err = err != 0 ? err : io_mkdir(dir, 0700);
     if (err == 0) {
-        err = wal_file_create(w, born.history, 1, born.size, h);
+        err = wal_file_create(w, 1, w->pos.size, h);
         if (err != 0) {
             (void)rmdir(dir); /* not through the seam: it is the clean-up of a failure */
         }
     }
     mem_free(h);
     if (err != 0) {
+        w->pos = before;
         return err;
     }
-    *pos = born;
     wal_sync_dir(w->dir);
     atomic_fetch_add(&w->segments, 1);
     return 0;
 }
 
-static bool is_current(const struct wal *w, const uint8_t history[WAL_HISTORY_BYTES])
+static int begin_current(struct wal *w)
+{
+    wal_sync_dir(w->cfg.dir); /* the name "wal" itself */
+    int err = begin(w, 0);
+    return err != 0 ? err : wal_make_current(w);
+}
+
+/* Whatever wal_start() needs before the log can be written: nothing, the first history, a child, or
+ * a child that begins with the whole keyspace and is not CURRENT before wal_make_current(). */
+int wal_history_start(struct wal *w)
+{
+    int err = 0;
+    if (w->pos.created || (w->pos.fork && !w->cfg.whole)) {
+        bool fork = w->pos.fork;
+        err = begin_current(w);
+        if (err == 0 && fork) {
+            log_notice("WAL: a new history begins at LSN %llu",
+                       (unsigned long long)w->pos.next_lsn);
+        }
+    }
+    return err == 0 && w->cfg.whole ? begin(w, WAL_SEGMENT_WHOLE) : err;
+}
+
+static bool is_current(const struct wal *w)
 {
     char path[WAL_PATH_MAX];
     struct buf text = { NULL, 0, 0 };
@@ -226,16 +244,16 @@ static bool is_current(const struct wal *w, const uint8_t history[WAL_HISTORY_BY
     bool read = io_read_file(path, &text, 4096) == 0 && text.n >= HEX_DIGITS &&
                 history_parse(slice_of(text.p, HEX_DIGITS), named);
     buf_free(&text);
-    return !read || memcmp(named, history, WAL_HISTORY_BYTES) == 0;
+    return !read || memcmp(named, w->pos.history, WAL_HISTORY_BYTES) == 0;
 }
 
 /* A history that never became current. Not through the seam: it is the clean-up of a failure, and
  * what stays behind is not looked at by anybody. */
-static void remove_history(const struct wal *w, const uint8_t history[WAL_HISTORY_BYTES])
+void wal_history_remove(struct wal *w)
 {
     char dir[WAL_PATH_MAX];
-    wal_history_path(w, history, dir);
-    DIR *d = is_current(w, history) ? NULL : opendir(dir);
+    wal_history_path(w, w->pos.history, dir);
+    DIR *d = is_current(w) ? NULL : opendir(dir);
     if (d == NULL) {
         return;
     }
@@ -245,43 +263,4 @@ static void remove_history(const struct wal *w, const uint8_t history[WAL_HISTOR
     }
     closedir(d);
     (void)rmdir(dir);
-}
-
-void wal_history_remove(struct wal *w)
-{
-    remove_history(w, w->pos.history);
-}
-
-static int begin_current(struct wal *w, struct wal_position *pos)
-{
-    struct wal_position born = *pos;
-    wal_sync_dir(w->cfg.dir); /* the name "wal" itself */
-    int err = begin(w, &born, 0);
-    if (err != 0) {
-        return err;
-    }
-    err = make_current(w, born.history);
-    if (err != 0) {
-        remove_history(w, born.history);
-        atomic_fetch_sub(&w->segments, 1);
-        return err;
-    }
-    *pos = born;
-    return 0;
-}
-
-/* Whatever wal_start() needs before the log can be written: nothing, the first history, a child, or
- * a child that begins with the whole keyspace and is not CURRENT before wal_make_current(). *pos is
- * where it begins then; on failure it is as it was, and this may be called again. */
-int wal_history_start(struct wal *w, struct wal_position *pos)
-{
-    int err = 0;
-    if (pos->created || (pos->fork && !w->cfg.whole)) {
-        bool fork = pos->fork;
-        err = begin_current(w, pos);
-        if (err == 0 && fork) {
-            log_notice("WAL: a new history begins at LSN %llu", (unsigned long long)pos->next_lsn);
-        }
-    }
-    return err == 0 && w->cfg.whole ? begin(w, pos, WAL_SEGMENT_WHOLE) : err;
 }

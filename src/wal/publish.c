@@ -95,17 +95,6 @@ void wal_publish_init(struct wal *w)
     lock_release(&w->publish);
 }
 
-/* A history began after wal_publish_init(): sequences begin anew, tickets and LSNs go on. */
-void wal_publish_born(struct wal *w)
-{
-    lock_acquire(&w->publish);
-    atomic_store(&w->written_seq, w->pos.next_seq - 1);
-    atomic_store(&w->durable_seq, w->pos.next_seq - 1);
-    atomic_store(&w->current_seq, w->pos.next_seq - 1);
-    atomic_store(&w->current_segment, w->pos.segment);
-    lock_release(&w->publish);
-}
-
 /* Takes effect at a segment switch: nothing is in flight. The caller wakes producers, without
  * locks. */
 void wal_publish_mode(struct wal *w, enum wal_sync mode)

@@ -15,27 +15,25 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define FORK_RETRY_US 200000
-
-void wal_segment_header_make(const struct wal_position *pos, struct wal_segment_header *h,
+void wal_segment_header_make(const struct wal *w, struct wal_segment_header *h,
                              const struct wal_file *file)
 {
     memset(h, 0, sizeof *h);
     memcpy(h->magic, WAL_SEGMENT_MAGIC, sizeof h->magic);
     h->version = WAL_FORMAT_VERSION;
-    memcpy(h->history, pos->history, WAL_HISTORY_BYTES);
-    memcpy(h->parent, pos->parent, WAL_HISTORY_BYTES);
-    h->fork_lsn = pos->fork_lsn;
-    h->fork_seq = pos->fork_seq;
-    h->flags = pos->flags;
+    memcpy(h->history, w->pos.history, WAL_HISTORY_BYTES);
+    memcpy(h->parent, w->pos.parent, WAL_HISTORY_BYTES);
+    h->fork_lsn = w->pos.fork_lsn;
+    h->fork_seq = w->pos.fork_seq;
+    h->flags = w->pos.flags;
     h->segment = file->number;
-    h->first_seq = pos->next_seq;
-    h->first_lsn = pos->next_lsn;
-    h->term = pos->term;
+    h->first_seq = w->pos.next_seq;
+    h->first_lsn = w->pos.next_lsn;
+    h->term = w->pos.term;
     h->created_ms = clock_wall_ms();
-    h->sync = pos->sync;
-    h->chain = pos->chain;
-    h->salt = pos->salt;
+    h->sync = w->pos.sync;
+    h->chain = w->pos.chain;
+    h->salt = w->pos.salt;
     h->size = file->size;
     h->crc = crc32c(0, h, offsetof(struct wal_segment_header, crc));
 }
@@ -117,11 +115,9 @@ static bool install(struct wal *w, const struct wal_file *file, enum wal_sync sy
     w->pos.offset = 0;
     w->pos.size = file->size;
     w->pos.sync = sync;
+    w->switching = false;
     atomic_store_explicit(&w->room_current, file->size, memory_order_relaxed);
-    if (!w->late) {
-        w->switching = false;
-        wal_publish_mode(w, sync); /* under take: who finds the new mode there can rely on it */
-    }
+    wal_publish_mode(w, sync); /* under take: who finds the new mode there can rely on it */
     lock_release(&w->take);
     wal_admission_changed(w); /* wakes for the mode, too */
     return true;
@@ -154,84 +150,18 @@ static void give_up(struct wal *w, int err)
     lock_release(&w->take);
 }
 
-/* ---- A start without space ---- */
-
-/* As wal_history_start(), as often as it takes. An error only when the log is being stopped. */
-static int fork_when_possible(struct wal *w, struct wal_position *pos)
-{
-    for (;;) {
-        int err = wal_history_start(w, pos);
-        if (err != 0) {
-            atomic_store_explicit(&w->last_errno, -err, memory_order_relaxed);
-        }
-        atomic_store_explicit(&w->holding, err != 0, memory_order_seq_cst);
-        wal_event(w); /* somebody may wait for what cannot be */
-        uint32_t seen = wal_events(w);
-        if (err == 0 || atomic_load_explicit(&w->give_up, memory_order_seq_cst)) {
-            return err;
-        }
-        wal_event_wait(w, seen, FORK_RETRY_US);
-    }
-}
-
-static int begin_late_history(struct wal *w)
-{
-    struct wal_position pos = w->pos;
-    int err = fork_when_possible(w, &pos);
-    if (err != 0) {
-        return err;
-    }
-    memcpy(w->shown[1], pos.history, WAL_HISTORY_BYTES);
-    lock_acquire(&w->take);
-    w->pos = pos;
-    wal_publish_born(w);
-    lock_release(&w->take);
-    atomic_store_explicit(&w->named, w->shown[1], memory_order_release);
-    int fd = wal_segment_open(w, pos.segment, pos.sync);
-    if (fd < 0) {
-        wal_die("open of a first segment", fd);
-    }
-    lock_acquire(&w->take);
-    w->cur = (struct wal_file){ pos.segment, pos.size, fd };
-    lock_release(&w->take);
-    wal_files_born(w);
-    return 0;
-}
-
-/* The segment is there: what wal_start() does then. The empty batch is durable before the mode lets
- * replies leave: what they tell of must not be followed by a clean end. */
-static void end_late(struct wal *w)
-{
-    wal_write_empty(w, 0);
-    wal_tell(w);
-    lock_acquire(&w->take);
-    w->late = false;
-    w->switching = false;
-    wal_publish_mode(w, w->pos.sync);
-    lock_release(&w->take);
-    wal_admission_changed(w);
-}
-
 /* Leaves the current segment, if any, for one of at least `need` bytes. Waits for space; it returns
  * an error only when the log is being stopped meanwhile. */
 int wal_switch_segment(struct wal *w, uint64_t need)
 {
     (void)fault("wal.switch");
     leave(w);
-    int err;
-    if (w->late && w->unborn) {
-        err = begin_late_history(w);
+    struct wal_file next = { .fd = -1 };
+    int err = wal_files_next(w, need, &next);
+    if (err == 0) {
+        begin(w, &next);
     } else {
-        struct wal_file next = { .fd = -1 };
-        err = wal_files_next(w, need, &next);
-        if (err == 0) {
-            begin(w, &next);
-        }
-    }
-    if (err != 0) {
         give_up(w, err);
-    } else if (w->late) {
-        end_late(w);
     }
     wal_kick_writers(w);
     wal_kick_syncer(w);

@@ -44,7 +44,6 @@ static struct wal *wal_new(const struct wal_config *cfg)
     lock_init(&w->files, RANK_WAL_FILES, 0);
     wal_queues_init(w);
     w->pos.next_seq = 1;
-    atomic_store(&w->named, w->pos.history);
     return w;
 }
 
@@ -120,6 +119,7 @@ static int probe_direct(struct wal *w)
 static int open_current(struct wal *w)
 {
     must(w->pos.segment != 0);
+    w->want_sync = w->cfg.sync;
     if (w->pos.offset != 0) {
         int fd = wal_segment_open(w, w->pos.segment, w->pos.sync);
         if (fd < 0) {
@@ -133,8 +133,8 @@ static int open_current(struct wal *w)
     return 0;
 }
 
-/* One batch by hand, durable in every mode; no writer takes one. */
-void wal_write_empty(struct wal *w, uint16_t flags)
+/* One batch by hand, durable in every mode; no writer runs. */
+static void write_empty_batch(struct wal *w, uint16_t flags)
 {
     struct wal_group *g = &w->writers[0].group;
     lock_acquire(&w->take);
@@ -167,50 +167,14 @@ static int start_threads(struct wal *w)
     return err != 0 ? err : wal_writers_start(w);
 }
 
-/* While the position is the caller's own. */
-void wal_tell(const struct wal *w)
+/* Before the threads run: afterwards the position is theirs. */
+static void tell(const struct wal *w)
 {
     const char *how = w->pos.sync != WAL_SYNC_ALWAYS ? "synced apart"
                       : w->direct                    ? "O_DIRECT|O_DSYNC"
                                                      : "write and fdatasync";
     log_notice("WAL: appendfsync %s (%s), segment %llu, LSN %llu", wal_sync_name(w->pos.sync), how,
                (unsigned long long)w->pos.segment, (unsigned long long)w->pos.next_lsn);
-}
-
-/* Without space a log that was read is served all the same: a writer goes on with the start as soon
- * as there is some. Until then no reply about anything new may leave, and WAL_NOSPACE is told. */
-static bool waits_for_space(const struct wal *w, int err)
-{
-    return (err == -ENOSPC || err == -EDQUOT) && !w->pos.created && !w->cfg.whole;
-}
-
-static void start_late(struct wal *w)
-{
-    w->late = true;
-    w->failed = 0; /* the switch that was given up is tried again */
-    memcpy(w->shown[0], w->pos.history, WAL_HISTORY_BYTES);
-    atomic_store(&w->named, w->shown[0]);
-    wal_publish_mode(w, WAL_SYNC_ALWAYS);
-}
-
-static int start_writing(struct wal *w)
-{
-    int err = wal_files_start(w);
-    if (err == 0 && !w->unborn) {
-        err = open_current(w);
-    }
-    /* Not when `failed` says nothing: then the last segment could not even be opened. */
-    if ((err == 0 && w->unborn) || (w->failed != 0 && waits_for_space(w, err))) {
-        start_late(w);
-        err = 0;
-    }
-    if (err == 0 && !w->late) {
-        wal_publish_mode(w, w->pos.sync);
-        wal_write_empty(w, 0);
-        wal_tell(w);
-    }
-    atomic_store(&w->give_up, err != 0);
-    return err != 0 ? err : start_threads(w);
 }
 
 int wal_start(struct wal *w)
@@ -221,24 +185,24 @@ int wal_start(struct wal *w)
         err = wal_recover_finish(w);
     }
     if (err == 0) {
-        err = wal_history_start(w, &w->pos);
-        if (waits_for_space(w, err)) {
-            w->unborn = true;
-            atomic_store(&w->last_errno, -err);
-            atomic_store(&w->state, WAL_NOSPACE);
-            wal_tell_full(err);
-            err = 0;
-        }
+        err = wal_history_start(w);
     }
     if (err != 0) {
         return err;
     }
-    w->want_sync = w->cfg.sync;
     writers_new(w);
     wal_publish_init(w);
     w->running = true;
     atomic_store(&w->give_up, true); /* at start, do not wait for space */
-    err = start_writing(w);
+    err = wal_files_start(w);
+    err = err != 0 ? err : open_current(w);
+    if (err == 0) {
+        wal_publish_mode(w, w->pos.sync);
+        write_empty_batch(w, 0);
+        atomic_store(&w->give_up, false);
+        tell(w);
+        err = start_threads(w);
+    }
     if (err != 0) {
         if (w->cfg.whole) {
             wal_discard(w);
@@ -246,8 +210,9 @@ int wal_start(struct wal *w)
             int stopped = wal_stop(w);
             (void)stopped; /* it ends because of err */
         }
+        return err;
     }
-    return err;
+    return 0;
 }
 
 /* ---- Stop ---- */
@@ -276,7 +241,7 @@ static void end_log(struct wal *w)
         wal_barrier(w->cur.fd, "fdatasync of a segment");
         wal_publish_synced(w, &upto);
     }
-    wal_write_empty(w, WAL_BATCH_CLEAN_END);
+    write_empty_batch(w, WAL_BATCH_CLEAN_END);
 }
 
 /* `mark`: write the end, too. */
@@ -288,10 +253,8 @@ static int finish(struct wal *w, bool mark)
         atomic_store(&w->give_up, true);
         join_threads(w);
         wal_files_stop(w);
-        /* A start that never got its space has nothing to write, and leaves the end as it was. */
-        bool idle = w->late && atomic_load(&w->tail) == w->taken;
-        err = idle ? 0 : w->failed;
-        if (serving && mark && err == 0 && !idle) {
+        err = w->failed;
+        if (serving && mark && err == 0) {
             end_log(w);
         }
         w->running = false;
@@ -357,15 +320,12 @@ static bool switched_to(struct wal *w, enum wal_sync sync)
     return done;
 }
 
-/* Which one was wanted. */
-static enum wal_sync want_sync(struct wal *w, enum wal_sync sync)
+static void want_sync(struct wal *w, enum wal_sync sync)
 {
     lock_acquire(&w->take);
-    enum wal_sync before = w->want_sync;
     w->want_sync = sync;
     lock_release(&w->take);
     wal_kick_writers(w);
-    return before;
 }
 
 /* False: it acts already. */
@@ -381,8 +341,9 @@ static bool unwant_sync(struct wal *w, enum wal_sync sync, enum wal_sync before)
 
 int wal_set_sync(struct wal *w, enum wal_sync sync)
 {
+    enum wal_sync before = (enum wal_sync)atomic_load(&w->mode);
     uint64_t appended = wal_tail(w);
-    enum wal_sync before = want_sync(w, sync);
+    want_sync(w, sync);
     for (;;) {
         uint32_t seen = wal_events(w);
         if (switched_to(w, sync)) {
@@ -411,5 +372,5 @@ enum wal_state wal_state(const struct wal *w)
 
 const uint8_t *wal_history(const struct wal *w)
 {
-    return atomic_load_explicit(&w->named, memory_order_acquire);
+    return w->pos.history;
 }

@@ -122,9 +122,7 @@ must_check int wal_replay_begin(struct wal *w);
 void wal_replay_end(struct wal *w);
 
 /* Cuts what was torn, makes the accepted tail durable again, starts the threads. After it producers
- * may append. 0 or -errno; then wal_free() is all that is left to do. A log that needs a segment
- * for which there is no space starts as WAL_NOSPACE, with nothing released that is not in it yet,
- * and goes on when there is; not so the first history of a directory, nor one with cfg.whole. */
+ * may append. 0 or -errno; then wal_free() is all that is left to do. */
 must_check int wal_start(struct wal *w);
 /* Writes and syncs everything appended, marks a clean end, stops the threads, releases the
  * directory. Producers are quiet by then. -ENOSPC and the like: the log could not be extended, and

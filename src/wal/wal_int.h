@@ -211,7 +211,6 @@ struct wal {
     pthread_t preparer, syncer;
     bool preparing, syncer_runs; /* those threads exist */
     struct wal_recovery *recovery;
-    uint8_t shown[2][WAL_HISTORY_BYTES]; /* `named`, before and after a late fork */
 
     /* Every append adds to it. */
     cacheline_aligned _Atomic uint64_t tail; /* ticket */
@@ -235,8 +234,7 @@ struct wal {
     _Atomic uint64_t sync_request;               /* ticket that somebody wants durable soon */
     _Atomic uint32_t syncer_kick, preparer_kick; /* futexes */
     _Atomic int64_t write_delay_us;              /* DEBUG AOF-FLUSH-SLEEP */
-    _Atomic bool give_up;           /* do not wait for space: the log starts or stops */
-    _Atomic(const uint8_t *) named; /* pos.history, for whoever may not wait for take */
+    _Atomic bool give_up; /* do not wait for space: the log starts or stops */
     _Atomic bool preparer_stop;
 
     /* Under take. */
@@ -245,7 +243,6 @@ struct wal {
     struct wal_file cur;
     uint64_t taken;          /* ticket up to which records have left the queues */
     enum wal_sync want_sync; /* differs from pos.sync: switch */
-    bool late;               /* the start found no space: a writer makes it complete */
     bool switching;          /* somebody seals and opens the next segment, outside the lock */
     bool syncing;            /* a timed sync runs, outside the lock */
     bool proved;             /* the last batch is an empty one that proves all others */
@@ -270,7 +267,6 @@ struct wal {
     cacheline_aligned struct lock files;
     struct wal_file ready[WAL_READY_MAX];
     unsigned nready;
-    bool unborn;          /* a late fork is still to be made: no file is prepared before */
     uint64_t next_number; /* of the file to prepare */
     uint64_t need_bytes;  /* a writer waits for a next segment of at least this size; 0: nobody */
     _Atomic uint64_t room_ready, room_current; /* bytes left for batches */
@@ -316,7 +312,6 @@ uint32_t wal_events(const struct wal *w);
 void wal_event_wait(struct wal *w, uint32_t seen, int64_t timeout_us);
 void wal_event(struct wal *w);
 void wal_publish_init(struct wal *w);
-void wal_publish_born(struct wal *w);
 void wal_publish_mode(struct wal *w, enum wal_sync mode);
 void wal_publish_group(struct wal *w, const struct wal_group *g);
 struct wal_flight wal_publish_written(struct wal *w);
@@ -335,18 +330,15 @@ bool wal_sync_requested(const struct wal *w);
 void wal_hold_if_overdue_locked(struct wal *w);
 
 /* segment.c */
-void wal_segment_header_make(const struct wal_position *pos, struct wal_segment_header *h,
+void wal_segment_header_make(const struct wal *w, struct wal_segment_header *h,
                              const struct wal_file *file);
 must_check int wal_segment_open(struct wal *w, uint64_t number, enum wal_sync sync);
 int wal_switch_segment(struct wal *w, uint64_t need);
 
 /* files.c */
 void wal_sync_dir(const char *dir);
-must_check int wal_file_create(struct wal *w, const uint8_t history[WAL_HISTORY_BYTES],
-                               uint64_t number, uint64_t size,
+must_check int wal_file_create(struct wal *w, uint64_t number, uint64_t size,
                                const struct wal_segment_header *first);
-void wal_files_born(struct wal *w);
-void wal_tell_full(int err);
 void wal_files_give_back(struct wal *w, uint64_t number, uint64_t size);
 must_check int wal_files_next(struct wal *w, uint64_t need, struct wal_file *out);
 must_check int wal_files_start(struct wal *w);
@@ -355,12 +347,10 @@ void wal_files_stop(struct wal *w);
 /* history.c */
 must_check int wal_lock_directory(struct wal *w);
 must_check int wal_current_read(struct wal *w, struct wal_report *report);
-must_check int wal_history_start(struct wal *w, struct wal_position *pos);
+must_check int wal_history_start(struct wal *w);
 void wal_history_remove(struct wal *w);
 
 /* wal.c, stats.c */
-void wal_write_empty(struct wal *w, uint16_t flags);
-void wal_tell(const struct wal *w);
 const char *wal_sync_name(enum wal_sync sync);
 void wal_histogram_add(struct wal_histogram *h, uint64_t value);
 uint64_t wal_histogram_percentile(const struct wal_histogram *h, double percent);

@@ -272,7 +272,7 @@ static struct task next_task_locked(struct wal *w, struct wal_writer *me, struct
         t.job = JOB_EVENT;
         return t;
     }
-    if (w->late || w->want_sync != w->pos.sync) {
+    if (w->want_sync != w->pos.sync) {
         return switch_when_quiet_locked(w, t);
     }
     if (me->id != 0 && !overlap) {

@@ -345,96 +345,6 @@ START_TEST(test_forced_back_to_parent)
 }
 END_TEST
 
-/* ---- Starts without space ---- */
-
-#define FULL "wal.segment_create=enospc:0:0"
-
-static void append_durable(struct life *l, uint64_t k)
-{
-    char buf[MAX + 8];
-    uint64_t lsn = rig_append(&l->r, 0, rig_payload(0, k, MAX, buf));
-    wal_announce(l->r.w, 0);
-    ck_assert_int_eq(wal_wait_until(l->r.w, lsn), 0);
-}
-
-/* No space for the new history: the log is there to be read, takes nothing, and goes on by itself
- * when there is space; or it ends, as often as one likes. */
-START_TEST(test_forks_later)
-{
-    struct life *l = new_life();
-    struct counted c;
-    l->r.cfg.sync = WAL_SYNC_EVERYSEC;
-    l->rounds = 50;
-    ck_assert_int_eq(in_child(live, l), -SIGKILL);
-    uint8_t parent[WAL_HISTORY_BYTES];
-    ck_assert_int_eq(fault_arm(FULL), 0);
-    for (unsigned i = 0; i < 3; i++) {
-        start_counted(&l->r, &c);
-        ck_assert(l->r.report.new_history);
-        ck_assert_int_eq(wal_state(l->r.w), WAL_NOSPACE);
-        ck_assert_uint_eq(wal_release_point(l->r.w), c.lsn); /* not what comes behind it */
-        ck_assert_int_eq(wal_wait_until(l->r.w, c.lsn), 0);
-        ck_assert_int_eq(wal_set_sync(l->r.w, WAL_SYNC_ALWAYS), -ENOSPC);
-        memcpy(parent, wal_history(l->r.w), sizeof parent);
-        if (i < 2) {
-            rig_stop(&l->r);
-        }
-    }
-    ck_assert_int_eq(fault_arm(""), 0);
-    ck_assert(eventually(wal_state(l->r.w) == WAL_OK));
-    ck_assert(eventually(wal_release_point(l->r.w) == UINT64_MAX)); /* everysec */
-    append_durable(l, c.count[0]);
-    ck_assert_int_ne(memcmp(wal_history(l->r.w), parent, sizeof parent), 0);
-    rig_stop(&l->r);
-    struct seen_log s;
-    seen_read_sound(&s, l->r.cfg.dir);
-    ck_assert_int_eq(memcmp(s.parent, parent, sizeof parent), 0);
-    ck_assert_uint_eq(s.records, 1);
-    ck_assert_uint_eq(s.batch[0].records, 0); /* before anything was told */
-    seen_free(&s);
-    struct counted again;
-    start_counted(&l->r, &again);
-    ck_assert_uint_eq(again.records, c.records + 1);
-    rig_stop(&l->r);
-}
-END_TEST
-
-static void only_start(void *arg)
-{
-    struct life *l = arg;
-    struct counted c;
-    ck_assert_int_eq(fault_arm(FULL), 0);
-    start_counted(&l->r, &c);
-    atomic_store(&l->done, wal_state(l->r.w) == WAL_NOSPACE && rig_stats(&l->r).groups == 0);
-    raise(SIGKILL);
-}
-
-/* Each start adds a batch, until the last segment is full and the next one cannot be made. */
-START_TEST(test_starts_when_full)
-{
-    struct life *l = new_life();
-    struct counted c;
-    l->r.cfg.segment_bytes = WAL_SEGMENT_MIN;
-    start_counted(&l->r, &c);
-    append_durable(l, 0);
-    rig_stop(&l->r);
-    unsigned late = 0;
-    for (unsigned i = 0; late < 3; i++) {
-        ck_assert_uint_lt(i, 60);
-        ck_assert_int_eq(in_child(only_start, l), -SIGKILL);
-        late += atomic_load(&l->done);
-    }
-    start_counted(&l->r, &c);
-    ck_assert(!l->r.report.new_history);
-    append_durable(l, 1);
-    rig_stop(&l->r);
-    struct seen_log s;
-    seen_read_sound(&s, l->r.cfg.dir);
-    ck_assert_uint_eq(s.records, 2);
-    seen_free(&s);
-}
-END_TEST
-
 /* The n-th call of each kind fails, n = 0, 1, ... until a run meets no fault; once, or for ever
  * from then on. Whatever the run does, the next one without faults finds everything acknowledged.
  */
@@ -498,8 +408,7 @@ UNIT_SUITE(wal_restart)
 {
     unit_case_loop(suite, "lives", 240, test_lives, 3);
     unit_case_slow(suite, "one", 120, test_restarts_at_every_offset, test_failed_group_is_cut,
-                   test_history_forks, test_forced_back_to_parent, test_forks_later,
-                   test_starts_when_full);
+                   test_history_forks, test_forced_back_to_parent);
     unit_case_loop(suite, "nth fault", 240, test_nth_fault, 20);
     unit_case_loop(suite, "killed in start", 120, test_killed_in_start, 6);
 }
