@@ -484,7 +484,8 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
 {
     const struct cmd_ref *ref = command_lookup(w->x, req->argv, req->argc);
     bool may = s->authenticated && !s->restricted;
-    bool silent = s->reply_mode != REPLY_ON || (s->resp == 2 && session_subscribed(s));
+    bool listens = s->resp == 2 && session_subscribed(s); /* refused, when its turn comes */
+    bool silent = s->reply_mode != REPLY_ON || listens;
     if (ref == NULL || !may) {
         return; /* it waits for its answer */
     }
@@ -492,7 +493,7 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
     bool about = req->argc == 2 && (is_kill(ref) || strcmp(ref->full, "function|stats") == 0);
     if (s->multi == NULL && about) {
         answer_about_script(w, s, ref, req, used, silent);
-    } else if (ends && nosave) {
+    } else if (ends && nosave && !listens) {
         exec_shutdown_request(w->x, 0);
     } else if (silent) {
         /* It waits, for no answer or for another one. */

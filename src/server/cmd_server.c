@@ -108,7 +108,7 @@ static void cmd_shutdown(struct call *c)
     }
     /* For a reply that never comes: what the client sent behind it is held and never runs. */
     (void)!call_defer(c);
-    exec_shutdown_request(c->x, flags);
+    exec_shutdown_request(c->x, flags | EXEC_ENDS);
     kill(getpid(), SIGUSR2);
 }
 

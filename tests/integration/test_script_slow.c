@@ -345,10 +345,57 @@ START_TEST(test_clients_above_limit)
 }
 END_TEST
 
+/* One that is refused ends nothing, neither this script nor a later one that takes a while. */
+START_TEST(test_shutdown_of_subscriber)
+{
+    server_stop(&kv);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "50");
+    struct client *c = server_connect(&kv), *s = server_connect(&kv), *k = server_connect(&kv);
+    client_send(s, "SUBSCRIBE c");
+    (void)client_read(s);
+    client_send(c, "EVAL \"while true do end\" 0");
+    while (!client_line_starts(k, "-BUSY", "GET k")) {
+        usleep(1000);
+    }
+    client_send(s, "SHUTDOWN NOSAVE");
+    usleep(100000);
+    client_expect(k, "+OK", "SCRIPT KILL");
+    ck_assert_int_eq(client_read(c)->type, RESP_ERROR);
+    ck_assert_int_eq(client_read(s)->type, RESP_ERROR);
+    client_expect(c, "1",
+                  "EVAL \"redis.call('set','a','1') for i = 1, 30000000 do end return 1\" 0");
+    client_expect(k, "+PONG", "PING");
+    client_close(c);
+    client_close(s);
+    client_close(k);
+}
+END_TEST
+
+/* While it is not busy yet, a script has its time. */
+START_TEST(test_shutdown_waits_for_script)
+{
+    server_stop(&kv);
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_send(c,
+                "EVAL \"redis.call('set',KEYS[1],'1') for i = 1, 60000000 do end return 1\" 1 a");
+    usleep(100000);
+    client_send(d, "SHUTDOWN SAVE");
+    (void)server_wait_exit(&kv, unit_patient_ms(30000));
+    client_close(c);
+    client_close(d);
+    server_start(&kv, "--threads", "2");
+    c = server_connect(&kv);
+    client_expect(c, "\"1\"", "GET a");
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(script_slow)
 {
     TCase *tc = unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
                           test_over_memory, test_exec_stays_alone, test_exec_sees_same_clients,
-                          test_shutdown, test_shutdown_refused, test_clients_above_limit);
+                          test_shutdown, test_shutdown_refused, test_clients_above_limit,
+                          test_shutdown_of_subscriber, test_shutdown_waits_for_script);
     tcase_add_checked_fixture(tc, start, stop);
 }
