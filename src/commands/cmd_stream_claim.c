@@ -4,8 +4,8 @@
  * EFFECTS  XCLAIM with the IDs that changed hands, with the time and number of their deliveries;
  *          XACK of those whose entries are gone; XGROUP CREATECONSUMER and SETID. On replay an
  *          XCLAIM with FORCE is about a delivery that happened, whether its entry is still there or
- *          not; one without it is about a consumer that read again what it has. When a consumer was
- * seen follows from when the command was logged; a call that got nothing is not logged. */
+ *          not; one without it is about a consumer that read again what it has. When a consumer
+ *          was seen follows from when the command was logged; what got nothing is not logged. */
 #include "commands/stream_ops.h"
 #include "base/mem.h"
 #include <errno.h>

@@ -482,7 +482,7 @@ static void cmd_xreadgroup(struct call *c)
 }
 
 /* The options as the handler reads them: a group or a consumer may be named like the word. What it
- * will refuse has the keys that COMMAND GETKEYS of Redis finds in it. */
+ * will refuse may have keys all the same, mostly those that Redis finds in it. */
 static int xread_keys(const struct slice *argv, unsigned argc, uint32_t *index, unsigned room)
 {
     unsigned i = 1;

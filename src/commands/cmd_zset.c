@@ -73,7 +73,9 @@ static int zadd_pair(struct zset_adding *z, struct zset *set, const struct zset_
         if (z->nx) {
             return 0;
         }
-        score = z->incr ? score + old : score;
+        if (z->incr) {
+            score += old;
+        }
         if (isnan(score)) {
             return -EDOM;
         }

@@ -1,12 +1,12 @@
 /* stream_trim.c -- Streams: trimming with a say in what is pending.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * WHY      MAXLEN and MINID take the oldest entries. With ACKED those stay that
- * some group has not read and acknowledged, and the others go one by one; with
- * DELREF they go from what is pending, too. EFFECTS  In words that every Redis
- * knows: trimming as what it came to (its caller writes that); XACK of what is
- * not pending any more; XDEL of what went one by one, which, like XDEL, notes
- * the highest of these IDs as deleted. */
+ * WHY      MAXLEN and MINID take the oldest entries. With ACKED those stay that some group has not
+ *          read and acknowledged, and the others go one by one; with DELREF they go from what is
+ *          pending, too.
+ * EFFECTS  In words that every Redis knows: trimming as what it came to (its caller writes that);
+ *          XACK of what is not pending any more; XDEL of what went one by one, which, like XDEL,
+ *          notes the highest of these IDs as deleted. */
 #include "base/fault.h"
 #include "commands/stream_ops.h"
 #include <errno.h>

@@ -9,14 +9,16 @@
  * OWNER     struct zset is a reference that is passed by value; whoever holds the container keeps
  *           the one that counts. A call that takes a pointer to it may change what it refers to.
  * SCORES    Any double but NaN. COMPAT: -0 is stored as 0. In Redis the big form alone keeps the
- *           sign; but the log does not tell which form a set had, and on replay it may be the
- * other. MEMBERS   Given ones must not point into the set. Those that are given back are valid
- * until the next change of the set, or the next step of the same iterator. MEMORY    Calls that may
- * return -ENOMEM leave the set as it was then. No other can fail. THREADS   One writer, or several
- * readers. A copy is independent of its original. INVARIANTS, checked by zset_check(): Z1 the
- * listpack is well-formed and holds pairs; each second is a number Z2 pairs stand in strictly
- * ascending order, and no member twice Z3 both trees are sound and have as many records Z4 each
- * record by score has one by hash, with the same score */
+ *           sign; but the log does not tell which form a set had: on replay it may be the other.
+ * MEMBERS   Given ones must not point into the set. Those that are given back are valid until the
+ *           next change of the set, or the next step of the same iterator.
+ * MEMORY    Calls that may return -ENOMEM leave the set as it was then. No other can fail.
+ * THREADS   One writer, or several readers. A copy is independent of its original.
+ * INVARIANTS, checked by zset_check():
+ *           Z1 the listpack is well-formed and holds pairs; each second is a number
+ *           Z2 pairs stand in strictly ascending order, and no member twice
+ *           Z3 both trees are sound and have as many records
+ *           Z4 each record by score has one by hash, with the same score */
 #ifndef DS_ZSET_H
 #define DS_ZSET_H
 

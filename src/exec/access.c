@@ -238,8 +238,11 @@ void key_expire_fields(struct call *c, const struct key *k, struct entry *e)
     for (unsigned i = 0; i < n; i++) {
         argv[2 + i] = fields_by_due(&f, i, digits[i]);
     }
-    if (n == 0 || !effect_fits(c, hdel_room(k, argv + 2, n, 1))) { /* later, perhaps */
-        return;
+    while (n > 0 && !effect_fits(c, hdel_room(k, argv + 2, n, 1))) {
+        n /= 2; /* names may be long: what can be logged goes */
+    }
+    if (n == 0) {
+        return; /* later, perhaps */
     }
     effect_hdel(c, k, argv, n);
     for (unsigned i = 0; i < n; i++) {
