@@ -218,7 +218,7 @@ START_TEST(test_geo_recovered)
                       "GEOSEARCHSTORE g2 g2 FROMMEMBER Catania BYRADIUS 1 km STOREDIST", "SET x 1",
                       "GEOSEARCHSTORE x g FROMLONLAT 100 0 BYRADIUS 1 km", "SET y 1",
                       "GEOSEARCHSTORE y nokey FROMLONLAT 100 0 BYRADIUS 1 km", "GEOADD late 1 1 a",
-                      "PEXPIRE late 1", "~near=1 DEBUG SLEEP 0.01",
+                      "PEXPIRE late 30", "~near=1 DEBUG SLEEP 0.05",
                       "GEOSEARCHSTORE gone late FROMLONLAT 1 1 BYRADIUS 1 m", "SELECT 3", SICILY,
                       "GEORADIUSBYMEMBER g Palermo 500 km STOREDIST d", "SELECT 0", "MULTI",
                       "GEOADD m 1 1 a", "GEORADIUS m 1 1 1 m STORE n", "EXEC");

@@ -428,7 +428,7 @@ START_TEST(test_zset_recovered)
         "ZUNIONSTORE un 3 z w s WEIGHTS 1 2 3", "ZINTERSTORE in 2 un s", "ZDIFFSTORE di 2 un in",
         "ZRANGESTORE ra un 0 1 REV", "ZRANGESTORE rs un 1 3 BYSCORE LIMIT 0 1",
         "ZREMRANGEBYRANK un 0 0", "ZREMRANGEBYSCORE un 4 5", "ZADD lex 0 a 0 b 0 c",
-        "ZREMRANGEBYLEX lex [b (c", "PEXPIRE s 1", "ZADD late 1 a", "~near=1 DEBUG SLEEP 0.01",
+        "ZREMRANGEBYLEX lex [b (c", "PEXPIRE s 30", "ZADD late 1 a", "~near=1 DEBUG SLEEP 0.05",
         "ZUNIONSTORE gone 2 s late", "ZADD in2 inf a -inf b -0 c", "SELECT 3", "ZADD z 1 in3",
         "ZINCRBY z 1 in3", "SELECT 0", "ZADD ttl 1 a", "EXPIRE ttl 1000", "ZINCRBY ttl 1 a",
         "COPY z z2", "ZREM z2 b", "MULTI", "ZADD m 1 a 2 b", "ZPOPMIN m", "BZPOPMAX none 0", "EXEC",
