@@ -2,15 +2,17 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * THREADS  image_shard(): whoever holds the shard's lock. image_part_write(): the thread that
- * begins the log, without a lock. Both append as that thread's worker. COST     Under the lock an
- * entry of up to BIG_EFFORT allocations is written, of a larger one a reference is taken (values
- * are shareable in O(1)); it is written later, waiting for room between records. */
+ *          begins the log, without a lock. Both append as that thread's worker.
+ * COST     Under the lock an entry of up to BIG_EFFORT allocations is written, of a larger one a
+ *          reference is taken (values are shareable in O(1)); it is written later, waiting for room
+ *          between records. */
 #include "exec/exec_int.h"
 #include "ds/fields.h"
 #include "ds/quicklist.h"
 #include "ds/set.h"
 #include "ds/stream_group.h"
 #include "ds/zset.h"
+#include "store/rdb.h"
 
 #define VALUES_PER_RECORD 128
 #define BYTES_PER_RECORD  65536
@@ -160,21 +162,116 @@ static void image_zset(struct image *im, const struct entry *e)
     batch_flush(&b);
 }
 
+/* ---- Dues of fields ---- */
+
+/* The fields that have one, the earliest first. */
+struct by_due {
+    const struct fields *f;
+    uint64_t rank, n;      /* of a tree, which has them in that order beside it */
+    struct fields_iter it; /* of a listpack, which is in that order */
+    struct fields_item item;
+    char digits[I64_TEXT_MAX];
+};
+
+static void by_due_begin(struct by_due *d, const struct fields *f)
+{
+    struct fields in_the_end = *f;
+    in_the_end.now = INT64_MAX;
+    d->f = f;
+    d->rank = 0;
+    d->n = fields_tree(f) != NULL ? fields_hidden(&in_the_end) : 0;
+    fields_iter(&d->it, f, 0);
+}
+
+static bool by_due_next(struct by_due *d, struct slice *name, int64_t *due)
+{
+    if (fields_tree(d->f) == NULL) {
+        bool any = fields_next(&d->it, &d->item) && d->item.due != BTREE_NO_DUE;
+        *name = d->item.field;
+        *due = d->item.due;
+        return any;
+    }
+    if (d->rank == d->n) {
+        return false;
+    }
+    *name = fields_by_due(d->f, d->rank++, d->digits);
+    must(fields_get_due(d->f, *name, due));
+    return true;
+}
+
+#define DUES_HEAD 3 /* the due, FIELDS, how many */
+
+static void dues_flush(struct batch *b)
+{
+    char n[I64_TEXT_MAX];
+    if (b->n > DUES_HEAD) {
+        b->argv[1 + DUES_HEAD] = slice_of(n, format_u64(n, b->n - DUES_HEAD));
+        batch_flush(b);
+    }
+}
+
+/* One record for as many fields as have the same due: the key may be long. */
 static void image_field_dues(struct image *im, const struct entry *e, const struct fields *f)
 {
-    struct fields_iter it;
-    struct fields_item item;
-    char due[I64_TEXT_MAX];
-    fields_iter(&it, f, 0);
-    while (fields_first_due(f) != BTREE_NO_DUE && fields_next(&it, &item)) {
-        if (item.due != BTREE_NO_DUE) {
-            struct slice argv[] = {
-                S("HPEXPIREAT"), entry_key(e), slice_of(due, format_i64(due, item.due)),
-                S("FIELDS"),     S("1"),       item.field
-            };
-            append(im, argv[1], argv, countof(argv));
+    struct batch b;
+    struct by_due d;
+    struct slice name;
+    int64_t due, last = BTREE_NO_DUE;
+    batch_begin(&b, im, S("HPEXPIREAT"), e);
+    by_due_begin(&d, f);
+    while (by_due_next(&d, &name, &due)) {
+        if (due != last || b.n == VALUES_PER_RECORD || b.bytes >= BYTES_PER_RECORD) {
+            dues_flush(&b);
         }
+        if (b.n == 0) {
+            char text[I64_TEXT_MAX];
+            batch_value(&b, slice_of(text, format_i64(text, due)));
+            batch_value(&b, S("FIELDS"));
+            batch_value(&b, S("0"));
+            last = due;
+        }
+        batch_value(&b, name);
     }
+    dues_flush(&b);
+}
+
+#define RESTORED_MAX (64u << 20) /* bytes of a hash that may be in memory as a payload, too */
+#define KEY_TIMES    2           /* with its dues: more than so many times a hash is not written */
+
+/* Would the key, once for each due, be most of what is written? */
+static bool key_prevails(const struct entry *e, const struct fields *f)
+{
+    struct by_due d;
+    struct slice name;
+    int64_t due, last = BTREE_NO_DUE;
+    size_t key = entry_key(e).n, most = KEY_TIMES * fields_bytes(f) + BYTES_PER_RECORD;
+    size_t dues = 0;
+    if (fields_first_due(f) == BTREE_NO_DUE || fields_count(f) <= most / (key + 1)) {
+        return false;
+    }
+    by_due_begin(&d, f);
+    while (by_due_next(&d, &name, &due)) {
+        dues += due != last;
+        last = due;
+    }
+    return dues > most / (key + 1) && most < RESTORED_MAX;
+}
+
+/* The whole hash as a payload, which has all dues. False: there is no memory for that. */
+static bool image_restored(struct image *im, const struct entry *e)
+{
+    struct rdb_writer w = { .compress = true };
+    rdb_write_byte(&w, rdb_type(e));
+    rdb_write_value(&w, e);
+    rdb_write_footer(&w, rdb_value_version(e));
+    bool written = w.error == 0;
+    if (written) {
+        struct slice argv[] = { S("RESTORE"),    entry_key(e), S("0"),
+                                buf_slice(&w.b), S("REPLACE"), S("ABSTTL") };
+        append(im, argv[1], argv, countof(argv));
+    }
+    buf_free(&w.b);
+    return written;
 }
 
 static void image_hash(struct image *im, const struct entry *e)
@@ -183,8 +280,11 @@ static void image_hash(struct image *im, const struct entry *e)
     struct fields f;
     struct fields_iter it;
     struct fields_item item;
-    batch_begin(&b, im, S("HSET"), e);
     entry_get_fields(e, FIELDS_ALL, &f);
+    if (key_prevails(e, &f) && image_restored(im, e)) {
+        return;
+    }
+    batch_begin(&b, im, S("HSET"), e);
     fields_iter(&it, &f, 0);
     while (fields_next(&it, &item)) {
         batch_value(&b, item.field);

@@ -586,6 +586,51 @@ START_TEST(test_long_key_slice)
 }
 END_TEST
 
+/* How the dues of the fields f0 to f999 of a long key come about, and how long what a log that
+ * begins holds of them may be, in keys. */
+static const struct {
+    const char *entries, *due; /* of a listpack; of field i, Lua */
+    long long last;            /* of f999, behind FAR */
+    unsigned keys;
+} long_images[] = {
+    { "128", "0", 0, 32 },       { "128", "i % 3", 0, 32 },  { "128", "i", 999, 8 },
+    { "2000", "0", 0, 32 },      { "2000", "i % 3", 0, 32 }, { "2000", "i", 999, 8 },
+    { "2000", "999 - i", 0, 8 },
+};
+
+/* A log that begins has the key for each due at most, or all of the hash at once. */
+START_TEST(test_long_key_image)
+{
+    struct server s;
+    char line[64];
+    server_init(&s, SERVER_KV);
+    server_start(&s, "--threads", "2", "--appendonly", "no");
+    struct client *c = server_connect(&s);
+    client_expect(c, "+OK", "CONFIG SET hash-max-listpack-entries %s", long_images[_i].entries);
+    client_expect(c, "+OK",
+                  "EVAL \"local k = ARGV[1]:rep(65536) for i = 0, 999 do "
+                  "redis.call('HSET', k, 'f' .. i, 'v' .. i) redis.call('HPEXPIREAT', k, " FAR
+                  " + (%s), 'FIELDS', 1, 'f' .. i) end redis.call('HSET', k, 'none', 1) "
+                  "redis.call('PEXPIREAT', k, " FAR " + 5) return {ok = 'OK'}\" 0 k",
+                  long_images[_i].due);
+    client_expect(c, "+OK", "CONFIG SET appendonly yes");
+    int64_t logged = info_number(c, "durability", "wal_appended_lsn:");
+    ck_assert_msg(logged < (int64_t)long_images[_i].keys * LONG_KEY, "%lld bytes in the log",
+                  (long long)logged);
+    c = again(&s, c);
+    snprintf(line, sizeof line, "[%lld, -1]", atoll(FAR) + long_images[_i].last);
+    client_expect(c, line,
+                  "EVAL \"return redis.call('HPEXPIRETIME', ARGV[1]:rep(65536), "
+                  "'FIELDS', 2, 'f999', 'none')\" 0 k");
+    snprintf(line, sizeof line, "[1001, \"v7\", %lld]", atoll(FAR) + 5);
+    client_expect(c, line,
+                  "EVAL \"local k = ARGV[1]:rep(65536) return {redis.call('HLEN', k), "
+                  "redis.call('HGET', k, 'f7'), redis.call('PEXPIRETIME', k)}\" 0 k");
+    client_close(c);
+    server_stop(&s);
+}
+END_TEST
+
 START_TEST(test_encoding)
 {
     struct client *c = server_connect(&kv);
@@ -688,4 +733,5 @@ UNIT_SUITE(hexpire)
     tcase_add_unchecked_fixture(tc, kv_start, kv_stop);
     unit_case_slow(suite, "hexpire_log", 300, test_recovered, test_out_of_memory, test_long_key,
                    test_long_key_slice);
+    unit_case_loop(suite, "hexpire_image", 60, test_long_key_image, countof(long_images));
 }
