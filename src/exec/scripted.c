@@ -14,21 +14,16 @@
  *               refused: WATCH promises no more
  * THREADS    The worker that runs the script. */
 #include "exec/acl.h"
+#include "exec/pre_image.h"
 #include "exec/tracking.h"
 #include "base/log.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-struct pre_image {
-    unsigned db;
-    struct key key;       /* bytes copied */
-    struct entry *before; /* outside of any table; NULL: the key was not there */
-};
 /* Of a worker, kept from script to script. */
 struct script_scope {
-    struct pre_image *undo;
-    unsigned nundo, undo_cap;
+    struct pre_images undo;
     struct key *keys; /* of the command that is called */
     uint32_t *index;
     unsigned keys_cap;
@@ -58,7 +53,7 @@ void scripts_free(struct worker *w)
     if (sc == NULL) {
         return;
     }
-    mem_free(sc->undo);
+    pre_images_free(&sc->undo);
     mem_free(sc->keys);
     mem_free(sc->index);
     out_clear(&sc->out);
@@ -67,85 +62,6 @@ void scripts_free(struct worker *w)
 }
 
 /* ---- Going back ---- */
-
-static bool is_saved(const struct script_scope *sc, unsigned db, const struct key *k)
-{
-    for (unsigned i = 0; i < sc->nundo; i++) {
-        const struct pre_image *p = &sc->undo[i];
-        if (p->db == db && p->key.hash == k->hash && slice_eq(p->key.s, k->s)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A string is copied whole by the first change while its bytes are shared. A longer one is not
- * saved: to run alone stops the other reactors for less time than that would. */
-#define SAVED_STRING_MAX (1u << 20)
-
-static bool too_long(const struct entry *e)
-{
-    return entry_type(e) == OBJ_STRING && entry_strlen(e) > SAVED_STRING_MAX;
-}
-
-/* False: no memory for a copy, or too long for one. */
-static bool save(struct script_scope *sc, struct keyspace *ks, unsigned db, const struct key *k)
-{
-    if (is_saved(sc, db, k)) {
-        return true;
-    }
-    struct pre_image p = { .db = db, .key = *k };
-    struct entry *e = shard_find(keyspace_shard(ks, k->shard), db, k);
-    if (e != NULL) {
-        p.before = too_long(e) ? NULL : entry_copy(k, e);
-        if (p.before == NULL) {
-            return false;
-        }
-    }
-    char *name = mem_try_alloc(k->s.n);
-    if (name == NULL) {
-        if (p.before != NULL) {
-            entry_discard(p.before);
-        }
-        return false;
-    }
-    memcpy(name, k->s.p, k->s.n);
-    p.key.s = slice_of(name, k->s.n);
-    if (sc->nundo == sc->undo_cap) {
-        sc->undo_cap = sc->undo_cap == 0 ? 16 : sc->undo_cap * 2;
-        sc->undo = mem_realloc(sc->undo, sc->undo_cap * sizeof *sc->undo);
-    }
-    sc->undo[sc->nundo++] = p;
-    return true;
-}
-
-static void forget_saved(struct script_scope *sc)
-{
-    for (unsigned i = 0; i < sc->nundo; i++) {
-        mem_free((void *)(uintptr_t)sc->undo[i].key.s.p);
-        if (sc->undo[i].before != NULL) {
-            entry_discard(sc->undo[i].before);
-        }
-    }
-    sc->nundo = 0;
-}
-
-static void put_back(struct script_scope *sc, struct keyspace *ks)
-{
-    for (unsigned i = 0; i < sc->nundo; i++) {
-        struct pre_image *p = &sc->undo[i];
-        struct shard *s = keyspace_shard(ks, p->key.shard);
-        struct entry *now = shard_find(s, p->db, &p->key);
-        if (now != NULL) {
-            shard_delete(s, p->db, now);
-        }
-        if (p->before != NULL) {
-            shard_insert_as(s, p->db, &p->key, p->before, entry_expire(p->before));
-            p->before = NULL;
-        }
-    }
-    forget_saved(sc);
-}
 
 /* What the transaction would have logged, told and woken. */
 static void forget_effects(struct txn *t)
@@ -179,11 +95,11 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
     monitor_feed(t, c->session, c->db, c->argv, c->argc); /* before what it calls */
     bool done = body(c, arg);
     if (done) {
-        forget_saved(sc);
+        pre_images_forget(&sc->undo);
         txn_commit(t);
     } else {
         must(!t->exclusive);
-        put_back(sc, c->ks);
+        pre_images_put_back(&sc->undo, c->ks);
         forget_effects(t);
         sc->wrote = false;
         for (unsigned i = 0; i < countof(counted); i++) {
@@ -318,7 +234,7 @@ static bool prepare(struct call *c, struct script_scope *sc)
     bool changes = (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 ||
                    !option_int(&c->x->opt.active_expire);
     for (unsigned i = 0; i < c->nkeys && changes; i++) {
-        if (!save(sc, c->ks, c->db, &c->keys[i])) {
+        if (!pre_image_save(&sc->undo, c->ks, c->db, &c->keys[i])) {
             return false;
         }
     }
