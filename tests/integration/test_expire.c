@@ -93,10 +93,10 @@ START_TEST(test_expire_misc)
             "EXPIRETIME k", "PERSIST k", "EXPIRE k 100", "EXISTS k", "SET k v", "PEXPIRE k 30",
             "@b !quiet", "GET k", "STRLEN k", "RPUSH l a", "PEXPIRE l 30", "@b !quiet", "LLEN l",
             "RPUSH l b", "LRANGE l 0 -1", "TTL l", "WATCH l", "@c EXPIRE l 1000", "MULTI", "PING",
-            "EXEC", "SET w v PX 50", "WATCH w", "@b !quiet", "MULTI", "PING", "EXEC",
-            "SET w v PX 1", "@b !quiet", "WATCH w", "MULTI", "PING", "EXEC", "MULTI", "SET m v",
-            "EXPIRE m 100", "~near=3 TTL m", "PEXPIRE m -1", "EXISTS m", "EXEC", "SET big v",
-            "PEXPIRE big 9223372036854775807", "TTL big");
+            "EXEC", "SET w v PX 400", "WATCH w", "@b !quiet", "@b !quiet", "@b !quiet", "@b !quiet",
+            "@b !quiet", "MULTI", "PING", "EXEC", "SET w v PX 1", "@b !quiet", "WATCH w", "MULTI",
+            "PING", "EXEC", "MULTI", "SET m v", "EXPIRE m 100", "~near=3 TTL m", "PEXPIRE m -1",
+            "EXISTS m", "EXEC", "SET big v", "PEXPIRE big 9223372036854775807", "TTL big");
 }
 END_TEST
 
