@@ -5,7 +5,10 @@
  *          XACK of those whose entries are gone; XGROUP CREATECONSUMER and SETID. On replay an
  *          XCLAIM with FORCE is about a delivery that happened, whether its entry is still there or
  *          not; one without it is about a consumer that read again what it has. When a consumer
- *          was seen follows from when the command was logged; what got nothing is not logged. */
+ *          was seen follows from when the command was logged; what got nothing is not logged.
+ *          In the image of a stream (exec/image.c) it follows from an XCLAIM that nothing can be
+ *          idle for long enough: TIME is when the consumer was seen, RETRYCOUNT when it was active.
+ *          For Redis that is an XCLAIM that gets nothing. */
 #include "commands/stream_ops.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -307,6 +310,16 @@ static bool claim_last(struct taking *t, struct stream_id last)
     return moves;
 }
 
+/* What the image of a stream says of a consumer. */
+static void claim_times(struct taking *t, const struct claim_args *a)
+{
+    if ((t->c->flags & CALL_REPLAY) && a->min_idle == INT64_MAX && a->time >= 0) {
+        t->to.seen = a->time;
+        t->to.active = a->retry >= 0 ? a->retry : STREAM_NEVER;
+        stream_consumer_set(t->s, &t->to);
+    }
+}
+
 static void cmd_xclaim(struct call *c)
 {
     struct taking t;
@@ -328,6 +341,7 @@ static void cmd_xclaim(struct call *c)
         call_more_changes(c, 1);
     }
     taking_end(&t, a.force || !(c->flags & CALL_REPLAY));
+    claim_times(&t, &a);
 }
 
 /* ---- XAUTOCLAIM ---- */

@@ -339,11 +339,7 @@ static void image_stream_entry(struct image *im, struct slice key, struct stream
     mem_free(argv);
 }
 
-/* COMPAT: no command says when a consumer was seen or active: after a log that began in the middle
- * of a life is read again, the times are those of the image. A payload of RESTORE could say them,
- * but not to Redis 7.0, which an exported log is for, too.
- *
- * Deliveries that have the same time and count, in one command: the records of a batch. */
+/* Deliveries that have the same time and count, in one command: the records of a batch. */
 static void image_stream_pending(struct image *im, struct slice key, const struct stream *s,
                                  const struct stream_group *g, const struct stream_consumer *c)
 {
@@ -376,6 +372,27 @@ static void image_stream_pending(struct image *im, struct slice key, const struc
     }
 }
 
+/* When c was seen and active, in the words that cmd_xclaim() takes for that; last of all that is
+ * about it. No command says it, and a payload of RESTORE would not be for Redis 7.0, which an
+ * exported log is for, too: to that one it is an XCLAIM that gets nothing. */
+static void image_stream_times(struct image *im, struct slice key, const struct stream_group *g,
+                               const struct stream_consumer *c)
+{
+    char longest[I64_TEXT_MAX], seen[I64_TEXT_MAX], active[I64_TEXT_MAX];
+    struct slice argv[] = { S("XCLAIM"),
+                            key,
+                            g->name,
+                            c->name,
+                            slice_of(longest, format_i64(longest, INT64_MAX)),
+                            S("0-0"),
+                            S("JUSTID"),
+                            S("TIME"),
+                            slice_of(seen, format_i64(seen, c->seen)),
+                            S("RETRYCOUNT"),
+                            slice_of(active, format_i64(active, c->active)) };
+    append(im, key, argv, countof(argv) - (c->active == STREAM_NEVER ? 2 : 0));
+}
+
 static void image_stream_group(struct image *im, struct slice key, const struct stream *s,
                                const struct stream_group *g)
 {
@@ -394,6 +411,7 @@ static void image_stream_group(struct image *im, struct slice key, const struct 
         struct slice consumer[] = { S("XGROUP"), S("CREATECONSUMER"), key, g->name, c.name };
         append(im, key, consumer, countof(consumer));
         image_stream_pending(im, key, s, g, &c);
+        image_stream_times(im, key, g, &c);
     }
 }
 

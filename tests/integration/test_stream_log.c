@@ -516,11 +516,64 @@ START_TEST(test_stream_restored_times)
 }
 END_TEST
 
+/* What XINFO says of the groups of a stream; to be freed. */
+static char *groups_of(struct client *c, const char *key)
+{
+    char *groups = strstr(client_line(c, "XINFO STREAM %s FULL COUNT 1", key), "\"groups\"");
+    ck_assert_ptr_nonnull(groups);
+    return strdup(groups);
+}
+
+/* A log that begins has the times of consumers, with small streams and with those that are written
+ * later. */
+START_TEST(test_stream_imaged_times)
+{
+    static const char *const keys[] = { "small", "large" };
+    char *before[countof(keys)];
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--appendonly", "no");
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; i < countof(keys); i++) {
+        client_expect(c, "1",
+                      "EVAL \"for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], i .. '-1', 'f', "
+                      "('v'):rep(300)) end return 1\" 1 %s %u",
+                      keys[i], i == 0 ? 3 : 20000);
+        client_expect(c, "+OK", "XGROUP CREATE %s g 0", keys[i]);
+        client_expect(c, "1", "XGROUP CREATECONSUMER %s g made", keys[i]);
+        client_line(c, "XREADGROUP GROUP g got COUNT 1 STREAMS %s >", keys[i]);
+        client_line(c, "XREADGROUP GROUP g both COUNT 1 STREAMS %s >", keys[i]);
+        client_line(c, "XCLAIM %s g both 0 2-1 TIME 1234 RETRYCOUNT 9", keys[i]);
+        usleep(20000);
+        client_line(c, "XREADGROUP GROUP g asked COUNT 1 STREAMS %s 0", keys[i]);
+        client_line(c, "XREADGROUP GROUP g both COUNT 1 STREAMS %s 0", keys[i]);
+        before[i] = groups_of(c, keys[i]);
+    }
+    usleep(20000);
+    client_expect(c, "+OK", "CONFIG SET appendonly yes");
+    for (unsigned turn = 0; turn < 2; turn++) {
+        client_close(c);
+        server_kill(&kv);
+        server_start(&kv, "--threads", "2");
+        c = server_connect(&kv);
+        for (unsigned i = 0; i < countof(keys); i++) {
+            char *after = groups_of(c, keys[i]);
+            ck_assert_str_eq(after, before[i]);
+            free(after);
+        }
+    }
+    for (unsigned i = 0; i < countof(keys); i++) {
+        free(before[i]);
+    }
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(integration_stream_log)
 {
     unit_case_slow(suite, "recovered", 120, test_stream_recovered, test_stream_digest,
                    test_stream_consumers_seen, test_stream_consumer_reads_again,
-                   test_stream_restored_times);
+                   test_stream_restored_times, test_stream_imaged_times);
     unit_case_loop(suite, "counts_end", 60, test_stream_counts_end, countof(at_end));
     unit_case_loop(suite, "counts_ran_over", 60, test_stream_counts_ran_over, countof(at_end));
     unit_case_slow(suite, "much", 60, test_stream_much);
