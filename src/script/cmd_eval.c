@@ -6,100 +6,7 @@
 #include "script/script_int.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include <stdio.h>
 #include <string.h>
-
-const struct flag_name script_flag_names[] = { { "no-writes", SCRIPT_FLAG_NO_WRITES },
-                                               { "allow-oom", SCRIPT_FLAG_ALLOW_OOM },
-                                               { "allow-stale", SCRIPT_FLAG_ALLOW_STALE },
-                                               { "no-cluster", SCRIPT_FLAG_NO_CLUSTER },
-                                               { "allow-cross-slot-keys", SCRIPT_FLAG_CROSS_SLOT },
-                                               { NULL, 0 } };
-
-/* ---- The line in front ---- */
-
-struct slice shebang_word(struct slice *rest)
-{
-    while (rest->n > 0 && (rest->p[0] == ' ' || rest->p[0] == '\t' || rest->p[0] == '\r')) {
-        *rest = slice_of(rest->p + 1, rest->n - 1);
-    }
-    size_t n = 0;
-    while (n < rest->n && rest->p[n] != ' ' && rest->p[n] != '\t' && rest->p[n] != '\r') {
-        n++;
-    }
-    struct slice word = slice_of(rest->p, n);
-    *rest = slice_of(rest->p + n, rest->n - n);
-    return word;
-}
-
-static bool flags_parse(struct slice list, unsigned *flags, char error[200])
-{
-    while (list.n > 0) {
-        const char *comma = memchr(list.p, ',', list.n);
-        size_t n = comma != NULL ? (size_t)(comma - list.p) : list.n;
-        struct slice one = slice_of(list.p, n);
-        list = slice_of(list.p + n, list.n - n);
-        if (list.n > 0) {
-            list = slice_of(list.p + 1, list.n - 1);
-        }
-        const struct flag_name *f = script_flag_names;
-        while (f->name != NULL && !slice_eq(one, slice_str(f->name))) {
-            f++;
-        }
-        if (f->name == NULL) {
-            snprintf(error, 200, "ERR Unexpected flag in script shebang: %.*s",
-                     (int)size_min(one.n, 100), one.p);
-            return false;
-        }
-        *flags |= f->flag;
-    }
-    return true;
-}
-
-static bool starts(struct slice s, const char *prefix, struct slice *rest)
-{
-    size_t n = strlen(prefix);
-    if (s.n < n || memcmp(s.p, prefix, n) != 0) {
-        return false;
-    }
-    *rest = slice_of(s.p + n, s.n - n);
-    return true;
-}
-
-bool shebang_parse(struct slice text, struct shebang *out, struct slice *body, char error[200])
-{
-    *out = (struct shebang){ .flags = 0 };
-    const char *eol = memchr(text.p, '\n', text.n);
-    if (eol == NULL) {
-        snprintf(error, 200, "ERR Invalid script shebang");
-        return false;
-    }
-    struct slice rest = slice_of(text.p + 2, (size_t)(eol - text.p) - 2);
-    *body = slice_of(eol, (size_t)(text.p + text.n - eol));
-    out->engine = shebang_word(&rest);
-    for (struct slice word = shebang_word(&rest); word.n > 0; word = shebang_word(&rest)) {
-        struct slice value;
-        if (starts(word, "flags=", &value)) {
-            if (!flags_parse(value, &out->flags, error)) {
-                return false;
-            }
-        } else if (starts(word, "name=", &value)) {
-            if (out->has_name) {
-                snprintf(error, 200,
-                         "ERR Invalid metadata value, name argument was given "
-                         "multiple times");
-                return false;
-            }
-            out->name = value;
-            out->has_name = true;
-        } else {
-            snprintf(error, 200, "ERR Unknown lua shebang option: %.*s", (int)size_min(word.n, 100),
-                     word.p);
-            return false;
-        }
-    }
-    return true;
-}
 
 /* ---- Lately here ---- */
 
@@ -188,11 +95,9 @@ static bool push_compiled(struct call *c, struct vm *vm, const struct script *sc
         return true;
     }
     lua_pop(L, 1);
-    struct slice body = sc->text;
-    struct shebang head;
-    char error[200];
+    struct slice body = sc->text, line;
     if (!(sc->flags & SCRIPT_FLAG_COMPAT)) {
-        must(shebang_parse(sc->text, &head, &body, error));
+        must(shebang_line(sc->text, &line, &body));
     }
     bool bytecode = body.n > 0 && body.p[0] == LUA_SIGNATURE[0];
     if (bytecode || !vm_compile(vm, body, "@user_script", true)) {
@@ -220,31 +125,22 @@ static bool push_cached(struct call *c, struct vm *vm, struct script *sc)
     return true;
 }
 
+static bool has_shebang(struct slice text)
+{
+    return text.n >= 2 && memcmp(text.p, "#!", 2) == 0;
+}
+
 /* What the text says of itself; false: the error is replied. */
 static bool text_flags(struct call *c, struct slice text, unsigned *flags)
 {
-    struct shebang head;
-    struct slice body;
-    char error[200];
+    struct buf error = { 0 };
     *flags = SCRIPT_FLAG_COMPAT;
-    if (text.n >= 2 && memcmp(text.p, "#!", 2) == 0) {
-        if (!shebang_parse(text, &head, &body, error)) {
-            reply_error(c, error);
-            return false;
-        }
-        if (!slice_eq(head.engine, S("lua"))) {
-            reply_errorf(c, "ERR Unexpected engine in script shebang: #!%.*s",
-                         (int)size_min(head.engine.n, 100), head.engine.p);
-            return false;
-        }
-        if (head.has_name) {
-            reply_errorf(c, "ERR Unknown lua shebang option: name=%.*s",
-                         (int)size_min(head.name.n, 100), head.name.p);
-            return false;
-        }
-        *flags = head.flags;
+    bool fine = !has_shebang(text) || shebang_flags(text, flags, &error);
+    if (!fine) {
+        reply_error(c, error.p);
     }
-    return true;
+    buf_free(&error);
+    return fine;
 }
 
 /* The script of this text, compiled on top of the stack; NULL: the error is replied. keep: it is
@@ -431,11 +327,11 @@ static bool in_exec_alone(const struct slice *argv unused_arg, unsigned argc unu
 static bool eval_may_write(struct exec *x unused_arg, const struct slice *argv,
                            unsigned argc unused_arg)
 {
-    struct shebang head;
-    struct slice body;
-    char error[200];
-    return !(argv[1].n >= 2 && memcmp(argv[1].p, "#!", 2) == 0 &&
-             shebang_parse(argv[1], &head, &body, error) && (head.flags & SCRIPT_FLAG_NO_WRITES));
+    struct buf error = { 0 };
+    unsigned flags = 0;
+    bool known = has_shebang(argv[1]) && shebang_flags(argv[1], &flags, &error);
+    buf_free(&error);
+    return !known || !(flags & SCRIPT_FLAG_NO_WRITES);
 }
 
 static bool evalsha_may_write(struct exec *x, const struct slice *argv, unsigned argc unused_arg)

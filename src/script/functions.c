@@ -121,7 +121,7 @@ static bool read_metadata(struct call *c, const struct slice *word, unsigned n,
     for (unsigned i = 1; i < n; i++) {
         struct slice w = word[i];
         if (w.n < 5 || memcmp(w.p, "name=", 5) != 0) {
-            reply_errorf(c, "ERR Invalid metadata value given: %.*s", (int)size_min(w.n, 100), w.p);
+            reply_errorf(c, "ERR Invalid metadata value given: %.*s", (int)w.n, w.p);
             return false;
         }
         if (name->p != NULL) {
@@ -140,7 +140,7 @@ static bool read_metadata(struct call *c, const struct slice *word, unsigned n,
         return false;
     }
     if (!slice_is(*engine, "lua")) {
-        reply_errorf(c, "ERR Engine '%.*s' not found", (int)size_min(engine->n, 100), engine->p);
+        reply_errorf(c, "ERR Engine '%.*s' not found", (int)engine->n, engine->p);
         return false;
     }
     return true;
@@ -157,16 +157,16 @@ static struct library *library_read(struct call *c, struct slice code, struct sl
         reply_error(c, "ERR Missing library metadata");
         return NULL;
     }
-    const char *eol = memchr(code.p, '\n', code.n);
-    struct slice first = slice_of(code.p, eol != NULL ? (size_t)(eol - code.p) : 0);
-    if (eol == NULL || !split_args(first, &store, &word, &n) || n == 0 || word[0].n < 2) {
+    struct slice first;
+    if (!shebang_line(code, &first, body) ||
+        (!(c->flags & CALL_REPLAY) && !shebang_may_be(first)) ||
+        !split_args(first, &store, &word, &n) || n == 0 || word[0].n < 2) {
         reply_error(c, "ERR Invalid library metadata");
     } else if (read_metadata(c, word, n, &engine, &name)) {
         l = mem_calloc(sizeof *l);
         l->name = mem_dup(name.p, name.n);
         l->name_n = name.n;
         l->code = slice_of(mem_dup(code.p, code.n), code.n);
-        *body = slice_of(eol, (size_t)(code.p + code.n - eol));
     }
     mem_free(word);
     buf_free(&store);
@@ -274,9 +274,10 @@ static void load_visit(const void *node, VISIT which, int depth unused_arg)
         return;
     }
     const struct library *l = *(struct library *const *)node;
-    const char *eol = memchr(l->code.p, '\n', l->code.n), *what;
+    const char *what;
     struct load again = { NULL, 0 };
-    struct slice body = slice_of(eol, (size_t)(l->code.p + l->code.n - eol));
+    struct slice line, body;
+    must(shebang_line(l->code, &line, &body));
     must(run_text(walking->vm, body, &again, &what)); /* it did before, and depends on nothing */
 }
 
@@ -451,8 +452,7 @@ static void cmd_function_load(struct call *c)
     bool replace = false;
     for (unsigned i = 2; i + 1 < c->argc; i++) {
         if (!arg_is(c, i, "replace")) {
-            reply_errorf(c, "ERR Unknown option given: %.*s", (int)size_min(c->argv[i].n, 100),
-                         c->argv[i].p);
+            reply_errorf(c, "ERR Unknown option given: %.*s", (int)c->argv[i].n, c->argv[i].p);
             return;
         }
         replace = true;

@@ -184,20 +184,18 @@ void cache_clear(struct scripts *s);                   /* while nobody runs */
 void cache_let_go(struct vm *vm);                      /* of what was evicted; nothing runs in it */
 void cache_leave(struct vm *vm);                       /* it ends */
 
+/* shebang.c */
+/* The first line of text, when that begins with "#!", without its end; *body: the rest, to which
+ * the line end belongs. */
+must_check bool shebang_line(struct slice text, struct slice *line, struct slice *body);
+/* Asked for what clients give; a library of an older log may have any line. */
+must_check bool shebang_may_be(struct slice line);
+/* The enum script_flags that such a line gives to a script. False: *error, with a NUL. */
+must_check bool shebang_flags(struct slice text, unsigned *flags, struct buf *error);
+
 /* cmd_eval.c */
 void recent_forget(struct vm *vm, const struct script *sc);
-/* "#!lua name=x flags=a,b" at the head of text. False with *error set. *body: what is behind the
- * line end, which belongs to it. */
-struct shebang {
-    struct slice engine, name;
-    bool has_name;
-    unsigned flags;
-};
-must_check bool shebang_parse(struct slice text, struct shebang *out, struct slice *body,
-                              char error[200]);
 bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules);
-
-struct slice shebang_word(struct slice *rest);
 
 /* register.c */
 int api_register_function(lua_State *L);

@@ -59,8 +59,104 @@ START_TEST(test_sha_in_capitals)
 }
 END_TEST
 
+/* First lines behind "#!"; ~ is a NUL. */
+static const char *const heads[] = {
+    "lua",
+    "lua ",
+    "lua\t",
+    " lua",
+    "",
+    " ",
+    "LUA",
+    "python",
+    "python flags=bad",
+    "\"lua\"",
+    "\"lua",
+    "''",
+    "\"\"lua",
+    "lu\\x61",
+    "lua flags=",
+    "lua flags=no-writes",
+    "lua flags=no-writes,",
+    "lua flags=,no-writes",
+    "lua flags=,",
+    "lua flags=no-writes,,allow-oom",
+    "lua flags=no-writes, allow-oom",
+    "lua flags = no-writes",
+    "lua flags",
+    "lua FLAGS=no-writes",
+    "lua flags=NO-WRITES",
+    "lua flags=allow-oom,allow-stale",
+    "lua flags=no-cluster,allow-cross-slot-keys",
+    "lua flags=bad flags=worse",
+    "lua flags=allow-oom flags=no-writes",
+    "lua flags=no-writes\r",
+    "lua\rflags=no-writes",
+    "lua\vflags=no-writes",
+    "lua  flags=no-writes   x",
+    "lua \"flags=no-writes\"",
+    "lua 'flags=no-writes'",
+    "lua flags=\"no-writes\"",
+    "lua \"flags=no-writes",
+    "lua \"flags=no-writes\"x",
+    "lua 'a\\'b'",
+    "lua \"a\\x41\"",
+    "lua \"\"",
+    "lua \"flags=no-writes\\x00b\"",
+    "lua \"flags=a\\x00b\"",
+    "lua \"x\\x00y\"",
+    "lua x",
+    "lua x=1 flags=bad",
+    "lua name=a",
+    "lua name=",
+    "lua name=a name=b",
+    "lua name=a x=1",
+    "lua flags=bad name=a",
+    "lua name=%s",
+    "lua \xff\x01",
+    "lua~",
+    "lua flags=bad~",
+    "lua x~y",
+    "lua x12345678901234567890123456789012345678901234567890123456789012345678901234567890"
+    "12345678901234567890123456789012345678901234567890"
+};
+
+/* As an argument in quotes. */
+static void escape(const char *s, char out[1024])
+{
+    for (; *s != '\0'; s++) {
+        out += sprintf(out, "\\x%02x", *s == '~' ? 0 : (unsigned char)*s);
+    }
+    *out = '\0';
+}
+
+/* What scripts and libraries say of themselves, or try to. */
+START_TEST(test_first_lines)
+{
+    static const char library[] = "redis.register_function('f', function() return 1 end)";
+    struct compare_script s = { NULL, 0 };
+    for (unsigned i = 0; i < countof(heads); i++) {
+        char text[1024];
+        escape(heads[i], text);
+        compare_add(&s, "EVAL \"#!%s\\nreturn redis.call('set',KEYS[1],'v')\" 1 k", text);
+        compare_add(&s, "EVAL_RO \"#!%s\\nreturn 1\" 0", text);
+        compare_add(&s, "SCRIPT LOAD \"#!%s\\nreturn 2\"", text);
+        compare_add(&s, "EVAL \"#!%s\" 0", text);
+        compare_add(&s, "FUNCTION LOAD REPLACE \"#!%s\\n%s\"", text, library);
+        escape(strncmp(heads[i], "lua", 3) == 0 ? heads[i] + 3 : heads[i], text);
+        compare_add(&s, "FUNCTION LOAD REPLACE \"#!lua name=lib%s\\n%s\"", text, library);
+    }
+    compare_add(&s, "FUNCTION LOAD \"#!lua name=lib\"");
+    compare_add(&s, "EVAL \"#!lua%*s\\nreturn 1\" 0", 1 << 19, "");
+    compare_add(&s, "EVAL \"#!lua%*s\\nreturn 1\" 0 => -ERR Invalid script shebang", 1 << 20, "");
+    compare_add(&s, "FUNCTION FLUSH");
+    compare_script(&s);
+}
+END_TEST
+
 UNIT_SUITE(script_names)
 {
-    TCase *tc = unit_case(suite, "beside redis", test_function_names, test_sha_in_capitals);
+    TCase *tc = unit_case(suite, "beside redis", test_function_names, test_sha_in_capitals,
+                          test_first_lines);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
 }
