@@ -475,13 +475,13 @@ must_check enum script_fate call_script_slow(struct call *c);
 int64_t call_time_us(const struct call *c);
 /* SCRIPT KILL (function false) and FUNCTION KILL. NULL: it will end; else the error. */
 const char *call_script_kill(struct call *c, bool function);
-/* What runs for longer than busy-reply-threshold; false: nothing does. mem_free(argv): one
- * allocation, NULL if there was no memory for it. */
+/* What runs for longer than busy-reply-threshold; false: nothing does, or there is no memory to say
+ * what. mem_free(name): one allocation with argv. */
 struct slow_script {
-    char name[64];
-    int64_t ms;
-    struct slice *argv; /* how it was called */
+    struct slice *name; /* of the script */
+    struct slice *argv; /* how it was called; argc 0: there was no memory for it */
     unsigned argc;
+    int64_t ms;
 };
 bool exec_slow_script(struct exec *x, struct slow_script *out);
 unsigned call_worker(const struct call *c); /* id of the worker, below exec_workers() */

@@ -474,21 +474,30 @@ static void all_shards(struct worker *w, bool lock)
     mem_free(index);
 }
 
-/* A copy of the arguments in one allocation; NULL: no memory. */
-static struct slice *argv_copy(const struct slice *argv, unsigned argc)
+/* False: no memory, *out is zeroed. */
+static bool slow_copy(struct slow_script *out, struct slice name, const struct slice *argv,
+                      unsigned argc)
 {
-    size_t bytes = argc * sizeof *argv;
+    size_t bytes = name.n + (argc + 1) * sizeof *argv;
     for (unsigned i = 0; i < argc; i++) {
         bytes += argv[i].n;
     }
     struct slice *copy = mem_try_alloc(bytes);
-    char *p = (char *)(copy + argc);
-    for (unsigned i = 0; copy != NULL && i < argc; i++) {
-        memcpy(p, argv[i].p, argv[i].n);
-        copy[i] = slice_of(p, argv[i].n);
-        p += argv[i].n;
+    if (copy == NULL) {
+        *out = (struct slow_script){ .ms = 0 };
+        return false;
     }
-    return copy;
+    char *p = (char *)(copy + 1 + argc);
+    for (unsigned i = 0; i <= argc; i++) {
+        struct slice word = i == 0 ? name : argv[i - 1];
+        if (word.n > 0) {
+            memcpy(p, word.p, word.n);
+        }
+        copy[i] = slice_of(p, word.n);
+        p += word.n;
+    }
+    *out = (struct slow_script){ copy, copy + 1, argc, 0 };
+    return true;
 }
 
 /* What others are told of; name NULL: nothing. */
@@ -496,12 +505,10 @@ static void tell_slow(struct exec *x, const char *name, const struct slice *argv
 {
     struct slow_script *s = &x->busy_script;
     lock_acquire(&x->busy_lock);
-    mem_free(s->argv);
+    mem_free(s->name);
     *s = (struct slow_script){ .ms = 0 };
-    if (name != NULL) {
-        snprintf(s->name, sizeof s->name, "%s", name);
-        s->argv = argv_copy(argv, argc);
-        s->argc = s->argv != NULL ? argc : 0;
+    if (name != NULL && !slow_copy(s, slice_str(name), argv, argc)) {
+        (void)slow_copy(s, slice_str(name), NULL, 0);
     }
     lock_release(&x->busy_lock);
 }
@@ -642,13 +649,13 @@ bool exec_slow_script(struct exec *x, struct slow_script *out)
         return false;
     }
     lock_acquire(&x->busy_lock);
-    *out = x->busy_script;
-    out->argv = out->argv != NULL ? argv_copy(out->argv, out->argc) : NULL;
-    out->argc = out->argv != NULL ? out->argc : 0;
+    const struct slow_script *s = &x->busy_script;
+    bool known = s->name != NULL &&
+                 (slow_copy(out, *s->name, s->argv, s->argc) || slow_copy(out, *s->name, NULL, 0));
     lock_release(&x->busy_lock);
     int64_t since = atomic_load_explicit(&x->busy_since_us, memory_order_relaxed);
     out->ms = (clock_mono_us() - since) / 1000;
-    return out->name[0] != '\0'; /* it may have ended meanwhile */
+    return known; /* it may have ended meanwhile */
 }
 
 /* ---- What script/ asks ---- */

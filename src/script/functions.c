@@ -543,7 +543,7 @@ static void list_visit(const void *node, VISIT which, int depth unused_arg)
         reply_bulk_str(c, f->name);
         reply_bulk_str(c, "description");
         if (f->description != NULL) {
-            reply_bulk_str(c, f->description);
+            reply_bulk(c, slice_of(f->description, f->description_n));
         } else {
             reply_null(c);
         }
@@ -590,7 +590,7 @@ static void cmd_function_stats(struct call *c)
     if (exec_slow_script(c->x, &slow)) {
         reply_map(c, 3);
         reply_bulk_str(c, "name");
-        reply_bulk_str(c, slow.name);
+        reply_bulk(c, *slow.name);
         reply_bulk_str(c, "command");
         reply_array(c, slow.argc);
         for (unsigned i = 0; i < slow.argc; i++) {
@@ -598,7 +598,7 @@ static void cmd_function_stats(struct call *c)
         }
         reply_bulk_str(c, "duration_ms");
         reply_int(c, slow.ms);
-        mem_free(slow.argv);
+        mem_free(slow.name);
     } else {
         reply_null(c);
     }

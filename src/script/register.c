@@ -8,7 +8,7 @@
 
 struct registration {
     const char *name, *description;
-    size_t name_n;
+    size_t name_n, description_n;
     int callback; /* stack index; 0: none */
     unsigned flags;
 };
@@ -72,6 +72,7 @@ static void read_named(lua_State *L, struct registration *r, const char *field, 
         }
     } else if (strcasecmp(field, "description") == 0) {
         r->description = name_of(L, at);
+        r->description_n = lua_objlen(L, at);
         if (r->description == NULL) {
             refuse(L, "description argument given to redis.register_function must be a string");
         }
@@ -152,7 +153,8 @@ static void add_function(lua_State *L, struct library *l, const struct registrat
     f->of = l;
     f->name = mem_strdup(r->name);
     f->name_n = r->name_n;
-    f->description = r->description != NULL ? mem_strdup(r->description) : NULL;
+    f->description = r->description != NULL ? mem_dup(r->description, r->description_n) : NULL;
+    f->description_n = r->description_n;
     f->flags = r->flags;
     l->functions = mem_realloc(l->functions, (l->n + 1) * sizeof(struct function *));
     l->functions[l->n++] = f;

@@ -39,7 +39,7 @@ extern const struct flag_name script_flag_names[]; /* terminated by NULL */
 struct function {
     struct library *of;
     char *name, *description; /* description NULL: none */
-    size_t name_n;
+    size_t name_n, description_n;
     unsigned flags;
     _Atomic bool alone; /* it touched keys that it did not declare */
 };

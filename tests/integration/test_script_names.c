@@ -36,7 +36,11 @@ START_TEST(test_function_names)
             "callback=function() return 1 end}\"",
             "FUNCTION LOAD \"#!lua name=r\nredis.register_function('g\\\\0x', "
             "function() return 1 end)\"",
-            "FCALL g 0", "FCALL f 0", "FUNCTION DELETE q");
+            "FCALL g 0", "FCALL f 0", "FUNCTION DELETE q",
+            "FUNCTION LOAD \"#!lua name=r\nlocal s = 'a\\x00b' -- \\x00\n"
+            "redis.register_function{function_name='g', description=s .. '\\\\0', "
+            "callback=function() return s end}\"",
+            "FCALL g 0", "FUNCTION LIST WITHCODE");
 }
 END_TEST
 
