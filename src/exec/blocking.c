@@ -246,8 +246,7 @@ static void end_with(struct waiter *w, const struct served *end)
     txn_begin(&w->home->txn, w->home);
     waiter_call(w, &c, &in);
     struct out_mark before = out_mark(c.out);
-    bool denied = end != NULL && end->denied != ACL_OK;
-    if (denied) {
+    if (end != NULL && end->denied != ACL_OK) {
         acl_refuse(&c, end->denied, end->denied_at);
     } else if (end != NULL && end->error != NULL) {
         reply_error(&c, end->error);
@@ -260,7 +259,7 @@ static void end_with(struct waiter *w, const struct served *end)
     }
     s->last_gate = u64_max(s->last_gate, w->home->txn.gate);
     w->home->ticks = clock_ticks();
-    if (denied) { /* it never ran */
+    if (end != NULL && end->refused) {
         counter_add(&w->home->stats[w->ref->id].rejected, 1);
     } else {
         call_account(s, &c);

@@ -117,22 +117,20 @@ static void unclaim(struct worker *me, struct waiter *w)
  * full memory: its home says so. Nothing is evicted under locks: a policy that may is no reason. */
 static bool serve_refused(struct waiter *w)
 {
-    unsigned at;
+    unsigned at = 0;
     enum acl_result r = likely(w->user->unrestricted)
                             ? ACL_OK
                             : acl_check(w->user, w->ref, w->args->argv, w->args->argc, &at);
-    if (r == ACL_OK && (w->ref->row->flags & CMD_DENYOOM) && memory_is_full(w->home->x)) {
-        must(waiter_move(w, WAIT_CLAIMED, WAIT_DONE));
-        waiter_post_end(w, NO_MEMORY, false);
-        return true;
-    }
-    if (r == ACL_OK) {
+    bool full = (w->ref->row->flags & CMD_DENYOOM) && memory_is_full(w->home->x);
+    if (r == ACL_OK && !full) {
         return false;
     }
     struct served *d = mem_calloc(sizeof *d);
     d->w = w;
+    d->refused = true;
     d->denied = r;
     d->denied_at = at;
+    d->error = NO_MEMORY;
     d->m.run = waiter_on_ended;
     must(waiter_move(w, WAIT_CLAIMED, WAIT_DONE));
     reactor_post(w->home->r, &d->m);

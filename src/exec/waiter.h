@@ -58,6 +58,7 @@ struct served { /* tells the home reactor */
     const char *error;
     enum acl_result denied; /* its user may no longer do this */
     unsigned denied_at;
+    bool refused; /* it never ran, for this reason or for `error` */
     uint64_t ticks;
 };
 /* One compare-and-swap; false: it is in another state. Any thread that knows w to be valid. */

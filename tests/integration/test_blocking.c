@@ -681,6 +681,10 @@ START_TEST(test_served_above_maxmemory)
         client_expect_next(a, "-OOM command not allowed when used memory > 'maxmemory'.");
         client_expect_next(b, "[\"src\", \"1\"]");
         client_expect(c, "0", "EXISTS dst");
+        const char *stats = client_ask(c, "INFO commandstats")->text;
+        const char *blmove = strstr(stats, "cmdstat_blmove:calls=0,");
+        ck_assert_msg(blmove != NULL, "it never ran: %s", stats);
+        ck_assert(strstr(blmove, "rejected_calls=1,failed_calls=0") != NULL);
     } else {
         client_expect_next(a, "\"1\"");
         client_expect_next(b, "[\"src\", \"2\"]");
