@@ -178,12 +178,16 @@ void watch_touch_swap(struct call *c, unsigned a, unsigned b)
     }
 }
 
-static bool watches_already(const struct session *s, unsigned db, const struct key *k)
+/* Looks in both lists at once: the shorter one says it. */
+static bool watches_already(const struct session *s, const struct keynode *at)
 {
-    for (struct watch_node *n = s->watching; n != NULL; n = n->next_of_session) {
-        if (n->at->db == db && n->at->key.hash == k->hash && slice_eq(n->at->key.s, k->s)) {
+    const struct watch_node *of_session = s->watching, *of_key = at->head;
+    while (of_session != NULL && of_key != NULL) {
+        if (of_session->at == at || of_key->s == s) {
             return true;
         }
+        of_session = of_session->next_of_session;
+        of_key = of_key->next;
     }
     return false;
 }
@@ -191,10 +195,10 @@ static bool watches_already(const struct session *s, unsigned db, const struct k
 static void watch_add(struct call *c, const struct key *k)
 {
     struct session *s = c->session;
-    if (watches_already(s, c->db, k)) {
+    struct keynode *at = keymap_make(watches_of(c->x, k->shard), c->db, k);
+    if (watches_already(s, at)) {
         return;
     }
-    struct keynode *at = keymap_make(watches_of(c->x, k->shard), c->db, k);
     struct watch_node *n = mem_calloc(sizeof *n);
     n->s = s;
     n->at = at;

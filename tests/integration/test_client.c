@@ -685,6 +685,32 @@ static struct deltas deltas_of(struct client *c, const char *line, bool exists)
     return d;
 }
 
+/* A key counts once for a client that watches it, in each database. */
+START_TEST(test_watched_once)
+{
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    for (unsigned i = 0; i < 3; i++) {
+        client_expect(a, "+OK", "WATCH k1 k2 k1");
+        client_expect(b, "+OK", "WATCH k2 k3 k3");
+        client_expect(a, "+OK", "WATCH k3 k2");
+        ck_assert_int_eq(info_int(a, "clients", "total_watched_keys:"), 5);
+        client_expect(a, "+OK", "SELECT 1");
+        client_expect(a, "+OK", "WATCH k1 k1");
+        ck_assert_int_eq(info_int(b, "clients", "total_watched_keys:"), 6);
+        client_expect(a, "+OK", "SELECT 0");
+        client_expect(b, "+OK", "SET k1 v");
+        client_expect(a, "+OK", "MULTI");
+        client_expect(a, "nil*", "EXEC");
+        ck_assert_int_eq(info_int(a, "clients", "total_watched_keys:"), 2);
+        client_expect(b, "+OK", "UNWATCH");
+        ck_assert_int_eq(info_int(a, "clients", "total_watched_keys:"), 0);
+        ck_assert_int_eq(info_int(a, "clients", "watching_clients:"), 0);
+    }
+    client_close(a);
+    client_close(b);
+}
+END_TEST
+
 START_TEST(test_hits_and_misses)
 {
     struct server redis;
@@ -744,6 +770,6 @@ UNIT_SUITE(client)
                    test_info_fields, test_histograms, test_events, test_min_replicas,
                    test_clients_are_evicted, test_killed_are_not_listed, test_long_replies_stop,
                    test_output_is_listed, test_closing_are_killed, test_unread_errors_close,
-                   test_hits_and_misses);
+                   test_hits_and_misses, test_watched_once);
     tcase_add_unchecked_fixture(tc, start, stop);
 }
