@@ -339,6 +339,12 @@ void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
     };
 }
 
+void exec_set_leave(struct exec *x, void (*leave)(void *arg), void *arg)
+{
+    x->leave = leave;
+    x->leave_arg = arg;
+}
+
 void exec_shutdown_request(struct exec *x, int flags)
 {
     atomic_store_explicit(&x->shutdown_flags, flags, memory_order_release);

@@ -320,6 +320,8 @@ struct exec {
     _Atomic int64_t leaving_mem; /* of evicted clients that are not closed yet */
     _Atomic int64_t telling_mem; /* of invalidations on their way to reactors */
     _Atomic int shutdown_flags;  /* -1: none asked */
+    void (*leave)(void *arg);    /* NULL: nothing to do; set before threads, as the next */
+    void *leave_arg;
     _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys,
         blocking_missing;
     _Atomic uint64_t ready_lists; /* txn.ready_list is the next one */

@@ -325,7 +325,8 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
  * the script, asks about it, begins a MULTI or is an EXEC, which BUSY ends. New clients go to other
  * reactors. */
 
-#define LOOK_US 10000
+#define LOOK_US   10000
+#define ENDING_MS 5000 /* a script has when the server ends, where no script is ever busy */
 
 /* SHUTDOWN ABORT, and what is no argument of it, waits for its answer. */
 static bool is_shutdown(const struct cmd_ref *ref, const struct request *req, bool *nosave)
@@ -571,7 +572,8 @@ enum script_fate call_script_slow(struct call *c)
         return SCRIPT_GOES_ON;
     }
     sc->looked_us = now;
-    bool late = (now - sc->started_us) / 1000 >= limit_ms;
+    int64_t time_ms = limit_ms > 0 ? limit_ms : ENDING_MS;
+    bool late = (now - sc->started_us) / 1000 >= time_ms;
     bool ending = scripts_end(x, late);
     if (!ending && (limit_ms <= 0 || !late)) {
         return SCRIPT_GOES_ON;
@@ -592,6 +594,9 @@ enum script_fate call_script_slow(struct call *c)
             "The server ends in the middle of a script that has written: its changes are lost");
         if (x->wal != NULL) { /* under everysec and no, more was answered than is written */
             (void)!wal_wait_until(x->wal, wal_tail(x->wal));
+        }
+        if (x->leave != NULL) {
+            x->leave(x->leave_arg);
         }
         _exit(0);
     }

@@ -1,7 +1,8 @@
 /* process.c -- The process as the operating system and its tools see it: background, pid file,
  * supervisor, title, limits of descriptors.
  * SPDX-License-Identifier: BSD-3-Clause
- * THREADS  The main thread at start and stop; process_title_set: also an exclusive section. */
+ * THREADS  The main thread at start and stop; process_title_set: also an exclusive section;
+ * process_leave: any. */
 #include "server/server_int.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -126,6 +127,15 @@ void process_pidfile_remove(const struct server *s)
 {
     if (pid_path(s)[0] != '\0') {
         (void)unlink(pid_path(s));
+    }
+}
+
+void process_leave(void *server)
+{
+    struct server *s = server;
+    process_pidfile_remove(s);
+    if (atomic_load(&s->listening) && s->listens.unix_socket) {
+        (void)unlink(s->opt.unixsocket);
     }
 }
 

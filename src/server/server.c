@@ -222,7 +222,9 @@ static int start_net(struct server *s)
         buf_free(&error);
         return rc;
     }
+    atomic_store(&s->listening, true);
     exec_set_net(s->x, s->net);
+    exec_set_leave(s->x, process_leave, s);
     tell_running(s); /* from then on directives change */
     return net_start(s->net);
 }
@@ -241,6 +243,7 @@ static int stop(struct server *s)
     log_change_join(s);
     exec_files_stop(s->x);
     net_stop(s->net);
+    atomic_store(&s->listening, false);
     int rc = 0;
     if (s->wal != NULL) {
         log_notice("Finishing the log before exiting.");

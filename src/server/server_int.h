@@ -88,6 +88,7 @@ struct server {
     _Atomic bool stopping;
     _Atomic int signal_state; /* signals.c */
     _Atomic bool engine_made; /* x is set: for the signal thread */
+    _Atomic bool listening;   /* the Unix socket is there, if there is to be one */
     sem_t stop_asked;
     char *title; /* where the kernel reads the title of the process */
     size_t title_room;
@@ -120,6 +121,8 @@ void process_tell_ready(const struct server *s);
 void process_tell_stopping(const struct server *s);
 void process_pidfile_write(const struct server *s);
 void process_pidfile_remove(const struct server *s);
+/* Any thread, where the process ends without stop(): the pid file and the Unix socket go. */
+void process_leave(void *server);
 void process_raise_limits(struct server *s); /* or lowers maxclients, and says so */
 void process_title_init(struct server *s, int argc, char **argv); /* argv itself, first of all */
 must_check bool process_title_make(struct server *s, struct buf *out); /* false: bad template */

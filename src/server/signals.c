@@ -29,7 +29,7 @@ static void on_signal(struct server *s, int sig)
     if (atomic_load(&s->signal_state) == STOPPING) {
         if (sig == SIGINT) {
             log_raw("You insist... exiting now.\n");
-            process_pidfile_remove(s);
+            process_leave(s);
             _exit(1);
         }
         return;
@@ -43,7 +43,7 @@ static void on_signal(struct server *s, int sig)
     }
     log_notice("User requested shutdown...");
     if (atomic_compare_exchange_strong(&s->signal_state, &state, STOPPING)) {
-        process_pidfile_remove(s);
+        process_leave(s);
         log_warning("kv is now ready to exit, bye bye...");
         _exit(0);
     }

@@ -6,6 +6,7 @@
 #include "server.h"
 #include "unit.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -391,11 +392,63 @@ START_TEST(test_shutdown_waits_for_script)
 }
 END_TEST
 
+/* Until the script says so in the log. */
+static void send_and_wait(struct client *c, const char *script)
+{
+    char *before = server_log(&kv);
+    size_t from = strlen(before);
+    free(before);
+    client_send(c, "EVAL \"redis.call('set',KEYS[1],'1') redis.log(3,'begun') %s\" 1 a", script);
+    server_wait_log(&kv, from, "begun", unit_patient_ms(20000));
+}
+
+/* So it has where a script is never busy, and where the end comes from a signal. */
+START_TEST(test_signal_waits_for_script)
+{
+    server_stop(&kv);
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", "0");
+    struct client *c = server_connect(&kv);
+    send_and_wait(c, "for i = 1, 20000000 do end return 1");
+    server_stop(&kv);
+    client_close(c);
+    server_start(&kv, "--threads", "2");
+    c = server_connect(&kv);
+    client_expect(c, "\"1\"", "GET a");
+    client_close(c);
+}
+END_TEST
+
+/* A script that has written and does not end takes the process along, but not what others would
+ * take for a server that runs. */
+START_TEST(test_nothing_left_behind)
+{
+    char pidfile[400];
+    snprintf(pidfile, sizeof pidfile, "%s/kv.pid", kv.dir);
+    server_stop(&kv);
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", "20", "--pidfile", pidfile,
+                 "--unixsocket", kv.socket);
+    struct client *c = server_connect(&kv);
+    send_and_wait(c, "while true do end");
+    ck_assert_int_eq(access(pidfile, F_OK), 0);
+    ck_assert_int_eq(access(kv.socket, F_OK), 0);
+    server_stop(&kv);
+    client_close(c);
+    ck_assert(server_log_has(&kv, "in the middle of a script that has written"));
+    ck_assert_int_ne(access(pidfile, F_OK), 0);
+    ck_assert_int_ne(access(kv.socket, F_OK), 0);
+    server_start(&kv, "--threads", "2");
+    c = server_connect(&kv);
+    client_expect(c, "nil", "GET a");
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(script_slow)
 {
     TCase *tc = unit_case(suite, "meanwhile", test_blocked_end, test_watchers, test_new_clients,
                           test_over_memory, test_exec_stays_alone, test_exec_sees_same_clients,
                           test_shutdown, test_shutdown_refused, test_clients_above_limit,
-                          test_shutdown_of_subscriber, test_shutdown_waits_for_script);
+                          test_shutdown_of_subscriber, test_shutdown_waits_for_script,
+                          test_signal_waits_for_script, test_nothing_left_behind);
     tcase_add_checked_fixture(tc, start, stop);
 }
