@@ -69,10 +69,19 @@ static void patterns_add(struct acl_patterns *p, struct slice s, unsigned access
     p->at[p->n++] = (struct acl_pattern){ slice_of(mem_dup(s.p, s.n), s.n), access };
 }
 
+/* `to` is empty. What is in a list is there once, so nothing is looked for: any change of a user
+ * copies it, and with 10,000 patterns looking for each stopped everybody for 0.3 s. */
 static void patterns_copy(struct acl_patterns *to, const struct acl_patterns *from)
 {
+    must(to->n == 0);
+    if (from->n == 0) {
+        return;
+    }
+    to->at = mem_alloc(from->n * sizeof *to->at);
+    to->cap = to->n = from->n;
     for (unsigned i = 0; i < from->n; i++) {
-        patterns_add(to, from->at[i].s, from->at[i].access);
+        struct slice s = from->at[i].s;
+        to->at[i] = (struct acl_pattern){ slice_of(mem_dup(s.p, s.n), s.n), from->at[i].access };
     }
 }
 
