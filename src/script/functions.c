@@ -3,7 +3,8 @@
  *
  * WHAT      A library is its text; it is data: FUNCTION LOAD, DELETE and FLUSH are records of the
  *           log as they came, and replay runs them. A text is loaded twice: here, in a state of its
- *           own, to see what it registers, and in each worker's state before its next FCALL.
+ *           own, to see what it registers, and in each worker's state before its next FCALL
+ *           there.
  * LOCKS     Libraries change in exclusive sections only, so whoever runs a command may keep
  * pointers to them until it ends; s->lock covers readers of INFO. */
 #include "script/script_int.h"
@@ -77,6 +78,7 @@ struct function *function_find(struct scripts *s, struct slice name)
 void library_add(struct scripts *s, struct library *l)
 {
     lock_acquire(&s->lock);
+    l->id = ++s->library_ids;
     must(tsearch(l, &s->libraries, library_order) != NULL);
     for (unsigned i = 0; i < l->n; i++) {
         must(tsearch(l->functions[i], &s->functions, function_order) != NULL);
@@ -263,22 +265,39 @@ static struct library *load(struct call *c, struct slice code, bool replace)
     return l;
 }
 
-struct loader {
-    struct vm *vm;
-};
-static __thread struct loader *walking; /* twalk() has no argument */
+static __thread struct vm *walking; /* twalk() has no argument */
 
+static void load_new(struct vm *vm, const struct library *l)
+{
+    const char *what;
+    struct load again = { NULL, 0 };
+    struct slice line, body;
+    lua_newtable(vm->L);
+    lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions");
+    must(shebang_line(l->code, &line, &body));
+    must(run_text(vm, body, &again, &what)); /* it did before, and depends on nothing */
+    lua_getfield(vm->L, LUA_REGISTRYINDEX, "functions");
+    lua_pushnil(vm->L);
+    lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions");
+}
+
+/* Its functions into the table on top, from the one below where they are there already: what they
+ * have in their variables stays. */
 static void load_visit(const void *node, VISIT which, int depth unused_arg)
 {
     if (which != postorder && which != leaf) {
         return;
     }
     const struct library *l = *(struct library *const *)node;
-    const char *what;
-    struct load again = { NULL, 0 };
-    struct slice line, body;
-    must(shebang_line(l->code, &line, &body));
-    must(run_text(walking->vm, body, &again, &what)); /* it did before, and depends on nothing */
+    lua_State *L = walking->L;
+    lua_pushnumber(L, (lua_Number)l->id);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -4);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        load_new(walking, l);
+    }
+    lua_rawset(L, -3);
 }
 
 static bool libraries_changed(const struct vm *vm)
@@ -295,12 +314,13 @@ static void libraries_into(struct vm *vm)
         return;
     }
     vm->library_generation = atomic_load_explicit(&s->library_generation, memory_order_acquire);
+    lua_getfield(vm->L, LUA_REGISTRYINDEX, "libraries");
     lua_newtable(vm->L);
-    lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions");
-    struct loader l = { vm };
-    walking = &l;
+    walking = vm;
     twalk(s->libraries, load_visit);
     walking = NULL;
+    lua_setfield(vm->L, LUA_REGISTRYINDEX, "libraries");
+    lua_pop(vm->L, 1);
 }
 
 /* ---- A log that begins ---- */
@@ -393,10 +413,13 @@ static bool fcall_body(struct call *c, void *arg)
     f->run.again = false;
     f->run.resp = 2;
     lua_State *L = f->vm->L;
-    lua_getfield(L, LUA_REGISTRYINDEX, "functions");
+    lua_getfield(L, LUA_REGISTRYINDEX, "libraries");
+    lua_pushnumber(L, (lua_Number)f->fn->of->id);
+    lua_rawget(L, -2);
     push_lower(L, f->name);
     lua_rawget(L, -2);
-    lua_remove(L, -2);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
     must(lua_isfunction(L, -1));
     if (!vm_push_arguments(f->vm, c, f->nkeys)) {
         lua_settop(L, 0);

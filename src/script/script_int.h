@@ -44,6 +44,7 @@ struct function {
     _Atomic bool alone; /* it touched keys that it did not declare */
 };
 struct library {
+    uint64_t id; /* of no other that ever joined the engine */
     char *name;
     size_t name_n;
     struct slice code;
@@ -61,6 +62,7 @@ struct scripts {
     unsigned nevictable;
     void *libraries, *functions; /* trees of struct library and function by name */
     uint64_t nlibraries, nfunctions, library_bytes;
+    uint64_t library_ids; /* given so far */
     /* atomic */
     _Atomic uint64_t cache_generation; /* SCRIPT FLUSH: states forget what they compiled */
     _Atomic uint64_t library_generation;

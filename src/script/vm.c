@@ -75,6 +75,8 @@ struct vm *vm_new(struct scripts *s, unsigned id)
     sandbox_set_global(vm->L, "server"); /* Valkey's name for it */
     sandbox_open_libraries(vm->L);
     lua_newtable(vm->L);
+    lua_setfield(vm->L, LUA_REGISTRYINDEX, "libraries"); /* id -> the next one of each */
+    lua_newtable(vm->L);
     lua_setfield(vm->L, LUA_REGISTRYINDEX, "functions"); /* lower-case name -> function */
     return vm;
 }

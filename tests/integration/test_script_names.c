@@ -44,6 +44,24 @@ START_TEST(test_function_names)
 }
 END_TEST
 
+#define COUNTS(lib, f)                                                                          \
+    "\"#!lua name=" lib "\nlocal n = 0\nredis.register_function('" f "', function() n = n + 1 " \
+    "return n end)\""
+
+/* A library keeps what its variables hold while others come and go. */
+START_TEST(test_library_variables)
+{
+    compare("FUNCTION LOAD " COUNTS("a", "fa"), "FCALL fa 0", "FCALL fa 0",
+            "FUNCTION LOAD " COUNTS("b", "fb"), "FCALL fa 0", "FCALL fb 0", "FCALL FA 0",
+            "FUNCTION LOAD REPLACE " COUNTS("b", "fB2"), "FCALL fb 0", "FCALL fb2 0", "FCALL fa 0",
+            "FUNCTION LOAD " COUNTS("c", "fa"), "FUNCTION DELETE a", "FCALL fa 0",
+            "FUNCTION LOAD " COUNTS("c", "fa"), "FCALL fa 0", "FCALL fa 0", "FCALL fb2 0",
+            "FUNCTION DELETE c", "FUNCTION LOAD " COUNTS("c", "fa"), "FCALL fa 0", "FCALL fb2 0",
+            "FUNCTION LOAD REPLACE " COUNTS("b", "fb2"), "FCALL fa 0", "FCALL fb2 0",
+            "FUNCTION FLUSH", "FUNCTION LOAD " COUNTS("b", "fb2"), "FCALL fb2 0", "FCALL fa 0");
+}
+END_TEST
+
 /* A SHA-1 in capitals names the same script, also where nothing may write. */
 START_TEST(test_sha_in_capitals)
 {
@@ -161,6 +179,6 @@ END_TEST
 UNIT_SUITE(script_names)
 {
     TCase *tc = unit_case(suite, "beside redis", test_function_names, test_sha_in_capitals,
-                          test_first_lines);
+                          test_library_variables, test_first_lines);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
 }
