@@ -196,6 +196,12 @@ static void up_partial(void *user, struct conn *conn)
     clients_account(user);
 }
 
+static void up_ended(void *user, struct conn *conn)
+{
+    (void)conn;
+    session_end_wait(user);
+}
+
 static void up_closed(void *user, struct conn *conn)
 {
     (void)conn;
@@ -328,6 +334,7 @@ void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
         .conn_open = up_open,
         .conn_input = up_input,
         .inputs_ahead = up_inputs_ahead,
+        .conn_ended = up_ended,
         .conn_closed = up_closed,
         .conn_limit = up_limit,
         .conn_partial = up_partial,

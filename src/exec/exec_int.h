@@ -428,6 +428,8 @@ void client_describe(const struct call *c, struct session *s,
 /* session.c, dispatch.c */
 struct session *session_open(struct worker *w, struct conn *conn);
 void session_close(struct session *s);
+/* Its client hears no more than was promised: it waits for nothing, and runs nothing. */
+void session_end_wait(struct session *s);
 size_t session_input(struct session *s, struct slice in);
 /* ahead.c: the upcall; and the second argument of the request at the start of `in`, if it is there.
  */

@@ -373,23 +373,29 @@ static void session_free(struct session *s)
     reactor_timer_set(w->r, &l->timer, reactor_now_ms(w->r) + SCRIPT_LOOK_MS);
 }
 
-void session_close(struct session *s)
+void session_end_wait(struct session *s)
 {
-    struct worker *w = s->w;
     pause_closed(s);
-    counter_add(&w->clients_mem, -s->counted_mem);
-    atomic_fetch_sub_explicit(&w->x->leaving_mem, (int64_t)s->leaving_mem, memory_order_relaxed);
     session_unblock_closed(s);
-    session_discard(s);
-    session_unsubscribe_all(s);
-    session_unmonitor(s);
-    session_untrack(s);
-    registry_remove(s);
     for (struct queued *q = s->held; q != NULL;) {
         struct queued *next = q->next;
         mem_free(q);
         q = next;
     }
+    s->held = NULL;
+}
+
+void session_close(struct session *s)
+{
+    struct worker *w = s->w;
+    counter_add(&w->clients_mem, -s->counted_mem);
+    atomic_fetch_sub_explicit(&w->x->leaving_mem, (int64_t)s->leaving_mem, memory_order_relaxed);
+    session_end_wait(s);
+    session_discard(s);
+    session_unsubscribe_all(s);
+    session_unmonitor(s);
+    session_untrack(s);
+    registry_remove(s);
     if (s->is_stopped) {
         struct session **at = &w->stopped;
         while (*at != s) {

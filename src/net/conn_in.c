@@ -130,11 +130,14 @@ static void feed_scratch(struct conn *c, struct slice in)
     kept_add(c, rest);
 }
 
-/* The peer will send no more. What it was promised still leaves, unless its client waits for
- * something that may never happen: that one is gone, as in Redis. */
+/* The peer will send no more. What it was promised still leaves. */
 static void at_end(struct conn *c)
 {
-    conn_close(c, (c->stop & (STOP_BLOCKED | STOP_PAUSED)) != 0 ? CLOSE_NOW : CLOSE_AFTER_REPLY);
+    const struct net_upcalls *up = &c->reactor->net->up;
+    if (up->conn_ended != NULL && c->opened) {
+        up->conn_ended(c->user, c);
+    }
+    conn_close(c, CLOSE_AFTER_REPLY);
 }
 
 /* True when n bytes were read. */

@@ -193,7 +193,7 @@ void conn_resume(struct conn *c, enum conn_stop_reason why);
 /* Marks only; the connection is freed at the end of a turn after the closed upcall, and stays
  * readable for conn_* until then. With CLOSE_AFTER_REPLY what conn_gate() spoke of leaves first,
  * whenever its gate opens. No input upcall comes after either. When the peer ends its side, net
- * closes: after the replies, or at once when the client is blocked or paused. */
+ * closes after the replies. */
 void conn_close(struct conn *c, enum conn_close_how how);
 bool conn_closing(const struct conn *c);
 /* CLOSE_NOW of a client that is owed output which there is no memory for: counts and is told
@@ -310,6 +310,9 @@ struct net_upcalls {
     void (*inputs_ahead)(void *arg, struct reactor *r, const struct net_input *in, unsigned n);
     /* NULL, or: bytes of a big argument came, and it is not complete. */
     void (*conn_partial)(void *user, struct conn *c);
+    /* NULL, or: the peer has ended its side, and net will close after the replies that
+     * conn_gate() spoke of. What the client waits for is for others now, as in Redis. */
+    void (*conn_ended)(void *user, struct conn *c);
     void (*conn_closed)(void *user, struct conn *c); /* last call for it; free the session here */
     /* Output memory or query limit exceeded, about to be closed; for the log and counters. what:
      * "hard output buffer limit", "soft output buffer limit", "query buffer limit" or an "out of

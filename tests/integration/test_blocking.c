@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct server kv;
@@ -695,6 +696,36 @@ START_TEST(test_served_above_maxmemory)
 }
 END_TEST
 
+/* A client writes, then waits for something, and ends its side: it gets what it was promised when
+ * that is on disk, and nothing runs for it after. */
+static const char *const half_closed[] = { "BLPOP list 0\r\n", "CLIENT PAUSE 100000 WRITE\r\n" };
+
+START_TEST(test_half_closed_is_answered)
+{
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *half = server_connect(&kv);
+    char sent[128];
+    client_expect(c, "+OK", "DEBUG AOF-FLUSH-SLEEP 1000000");
+    int n = snprintf(sent, sizeof sent, "SET k v\r\nINCR n\r\n%sINCR n\r\n", half_closed[_i]);
+    client_send_raw(half, sent, (size_t)n);
+    ck_assert_int_eq(shutdown(client_fd(half), SHUT_WR), 0);
+    client_expect_next(half, "+OK");
+    client_expect_next(half, "1");
+    if (_i == 1) {
+        client_expect_next(half, "+OK");
+    }
+    client_expect_closed(half);
+    client_expect(c, "+OK", "DEBUG AOF-FLUSH-SLEEP 0");
+    client_expect(c, "+OK", "CLIENT UNPAUSE");
+    wait_blocked(c, 0);
+    client_expect(c, "1", "RPUSH list v");
+    client_expect(c, "1", "LLEN list");
+    client_expect(c, "\"1\"", "GET n");
+    client_close(half);
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(blocking)
 {
     TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
@@ -721,6 +752,9 @@ UNIT_SUITE(blocking)
                         test_named_many_times_is_served);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "many_times", 120, test_named_many_times, (int)countof(many_times));
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tc = unit_case_loop(suite, "half_closed", 120, test_half_closed_is_answered,
+                        (int)countof(half_closed));
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_slow(suite, "turns", 300, test_order_of_many, test_order_in_transactions,
                         test_order_of_chains);
