@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,12 +110,26 @@ static const char *pid_path(const struct server *s)
                                                                  : s->opt.pidfile;
 }
 
-void process_pidfile_write(const struct server *s)
+/* `dir` may change later: what is removed is what was written. */
+static char *pid_path_full(const struct server *s)
 {
     const char *path = pid_path(s);
-    if (path[0] == '\0') {
+    char dir[PATH_MAX];
+    struct buf full = { 0 };
+    if (path[0] != '/' && getcwd(dir, sizeof dir) != NULL) {
+        buf_printf(&full, "%s/", dir);
+    }
+    buf_add(&full, path, strlen(path) + 1);
+    return full.p;
+}
+
+void process_pidfile_write(struct server *s)
+{
+    if (pid_path(s)[0] == '\0') {
         return;
     }
+    char *path = pid_path_full(s);
+    atomic_store(&s->pid_file, path); /* first: a signal may end the process now */
     FILE *f = fopen(path, "w");
     bool written = f != NULL && fprintf(f, "%ld\n", (long)getpid()) > 0;
     written = f != NULL && fclose(f) == 0 && written;
@@ -125,8 +140,9 @@ void process_pidfile_write(const struct server *s)
 
 void process_pidfile_remove(const struct server *s)
 {
-    if (pid_path(s)[0] != '\0') {
-        (void)unlink(pid_path(s));
+    const char *path = atomic_load(&s->pid_file);
+    if (path != NULL) {
+        (void)unlink(path);
     }
 }
 

@@ -1,8 +1,8 @@
 /* server.c -- Composes the layers and runs the process: start order, signals, stop order.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * START    directives -> log, pid file, limits -> keyspace, engine -> log classified (refused here,
- * before a port is open) -> network up, answering -LOADING -> replay -> log threads -> serving. A
+ * START    directives -> log, limits -> keyspace, engine -> log classified (refused here, before a
+ * port is open) -> network up, answering -LOADING, pid file -> replay -> log threads -> serving. A
  * test container that waits for "Ready to accept connections" sees it last. STOP     network down
  * (what is released still leaves) -> log finished and synced -> exit 0. A second SIGINT exits 1 at
  * once. THREADS  The main thread waits for signals and does nothing else while serving. */
@@ -223,6 +223,7 @@ static int start_net(struct server *s)
         return rc;
     }
     atomic_store(&s->listening, true);
+    process_pidfile_write(s);
     exec_set_net(s->x, s->net);
     exec_set_leave(s->x, process_leave, s);
     tell_running(s); /* from then on directives change */
@@ -299,7 +300,6 @@ static int prepare_process(struct server *s)
     } else {
         log_notice("Configuration loaded");
     }
-    process_pidfile_write(s);
     process_raise_limits(s);
     process_title_set(s);
     crash_handlers_install(s);

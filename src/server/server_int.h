@@ -90,7 +90,8 @@ struct server {
     _Atomic bool engine_made; /* x is set: for the signal thread */
     _Atomic bool listening;   /* the Unix socket is there, if there is to be one */
     sem_t stop_asked;
-    char *title; /* where the kernel reads the title of the process */
+    _Atomic(char *) pid_file; /* full path, once this process writes it */
+    char *title;              /* where the kernel reads the title of the process */
     size_t title_room;
 };
 struct server *server_new(void);
@@ -119,7 +120,8 @@ bool process_in_background(const struct server *s);
 void process_daemonize(void); /* returns in the child; before any thread */
 void process_tell_ready(const struct server *s);
 void process_tell_stopping(const struct server *s);
-void process_pidfile_write(const struct server *s);
+/* Once the port is bound: it is no other process's that runs. Removed is only what was written. */
+void process_pidfile_write(struct server *s);
 void process_pidfile_remove(const struct server *s);
 /* Any thread, where the process ends without stop(): the pid file and the Unix socket go. */
 void process_leave(void *server);

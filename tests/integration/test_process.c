@@ -282,16 +282,30 @@ END_TEST
 
 /* ---- Signals ---- */
 
-START_TEST(test_signals)
+static void expect_own_pid(const char *pidfile)
 {
-    char pidfile[400], text[32] = "";
-    snprintf(pidfile, sizeof pidfile, "%s/kv.pid", kv.dir);
-    start("--pidfile", pidfile);
+    char text[32] = "";
     FILE *f = fopen(pidfile, "r");
     ck_assert_ptr_nonnull(f);
     ck_assert_ptr_nonnull(fgets(text, sizeof text, f));
     fclose(f);
     ck_assert_int_eq(atoi(text), kv.pid);
+}
+
+START_TEST(test_signals)
+{
+    char pidfile[400], again[600];
+    snprintf(pidfile, sizeof pidfile, "%s/kv.pid", kv.dir);
+    start("--pidfile", pidfile);
+    expect_own_pid(pidfile);
+    const char *const dirs[] = { ".", "other" }; /* the log is in use, the port is */
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(again, sizeof again,
+                 "mkdir -p other; $KV --port %u --bind 127.0.0.1 --dir %s --pidfile %s", kv.port,
+                 dirs[i], pidfile);
+        ck_assert_int_eq(sh(again), 1);
+        expect_own_pid(pidfile);
+    }
     kill(kv.pid, SIGHUP);
     struct client *c = server_connect(&kv);
     expect(c, "+PONG", "PING"); /* SIGHUP is ignored */
