@@ -12,6 +12,7 @@
  *     I3 wait_place != HEAP_NONE <=> nmarks > 0, after the flush of a turn
  *     I4 with EV_WRITE watched, nothing is offered to the kernel before the event comes */
 #include "net/net_int.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include <errno.h>
 #include <limits.h>
@@ -104,12 +105,17 @@ static void check_limits(struct conn *c)
         return;
     }
     struct reactor *r = c->reactor;
-    bool over = c->soft != 0 && bytes > c->soft;
-    if (over && !c->soft_timer.armed) {
-        c->soft_timer.fire = soft_fired;
-        reactor_timer_set(r, &c->soft_timer, r->now_ms + (int64_t)c->soft_seconds * 1000);
-    } else if (!over && c->soft_timer.armed) {
+    if (c->soft == 0 || bytes <= c->soft) {
         reactor_timer_cancel(r, &c->soft_timer);
+        return;
+    }
+    if (!c->soft_timer.armed) {
+        c->soft_since_ms = clock_mono_ms(); /* the turn may be one of long ago */
+    }
+    int64_t due = c->soft_since_ms + (int64_t)c->soft_seconds * 1000;
+    if (!c->soft_timer.armed || c->soft_timer.due_ms != due) {
+        c->soft_timer.fire = soft_fired;
+        reactor_timer_set(r, &c->soft_timer, due);
     }
 }
 

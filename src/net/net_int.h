@@ -159,6 +159,7 @@ struct conn {
     size_t passing;    /* its part of stats.passing */
     size_t hard, soft;
     unsigned soft_seconds;
+    int64_t soft_since_ms;  /* with soft_timer armed: above the soft limit since then */
     const char *limit_what; /* a limit was exceeded: for conn_limit */
     struct reactor_timer soft_timer;
 };

@@ -207,8 +207,6 @@ START_TEST(soft_output_limit)
     int64_t start = clock_mono_ms();
     client_send(c, "GATE 9 x");
     client_send(c, "BYTES 20000"); /* waits behind the gate */
-    sleep_ms(200);
-    ck_assert_uint_eq(atomic_load(&f->limits), 0);
     wait_uint(&f->limits, 1);
     ck_assert_int_ge(clock_mono_ms() - start, 900);
     ck_assert_str_eq(atomic_load(&f->limit_what), "soft output buffer limit");
@@ -233,6 +231,24 @@ START_TEST(soft_limit_forgets)
     }
     client_expect(c, "+PONG", "PING");
     ck_assert_uint_eq(atomic_load(&f->limits), 0);
+    client_close(c);
+    fixture_stop(f);
+}
+END_TEST
+
+/* Other seconds count from when it was first above the limit. */
+START_TEST(soft_limit_changes)
+{
+    struct fixture *f = fixture_run(1);
+    struct client *c = connect_to(f);
+    send_text(c, "LIMITS 0 10000 1\r\nGATE 9 x\r\nBYTES 40000\r\nLIMITS 0 10000 3600\r\n");
+    client_expect_next(c, "+OK");
+    sleep_ms(1500);
+    ck_assert_uint_eq(atomic_load(&f->limits), 0);
+    client_send(c, "LIMITS 0 10000 1");
+    wait_uint(&f->limits, 1);
+    ck_assert_str_eq(atomic_load(&f->limit_what), "soft output buffer limit");
+    client_expect_closed(c);
     client_close(c);
     fixture_stop(f);
 }
@@ -349,7 +365,7 @@ UNIT_SUITE(net)
               requests_in_pieces, big_arguments, protocol_errors_close_after_the_text,
               end_of_input_still_gets_replies, quit_and_drop);
     unit_case(suite, "writing", slow_readers_get_every_byte, hard_output_limit, soft_output_limit,
-              soft_limit_forgets, query_limit);
+              soft_limit_forgets, soft_limit_changes, query_limit);
     unit_case(suite, "failures", one_byte_at_a_time, broken_connections_are_freed,
               out_of_memory_closes_one);
 }
