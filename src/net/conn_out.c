@@ -51,9 +51,18 @@ size_t conn_out_bytes(const struct conn *c)
     return c->out.mem;
 }
 
+/* Redis has the first of a client's replies in a buffer that no limit speaks of: a limit below the
+ * size of one reply would lock everybody out. */
+#define UNCOUNTED_BYTES 16384
+
+static size_t counted_bytes(const struct conn *c)
+{
+    return out_size(&c->out) > UNCOUNTED_BYTES ? c->out.mem - UNCOUNTED_BYTES : 0;
+}
+
 bool conn_over_limit(const struct conn *c)
 {
-    return c->hard != 0 && c->out.mem > c->hard;
+    return c->hard != 0 && counted_bytes(c) > c->hard;
 }
 
 size_t conn_parked_bytes(const struct conn *c)
@@ -99,13 +108,12 @@ static void soft_fired(struct reactor *r unused_arg, struct reactor_timer *t)
 
 static void check_limits(struct conn *c)
 {
-    size_t bytes = conn_out_bytes(c);
     if (conn_over_limit(c)) {
         conn_close_limit(c, "hard output buffer limit");
         return;
     }
     struct reactor *r = c->reactor;
-    if (c->soft == 0 || bytes <= c->soft) {
+    if (c->soft == 0 || counted_bytes(c) <= c->soft) {
         reactor_timer_cancel(r, &c->soft_timer);
         return;
     }

@@ -483,6 +483,27 @@ START_TEST(test_long_replies_stop)
 }
 END_TEST
 
+/* Whatever the limit, short replies come: else it could not be taken back. */
+START_TEST(test_low_output_limit)
+{
+    static char big[100000];
+    memset(big, 'x', sizeof big - 1);
+    struct client *c = server_connect(&kv), *reader = server_connect(&kv);
+    client_expect(c, "+OK", "SET big %s", big);
+    client_expect(c, "+OK", "CONFIG SET client-output-buffer-limit \"normal 256 64 60\"");
+    struct client *later = server_connect(&kv);
+    client_expect(later, "+PONG", "PING");
+    ck_assert_uint_gt(client_ask(later, "INFO")->len, 2000);
+    client_close(later);
+    client_send(reader, "GET big");
+    client_expect_closed(reader);
+    client_expect(c, "+OK", "CONFIG SET client-output-buffer-limit \"normal 0 0 0\"");
+    client_expect(c, "1", "DEL big");
+    client_close(reader);
+    client_close(c);
+}
+END_TEST
+
 /* What it was not sent yet is its output memory. */
 START_TEST(test_output_is_listed)
 {
@@ -770,6 +791,6 @@ UNIT_SUITE(client)
                    test_info_fields, test_histograms, test_events, test_min_replicas,
                    test_clients_are_evicted, test_killed_are_not_listed, test_long_replies_stop,
                    test_output_is_listed, test_closing_are_killed, test_unread_errors_close,
-                   test_hits_and_misses, test_watched_once);
+                   test_hits_and_misses, test_watched_once, test_low_output_limit);
     tcase_add_unchecked_fixture(tc, start, stop);
 }
