@@ -180,22 +180,32 @@ static bool apply_save(void *base, const char **error)
     return why == NULL;
 }
 
-/* Certificates first: a TLS port may come with them. What is open and wanted stays open. */
+static bool load_tls(struct server *s, const struct tls_config *tls, const char **error)
+{
+    struct buf detail = { 0 };
+    bool ok = net_set_tls(s->net, tls, &detail) == 0;
+    if (ok) {
+        s->tls_loaded = true;
+    } else {
+        *error = explained(s, "Unable to update TLS configuration. Check server logs.", &detail);
+    }
+    buf_free(&detail);
+    return ok;
+}
+
+/* Certificates that were loaded stay: their files may be on the way to be others. What is open and
+ * wanted stays open. */
 static bool listen_anew(struct server *s, const char *refused, const char **error)
 {
     struct net_config nc;
     struct tls_config tls;
     const char *bind[BIND_MAX];
     struct buf detail = { 0 };
-    bool ok = true;
     server_fill_listen(s, &nc, bind, &tls);
     if (s->net == NULL) {
         return true;
     }
-    if (nc.tls_port != 0 && net_set_tls(s->net, &tls, &detail) != 0) {
-        *error = explained(s, "Unable to update TLS configuration. Check server logs.", &detail);
-        ok = false;
-    }
+    bool ok = nc.tls_port == 0 || s->tls_loaded || load_tls(s, &tls, error);
     if (ok && net_set_listen(s->net, &nc, &detail) != 0) {
         *error = explained(s, refused, &detail);
         ok = false;
@@ -214,6 +224,21 @@ static bool apply_listen(void *base, const char **error)
 static bool apply_bind(void *base, const char **error)
 {
     return listen_anew(server_from(base), "Failed to bind to specified addresses.", error);
+}
+
+/* Without a TLS port they are loaded when there is one. */
+static bool apply_tls(void *base, const char **error)
+{
+    struct server *s = server_from(base);
+    struct net_config nc;
+    struct tls_config tls;
+    const char *bind[BIND_MAX];
+    server_fill_listen(s, &nc, bind, &tls);
+    if (s->net == NULL || nc.tls_port == 0) {
+        s->tls_loaded = false;
+        return true;
+    }
+    return load_tls(s, &tls, error);
 }
 
 static bool apply_title(void *base, const char **error)
@@ -566,94 +591,94 @@ const struct option server_option_table[] = {
       .kind = OPT_STRING,
       AT(tls_cert_file),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Certificate of the server (PEM)." },
     { .name = "tls-key-file",
       .kind = OPT_STRING,
       AT(tls_key_file),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Its private key." },
     { .name = "tls-key-file-pass",
       .kind = OPT_STRING,
       .flags = OPTF_SENSITIVE,
       AT(tls_key_file_pass),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Pass phrase of that key." },
     { .name = "tls-client-cert-file",
       .kind = OPT_STRING,
       AT(tls_client_cert_file),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Certificate when the server is a client." },
     { .name = "tls-client-key-file",
       .kind = OPT_STRING,
       AT(tls_client_key_file),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Its private key." },
     { .name = "tls-client-key-file-pass",
       .kind = OPT_STRING,
       .flags = OPTF_SENSITIVE,
       AT(tls_client_key_file_pass),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Pass phrase of that key." },
     { .name = "tls-dh-params-file",
       .kind = OPT_STRING,
       AT(tls_dh_params_file),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Diffie-Hellman parameters." },
     { .name = "tls-ca-cert-file",
       .kind = OPT_STRING,
       AT(tls_ca_cert_file),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Certificate authorities that clients may come from." },
     { .name = "tls-ca-cert-dir",
       .kind = OPT_STRING,
       AT(tls_ca_cert_dir),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "A directory of them." },
     { .name = "tls-auth-clients",
       .kind = OPT_ENUM,
       AT(tls_auth_clients),
       .names = auth_clients,
       .def = "yes",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Must clients show a certificate: yes, no, optional." },
     { .name = "tls-protocols",
       .kind = OPT_STRING,
       AT(tls_protocols),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "For example \"TLSv1.2 TLSv1.3\"." },
     { .name = "tls-ciphers",
       .kind = OPT_STRING,
       AT(tls_ciphers),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Ciphers up to TLS 1.2." },
     { .name = "tls-ciphersuites",
       .kind = OPT_STRING,
       AT(tls_ciphersuites),
       .def = "",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Ciphers of TLS 1.3." },
     { .name = "tls-prefer-server-ciphers",
       .kind = OPT_BOOL,
       AT(tls_prefer_server_ciphers),
       .def = "no",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "The server's order of ciphers wins." },
     { .name = "tls-session-caching",
       .kind = OPT_BOOL,
       AT(tls_session_caching),
       .def = "yes",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Let clients resume sessions." },
     { .name = "tls-session-cache-size",
       .kind = OPT_INT,
@@ -661,7 +686,7 @@ const struct option server_option_table[] = {
       .min = 0,
       .max = INT32_MAX,
       .def = "20480",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Sessions kept." },
     { .name = "tls-session-cache-timeout",
       .kind = OPT_INT,
@@ -669,7 +694,7 @@ const struct option server_option_table[] = {
       .min = 0,
       .max = INT32_MAX,
       .def = "300",
-      .apply = apply_listen,
+      .apply = apply_tls,
       .doc = "Seconds they are kept." },
     { .name = NULL },
 };

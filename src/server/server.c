@@ -222,6 +222,7 @@ static int start_net(struct server *s)
         buf_free(&error);
         return rc;
     }
+    s->tls_loaded = nc.tls != NULL;
     atomic_store(&s->listening, true);
     process_pidfile_write(s);
     exec_set_net(s->x, s->net);

@@ -70,6 +70,7 @@ struct server {
     struct wal *wal;      /* NULL: no log; changes in exclusive sections */
     struct wal *next_wal; /* of the thread that changes the log */
     struct net *net;
+    bool tls_loaded; /* net has the certificates; changes in exclusive sections */
     struct {
         pthread_t thread;
         _Atomic int life; /* CHANGE_RUNS: to be joined */

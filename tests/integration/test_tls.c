@@ -13,9 +13,10 @@
 static struct server kv;
 static uint16_t port;
 
+static struct tls_files files;
+
 static void start(void)
 {
-    struct tls_files files;
     tls_files_make(&files);
     port = server_free_port();
     char text[8];
@@ -99,8 +100,41 @@ START_TEST(test_busy)
 }
 END_TEST
 
+/* While the files are exchanged, what has nothing to do with them can be set; and whoever is served
+ * with the old certificate goes on to be. */
+START_TEST(test_certificates_are_exchanged)
+{
+    char aside[200];
+    struct client *c = server_connect(&kv);
+    snprintf(aside, sizeof aside, "%s.aside", files.cert);
+    ck_assert_int_eq(rename(files.cert, aside), 0);
+    client_expect(c, "+OK", "CONFIG SET bind '127.0.0.1 127.0.0.2'");
+    client_expect(c, "+OK", "CONFIG SET port %u", server_free_port());
+    client_expect_error(c,
+                        "ERR CONFIG SET failed (possibly related to argument 'tls-cert-file') - "
+                        "Unable to update TLS configuration. Check server logs.",
+                        "CONFIG SET tls-cert-file %s", files.cert);
+    client_expect(c, "+OK", "CONFIG SET port %u", kv.port);
+    struct visitor v = come(0);
+    client_expect(v.c, "+PONG", "PING");
+    go(&v);
+    client_expect(c, "+OK", "CONFIG SET tls-port 0");
+    client_expect(c, "+OK", "CONFIG SET tls-key-file %s",
+                  files.key); /* read when there is a port */
+    client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET tls-port %u", port);
+    ck_assert_int_eq(rename(aside, files.cert), 0);
+    client_expect(c, "+OK", "CONFIG SET tls-port %u", port);
+    v = come(0);
+    client_expect(v.c, "+PONG", "PING");
+    go(&v);
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(tls)
 {
     TCase *tc = unit_case(suite, "one reactor", test_busy);
+    tcase_add_checked_fixture(tc, start, stop);
+    tc = unit_case(suite, "exchanged", test_certificates_are_exchanged);
     tcase_add_checked_fixture(tc, start, stop);
 }
