@@ -75,9 +75,9 @@ must_check enum acl_error acl_user_apply(const struct exec *x, struct acl_user *
  * the first error it stops; *bad is then the rule. */
 must_check enum acl_error acl_user_apply_all(const struct exec *x, struct acl_user *u,
                                              const struct slice *rule, unsigned n, struct buf *bad);
-bool acl_name_ok(struct slice name); /* no space, no NUL */
-void acl_describe(const struct acl_user *u,
-                  struct buf *out); /* the rules, for ACL LIST and files */
+bool acl_name_ok(struct slice name);                                /* no space, no NUL */
+void acl_describe(const struct acl_user *u, struct buf *out);       /* the rules, for files */
+void acl_describe_shown(const struct acl_user *u, struct buf *out); /* for ACL LIST */
 void acl_describe_commands(const struct acl_selector *s, struct buf *out);
 void acl_describe_keys(const struct acl_selector *s, struct buf *out);
 void acl_describe_channels(const struct acl_selector *s, struct buf *out);

@@ -337,12 +337,7 @@ static enum acl_error apply_keys(struct acl_selector *s, struct slice op)
     if (access == 0 || !acl_name_ok(pattern)) {
         return ACL_E_SYNTAX;
     }
-    if (slice_eq(pattern, S("*")) && access == ACL_ACCESS_ALL) {
-        s->all_keys = true;
-        patterns_clear(&s->keys);
-    } else {
-        patterns_add(&s->keys, pattern, access);
-    }
+    patterns_add(&s->keys, pattern, access); /* %RW~* is a pattern, as in Redis */
     return ACL_E_OK;
 }
 
@@ -610,16 +605,24 @@ void acl_describe_commands(const struct acl_selector *s, struct buf *out)
     }
 }
 
-void acl_describe_keys(const struct acl_selector *s, struct buf *out)
+/* COMPAT: a pattern `*` among others is shown as `~*`, but for a file it is what reads back as one:
+ * behind `~*` other patterns are refused. */
+static void describe_keys(const struct acl_selector *s, bool for_file, struct buf *out)
 {
     if (s->all_keys) {
         word(out, "~*");
     }
     for (unsigned i = 0; i < s->keys.n; i++) {
         unsigned access = s->keys.at[i].access;
-        word(out, access == ACL_ACCESS_ALL ? "~" : access == ACL_ACCESS_READ ? "%R~" : "%W~");
+        const char *all = for_file && slice_eq(s->keys.at[i].s, S("*")) ? "%RW~" : "~";
+        word(out, access == ACL_ACCESS_ALL ? all : access == ACL_ACCESS_READ ? "%R~" : "%W~");
         buf_add_slice(out, s->keys.at[i].s);
     }
+}
+
+void acl_describe_keys(const struct acl_selector *s, struct buf *out)
+{
+    describe_keys(s, false, out);
 }
 
 void acl_describe_channels(const struct acl_selector *s, struct buf *out)
@@ -633,9 +636,9 @@ void acl_describe_channels(const struct acl_selector *s, struct buf *out)
     }
 }
 
-static void describe_selector(const struct acl_selector *s, struct buf *out)
+static void describe_selector(const struct acl_selector *s, bool for_file, struct buf *out)
 {
-    acl_describe_keys(s, out);
+    describe_keys(s, for_file, out);
     if (!s->all_channels) {
         word(out, "resetchannels");
     }
@@ -663,7 +666,7 @@ static void parenthesize(struct buf *out, struct slice words)
     buf_add_char(out, ')');
 }
 
-void acl_describe(const struct acl_user *u, struct buf *out)
+static void describe(const struct acl_user *u, bool for_file, struct buf *out)
 {
     struct buf all = { 0 }, one = { 0 };
     word(&all, u->enabled ? "on" : "off");
@@ -677,7 +680,7 @@ void acl_describe(const struct acl_user *u, struct buf *out)
     }
     for (const struct acl_selector *s = u->selectors; s != NULL; s = s->next) {
         one.n = 0;
-        describe_selector(s, &one);
+        describe_selector(s, for_file, &one);
         word(&all, "");
         if (s == u->selectors) {
             buf_add_slice(&all, buf_slice(&one));
@@ -688,4 +691,14 @@ void acl_describe(const struct acl_user *u, struct buf *out)
     buf_add_slice(out, buf_slice(&all));
     buf_free(&all);
     buf_free(&one);
+}
+
+void acl_describe(const struct acl_user *u, struct buf *out)
+{
+    describe(u, true, out);
+}
+
+void acl_describe_shown(const struct acl_user *u, struct buf *out)
+{
+    describe(u, false, out);
 }

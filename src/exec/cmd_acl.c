@@ -31,7 +31,7 @@ static void cmd_acl_list(struct call *c)
     for (unsigned i = 0; i < a->n; i++) {
         line.n = 0;
         buf_printf(&line, "user %s ", a->user[i]->name);
-        acl_describe(a->user[i], &line);
+        acl_describe_shown(a->user[i], &line);
         reply_bulk(c, buf_slice(&line));
     }
     buf_free(&line);
