@@ -148,13 +148,13 @@ void client_describe(const struct call *c, struct session *s, struct buf *b)
     size_t more = out > OUT_BLOCK_BYTES ? out : 0; /* Redis counts these as a list */
     buf_printf(b,
                "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u sub=%u "
-               "psub=%u ssub=%u multi=%d",
+               "psub=%u ssub=%u multi=%d watch=%u",
                (unsigned long long)s->id, peer, local, conn_fd(s->conn),
                s->name != NULL ? s->name : "",
                (long long)((clock_wall_ms() - s->created_ms) / 1000),
                (long long)((now - conn_last_input_ms(s->conn)) / 1000), flags_of(s, flags), s->db,
                session_subs(s, 0), session_subs(s, 1), session_subs(s, 2),
-               s->multi != NULL ? (int)multi_count(s) : -1);
+               s->multi != NULL ? (int)multi_count(s) : -1, s->watch_count);
     buf_printf(b,
                " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=%zu "
                "omem=%zu tot-mem=%zu events=r cmd=%s user=%s redir=%lld "

@@ -265,6 +265,7 @@ START_TEST(test_info_fields)
     client_ask(c, "SELECT 3");
     client_ask(c, "CLIENT SETINFO lib-name lib");
     client_ask(c, "CLIENT SETINFO lib-ver 1.2");
+    client_ask(c, "WATCH a b a");
     char *line = strdup(client_ask(c, "CLIENT INFO")->text);
     const char *at = line;
     for (unsigned i = 0; i < countof(names); i++) { /* all, in this order */
@@ -272,6 +273,7 @@ START_TEST(test_info_fields)
         ck_assert_msg(next != NULL, "no '%s' in %s", names[i], line);
         at = next;
     }
+    ck_assert_ptr_nonnull(strstr(line, " multi=-1 watch=2 qbuf="));
     free(line);
     /* Of a transaction the last command is EXEC, within and after it. */
     struct client *d = server_connect(&kv);
