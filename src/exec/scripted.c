@@ -15,6 +15,7 @@
  * THREADS    The worker that runs the script. */
 #include "exec/acl.h"
 #include "exec/pre_image.h"
+#include "exec/tally.h"
 #include "exec/tracking.h"
 #include "base/log.h"
 #include <stdio.h>
@@ -24,6 +25,7 @@
 /* Of a worker, kept from script to script. */
 struct script_scope {
     struct pre_images undo;
+    struct tally tally;
     struct key *keys; /* of the command that is called */
     uint32_t *index;
     unsigned keys_cap;
@@ -54,6 +56,7 @@ void scripts_free(struct worker *w)
         return;
     }
     pre_images_free(&sc->undo);
+    tally_free(&sc->tally);
     mem_free(sc->keys);
     mem_free(sc->index);
     out_clear(&sc->out);
@@ -83,7 +86,8 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
     struct worker *w = c->in->w;
     struct txn *t = c->in->t;
     struct script_scope *sc = scope_of(w);
-    counter_t *const counted[] = { &w->hits, &w->misses, &w->expired, &w->expired_fields };
+    counter_t *const counted[] = { &w->hits, &w->misses, &w->expired, &w->expired_fields,
+                                   &w->changes };
     uint64_t before[countof(counted)];
     for (unsigned i = 0; i < countof(counted); i++) {
         before[i] = counter_get(counted[i]);
@@ -93,7 +97,11 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
     t->in_multi = true;
     txn_lock(t, c->keys, c->nkeys, w->lock_set);
     monitor_feed(t, c->session, c->db, c->argv, c->argc); /* before what it calls */
+    if (!t->exclusive) {
+        tally_begin(&sc->tally);
+    }
     bool done = body(c, arg);
+    tally_end(&sc->tally, w, done);
     if (done) {
         pre_images_forget(&sc->undo);
         txn_commit(t);
@@ -282,7 +290,7 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
     const char *why = refusal(outer, ref, argc, rules);
     if (why != NULL) {
         if (ref != NULL) {
-            counter_add(&w->stats[ref->id].rejected, 1);
+            tally_rejected(&sc->tally, w, ref->id);
         }
         reply_error(&c, why);
         *reply = take_reply(sc);
@@ -309,7 +317,7 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
         reply_oom(&c);
     }
     sc->wrote |= (ref->row->flags & CMD_WRITE) != 0 && !in.error;
-    call_account(s, &c);
+    tally_account(&sc->tally, &c);
     *reply = take_reply(sc);
     return true;
 }
