@@ -36,15 +36,17 @@ bool call_may_block(const struct call *c)
                               : (c->flags & CALL_SERVING) != 0;
 }
 
-static void node_link(struct exec *x, struct waiter *w, unsigned i)
+/* False: no memory. */
+static bool node_link(struct exec *x, struct waiter *w, unsigned i)
 {
     struct wait_node *n = &w->node[i];
     const struct key *k = &w->keys[w->first + i];
     n->owner = w;
     n->at = keymap_make(&x->shards[k->shard].waits, w->db, k);
-    const struct wait_node *last = n->at->tail;
-    if (last != NULL && last->owner == w) {
-        return; /* it names this key more than once: one place is enough to be served at */
+    const struct wait_node *last = n->at != NULL ? n->at->tail : NULL;
+    if (n->at == NULL || (last != NULL && last->owner == w)) {
+        return n->at !=
+               NULL; /* it names this key more than once: one place is enough to be served at */
     }
     n->prev = n->at->tail;
     if (n->prev != NULL) {
@@ -60,6 +62,7 @@ static void node_link(struct exec *x, struct waiter *w, unsigned i)
         atomic_fetch_add_explicit(&x->blocking_missing, 1, memory_order_relaxed);
     }
     n->linked = true;
+    return true;
 }
 
 static void node_unlink(struct exec *x, struct wait_node *n)
@@ -88,6 +91,27 @@ static void node_unlink(struct exec *x, struct wait_node *n)
     }
 }
 
+/* In all lists, or in none: false, no memory. */
+static bool nodes_link(struct exec *x, struct waiter *w)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        if (!node_link(x, w, i)) {
+            while (i > 0) {
+                node_unlink(x, &w->node[--i]);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static void waiter_discard(struct waiter *w)
+{
+    mem_free(w->keys);
+    mem_free(w->args);
+    mem_free(w);
+}
+
 static void on_timer(struct reactor *r, struct reactor_timer *t);
 
 void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n,
@@ -105,7 +129,6 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
         reply_oom(c);
         return;
     }
-    c->in->blocked = true;
     w->home = s->w;
     w->session = s;
     w->handle = s->handle;
@@ -120,9 +143,12 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     w->timeout_reply = timeout_reply;
     w->first = first;
     w->n = n;
-    for (unsigned i = 0; i < n; i++) {
-        node_link(c->x, w, i);
+    if (!nodes_link(c->x, w)) {
+        waiter_discard(w);
+        reply_oom(c);
+        return;
     }
+    c->in->blocked = true;
     s->waiter = w;
     if (deadline_ms > 0) {
         w->timer.fire = on_timer;
@@ -212,9 +238,7 @@ static void waiter_free(struct waiter *w)
     if (w->deadline_ms > 0) {
         atomic_fetch_sub_explicit(&x->blocked_timed, 1, memory_order_relaxed);
     }
-    mem_free(w->keys);
-    mem_free(w->args);
-    mem_free(w);
+    waiter_discard(w);
 }
 
 /* ---- Ending without being served: on the home reactor ---- */

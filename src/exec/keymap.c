@@ -22,12 +22,17 @@ struct keynode *keymap_find(const struct keymap *m, unsigned db, const struct ke
     return n;
 }
 
+/* Without memory the chains become longer. */
 static void grow(struct keymap *m)
 {
     struct keynode **old = m->slot;
     unsigned n = m->slots;
-    m->slots = n == 0 ? FIRST_SLOTS : n * 2;
-    m->slot = mem_calloc(m->slots * sizeof *m->slot);
+    struct keynode **more = mem_try_calloc(2 * n * sizeof *more);
+    if (more == NULL) {
+        return;
+    }
+    m->slots = 2 * n;
+    m->slot = more;
     for (unsigned i = 0; i < n; i++) {
         struct keynode *at = old[i];
         while (at != NULL) {
@@ -41,20 +46,30 @@ static void grow(struct keymap *m)
     mem_free(old);
 }
 
+static struct keymap *map_new(void)
+{
+    struct keymap *m = mem_calloc(sizeof *m);
+    m->slots = FIRST_SLOTS;
+    m->slot = mem_calloc(FIRST_SLOTS * sizeof *m->slot);
+    return m;
+}
+
 struct keynode *keymap_make(struct keymap **mp, unsigned db, const struct key *k)
 {
     struct keynode *n = keymap_find(*mp, db, k);
     if (n != NULL) {
         return n;
     }
-    if (*mp == NULL) {
-        *mp = mem_calloc(sizeof **mp);
+    n = mem_try_alloc(sizeof *n + k->s.n + 1);
+    if (n == NULL) {
+        return NULL;
     }
+    *mp = *mp != NULL ? *mp : map_new();
     struct keymap *m = *mp;
     if (m->used >= m->slots) {
         grow(m);
     }
-    n = mem_calloc(sizeof *n + k->s.n + 1);
+    *n = (struct keynode){ 0 };
     memcpy(n + 1, k->s.p, k->s.n);
     n->db = db;
     n->key = *k;

@@ -1,6 +1,8 @@
 /* keymap.h -- A small map from (database, key) to a list head, for the side tables of a shard: who
- * watches, who waits. SPDX-License-Identifier: BSD-3-Clause LOCKS  Under the shard's lock. Nodes
- * keep their address until keymap_drop(). */
+ * watches, who waits.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * LOCKS  Under the shard's lock. Nodes keep their address until keymap_drop(). */
 #ifndef EXEC_KEYMAP_H
 #define EXEC_KEYMAP_H
 
@@ -22,8 +24,8 @@ struct keymap {
 
 struct keynode *keymap_find(const struct keymap *m, unsigned db,
                             const struct key *k); /* m NULL: NULL */
-struct keynode *keymap_make(struct keymap **m, unsigned db,
-                            const struct key *k); /* finds or creates; creates *m too */
+/* Finds or creates; creates *m too. NULL: there was no memory, and nothing changed. */
+must_check struct keynode *keymap_make(struct keymap **m, unsigned db, const struct key *k);
 void keymap_drop(struct keymap **m,
                  struct keynode *n); /* its list is empty; frees *m with the last one */
 struct keynode *keymap_any(const struct keymap *m, unsigned from);    /* from a random number; NULL:

@@ -192,12 +192,13 @@ static bool watches_already(const struct session *s, const struct keynode *at)
     return false;
 }
 
-static void watch_add(struct call *c, const struct key *k)
+/* False: no memory. */
+static bool watch_add(struct call *c, const struct key *k)
 {
     struct session *s = c->session;
     struct keynode *at = keymap_make(watches_of(c->x, k->shard), c->db, k);
-    if (watches_already(s, at)) {
-        return;
+    if (at == NULL || watches_already(s, at)) {
+        return at != NULL;
     }
     struct watch_node *n = mem_calloc(sizeof *n);
     n->s = s;
@@ -216,6 +217,7 @@ static void watch_add(struct call *c, const struct key *k)
         atomic_fetch_add_explicit(&c->x->watching_clients, 1, memory_order_relaxed);
     }
     atomic_fetch_add_explicit(&c->x->watched_keys, 1, memory_order_relaxed);
+    return true;
 }
 
 static void watch_unlink(struct exec *x, struct watch_node *n)
@@ -232,6 +234,23 @@ static void watch_unlink(struct exec *x, struct watch_node *n)
     if (--at->count == 0) {
         keymap_drop(watches_of(x, at->key.shard), at);
     }
+}
+
+/* The last ones that c has added, until `count` are left; its locks are held. */
+static void watch_undo(struct call *c, unsigned count)
+{
+    struct session *s = c->session;
+    unsigned n = s->watch_count - count;
+    for (; s->watch_count > count; s->watch_count--) {
+        struct watch_node *last = s->watching;
+        s->watching = last->next_of_session;
+        watch_unlink(c->x, last);
+        mem_free(last);
+    }
+    if (n > 0 && count == 0) {
+        atomic_fetch_sub_explicit(&c->x->watching_clients, 1, memory_order_relaxed);
+    }
+    atomic_fetch_sub_explicit(&c->x->watched_keys, n, memory_order_relaxed);
 }
 
 void session_unwatch(struct session *s)
@@ -517,8 +536,13 @@ static void cmd_watch(struct call *c)
     }
     if (!(c->flags & CALL_MULTI) &&
         !atomic_load_explicit(&c->session->watch_dirty, memory_order_relaxed)) {
+        unsigned before = c->session->watch_count;
         for (unsigned i = 0; i < c->nkeys; i++) {
-            watch_add(c, &c->keys[i]);
+            if (!watch_add(c, &c->keys[i])) {
+                watch_undo(c, before);
+                reply_oom(c);
+                return;
+            }
         }
     }
     reply_ok(c);

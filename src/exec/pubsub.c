@@ -268,6 +268,54 @@ unsigned session_subs(const struct session *s, int kind)
     return s->subs != NULL ? s->subs->n[kind] : 0;
 }
 
+/* With room for one more. NULL: no memory, and l is as it was. */
+static struct listeners *listeners_grown(struct listeners *l)
+{
+    unsigned n = l != NULL ? l->n : 0;
+    if (n > 0 && n < l->cap) {
+        return l;
+    }
+    l = mem_try_realloc(l, sizeof *l + (2 * (size_t)n + 1) * sizeof l->handle[0]);
+    if (l != NULL) {
+        l->n = n;
+        l->cap = 2 * n + 1;
+    }
+    return l;
+}
+
+/* False: no memory. */
+static bool listener_add(struct exec *x, enum sub_kind kind, const struct key *k, uint64_t handle)
+{
+    struct pubsub *ps = x->pubsub;
+    unsigned part = part_of(kind, k);
+    lock_acquire(&ps->part[part].lock);
+    struct keynode *n = keymap_make(&ps->part[part].map, kind, k);
+    struct listeners *l = n != NULL ? listeners_grown(n->head) : NULL;
+    if (l != NULL) {
+        n->head = l;
+        l->handle[l->n] = handle;
+        if (l->n++ == 0) {
+            atomic_fetch_add_explicit(kind == SUB_PATTERN ? &ps->patterns : &ps->channels, 1,
+                                      memory_order_release);
+        }
+    } else if (n != NULL && n->head == NULL) {
+        keymap_drop(&ps->part[part].map, n);
+    }
+    lock_release(&ps->part[part].lock);
+    return l != NULL;
+}
+
+static void subs_end_if_none(struct session *s)
+{
+    if (s->subs->n[0] + s->subs->n[1] + s->subs->n[2] == 0) {
+        mem_free(s->subs);
+        s->subs = NULL;
+        session_set_obuf_class(s, OBUF_NORMAL);
+        atomic_fetch_sub_explicit(&s->w->x->pubsub->clients, 1, memory_order_relaxed);
+    }
+}
+
+/* False: no memory, it is not subscribed to that. */
 static bool subscribe_one(struct session *s, enum sub_kind kind, struct slice name)
 {
     struct key k = name_key(name);
@@ -277,28 +325,17 @@ static bool subscribe_one(struct session *s, enum sub_kind kind, struct slice na
         atomic_fetch_add_explicit(&s->w->x->pubsub->clients, 1, memory_order_relaxed);
     }
     if (keymap_find(s->subs->map, kind, &k) != NULL) {
-        return false;
+        return true;
     }
-    keymap_make(&s->subs->map, kind, &k);
-    s->subs->n[kind]++;
-    struct pubsub *ps = s->w->x->pubsub;
-    unsigned part = part_of(kind, &k);
-    lock_acquire(&ps->part[part].lock);
-    struct keynode *n = keymap_make(&ps->part[part].map, kind, &k);
-    struct listeners *l = n->head;
-    unsigned now = l != NULL ? l->n : 0;
-    if (now == 0) {
-        atomic_fetch_add_explicit(kind == SUB_PATTERN ? &ps->patterns : &ps->channels, 1,
-                                  memory_order_release);
+    struct keynode *own = keymap_make(&s->subs->map, kind, &k);
+    bool done = own != NULL && listener_add(s->w->x, kind, &k, s->handle);
+    if (done) {
+        s->subs->n[kind]++;
+    } else if (own != NULL) {
+        keymap_drop(&s->subs->map, own);
     }
-    if (now == 0 || now == l->cap) {
-        n->head = l = mem_realloc(l, sizeof *l + (2 * now + 1) * sizeof l->handle[0]);
-        l->cap = 2 * now + 1;
-    }
-    l->handle[now] = s->handle;
-    l->n = now + 1;
-    lock_release(&ps->part[part].lock);
-    return true;
+    subs_end_if_none(s);
+    return done;
 }
 
 static void listener_remove(struct exec *x, enum sub_kind kind, const struct key *k,
@@ -336,12 +373,7 @@ static bool unsubscribe_one(struct session *s, enum sub_kind kind, struct slice 
     listener_remove(s->w->x, kind, &k, s->handle);
     keymap_drop(&s->subs->map, n);
     s->subs->n[kind]--;
-    if (s->subs->n[0] + s->subs->n[1] + s->subs->n[2] == 0) {
-        mem_free(s->subs);
-        s->subs = NULL;
-        session_set_obuf_class(s, OBUF_NORMAL);
-        atomic_fetch_sub_explicit(&s->w->x->pubsub->clients, 1, memory_order_relaxed);
-    }
+    subs_end_if_none(s);
     return true;
 }
 
@@ -393,8 +425,11 @@ static void reply_subscription(struct call *c, const char *what, const struct sl
 static void subscribe_all(struct call *c, enum sub_kind kind, const char *what)
 {
     for (unsigned i = 1; i < c->argc; i++) {
-        subscribe_one(c->session, kind, c->argv[i]);
-        reply_subscription(c, what, &c->argv[i], reply_count_of(c->session, kind));
+        if (subscribe_one(c->session, kind, c->argv[i])) {
+            reply_subscription(c, what, &c->argv[i], reply_count_of(c->session, kind));
+        } else {
+            reply_oom(c);
+        }
     }
 }
 

@@ -194,7 +194,7 @@ static bool serve_one(struct txn *t, struct waiter *w, const struct ready_key *r
     bool reads = w->tracks && !in.blocked && (c.cmd->flags & CMD_READONLY);
     for (unsigned i = 0; i < w->nkeys && reads; i++) {
         if (call_serves(&c, i)) {
-            tracking_remember(me->x, &w->keys[i], 1, w->handle); /* its lock is held */
+            tracking_remember(me, &w->keys[i], 1, w->handle); /* its lock is held */
         }
     }
     txn_commit(own); /* also when nothing was served: the key may have expired, and has its DEL */

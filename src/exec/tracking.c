@@ -336,30 +336,6 @@ static unsigned place_of(const uint64_t *handle, unsigned n, uint64_t wanted)
     return low;
 }
 
-static void remember(struct exec *x, const struct key *k, uint64_t handle)
-{
-    struct keynode *at = keymap_make(&x->shards[k->shard].tracked, 0, k);
-    uint64_t *all = at->head;
-    unsigned place = place_of(all, at->count, handle);
-    if (place < at->count && all[place] == handle) {
-        return;
-    }
-    at->head = all = tracking_grown(all, at->count);
-    memmove(all + place + 1, all + place, (at->count - place) * sizeof *all);
-    all[place] = handle;
-    if (at->count++ == 0) {
-        atomic_fetch_add_explicit(&x->trackers->keys, 1, memory_order_relaxed);
-    }
-    atomic_fetch_add_explicit(&x->trackers->items, 1, memory_order_relaxed);
-}
-
-void tracking_remember(struct exec *x, const struct key *keys, unsigned nkeys, uint64_t handle)
-{
-    for (unsigned i = 0; i < nkeys && !seeded_bug("exec.bug_untracked_read"); i++) {
-        remember(x, &keys[i], handle);
-    }
-}
-
 bool tracking_wanted(const struct session *s)
 {
     const struct tracking *t = s->tracking;
@@ -369,7 +345,7 @@ bool tracking_wanted(const struct session *s)
 void tracking_read_slow(struct call *c)
 {
     if ((c->cmd->flags & CMD_READONLY) && tracking_wanted(c->session)) {
-        tracking_remember(c->x, c->keys, c->nkeys, c->session->handle);
+        tracking_remember(c->in->t->w, c->keys, c->nkeys, c->session->handle);
     }
 }
 
@@ -401,6 +377,38 @@ static bool tell_of_key(struct worker *w, struct slice key, const uint64_t *hand
     notice->author = author;
     hand_over(w, notice, handle, n);
     return true;
+}
+
+/* False: no memory. */
+static bool remember(struct exec *x, const struct key *k, uint64_t handle)
+{
+    struct keynode *at = keymap_make(&x->shards[k->shard].tracked, 0, k);
+    if (at == NULL) {
+        return false;
+    }
+    uint64_t *all = at->head;
+    unsigned place = place_of(all, at->count, handle);
+    if (place < at->count && all[place] == handle) {
+        return true;
+    }
+    at->head = all = tracking_grown(all, at->count);
+    memmove(all + place + 1, all + place, (at->count - place) * sizeof *all);
+    all[place] = handle;
+    if (at->count++ == 0) {
+        atomic_fetch_add_explicit(&x->trackers->keys, 1, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&x->trackers->items, 1, memory_order_relaxed);
+    return true;
+}
+
+/* What cannot be remembered is told of at once: behind its reply the client forgets it. */
+void tracking_remember(struct worker *w, const struct key *keys, unsigned nkeys, uint64_t handle)
+{
+    for (unsigned i = 0; i < nkeys && !seeded_bug("exec.bug_untracked_read"); i++) {
+        if (!remember(w->x, &keys[i], handle)) {
+            (void)tell_of_key(w, keys[i].s, &handle, 1, 0, 0);
+        }
+    }
 }
 
 static void take_out(struct exec *x, struct keynode *at)

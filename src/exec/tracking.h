@@ -57,7 +57,7 @@ size_t session_tracking_memory(const struct session *s);
 /* Does what it reads now count? On its reactor. */
 bool tracking_wanted(const struct session *s);
 /* The client of `handle` reads these keys, whose locks are held from the read to here. */
-void tracking_remember(struct exec *x, const struct key *keys, unsigned nkeys, uint64_t handle);
+void tracking_remember(struct worker *w, const struct key *keys, unsigned nkeys, uint64_t handle);
 void tracking_read_slow(struct call *c);
 /* After the handler of a session's call, locks held. */
 static inline void tracking_read(struct call *c)

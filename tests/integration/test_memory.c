@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FAR "4102444800000"
 
@@ -117,6 +118,8 @@ static const struct step steps[] = {
       "XDELEX x DELREF IDS 2 1-1 2-1",
       1 },
     { { "SET k 1" }, "EVAL redis.call('set',KEYS[1],ARGV[1]) 1 k W", 2 },
+    { { "UNWATCH" }, "WATCH V W Vb", 3 },
+    { { NULL }, "BLPOP W V Vb 0.001", 5 },
     { { "SET k 1" }, "EVAL return{KEYS[1],ARGV[1]..ARGV[2]} 1 W V X", 3 },
 };
 
@@ -255,6 +258,97 @@ START_TEST(test_commands)
 }
 END_TEST
 
+#ifdef KV_FAULTS
+static struct client *again(struct client *old)
+{
+    client_close(old);
+    struct client *new = server_connect(&kv);
+    client_hello(new, 3);
+    return new;
+}
+
+/* Subscribes to two channels while an allocation fails. Returns how many errors there were. */
+static unsigned subscribe(unsigned after)
+{
+    const struct resp *r = NULL;
+    unsigned failed = 0, done = 0;
+    client_expect(c, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1,mem.large=nomem:0:0", after);
+    send_step("SUBSCRIBE V W");
+    for (unsigned i = 0; i < 2; i++) {
+        if (client_try_read(c, &r) != RESP_OK) { /* the request could not be read, or answered */
+            c = again(c);
+            client_expect(c, "+OK", "DEBUG FAULT ''");
+            while (client_ask(c, "PUBSUB CHANNELS")->count > 0) {
+                usleep(1000);
+            }
+            return failed;
+        }
+        ck_assert(r->type != RESP_ERROR || strncmp(r->text, "OOM ", 4) == 0);
+        failed += r->type == RESP_ERROR;
+        done += r->type != RESP_ERROR;
+    }
+    client_expect(c, "+OK", "DEBUG FAULT ''");
+    ck_assert_uint_eq(client_ask(c, "PUBSUB CHANNELS")->count, done);
+    bool any = strstr(client_ask(c, "INFO clients")->text, "pubsub_clients:1") != NULL;
+    ck_assert(any == (done > 0));
+    client_send(c, "UNSUBSCRIBE");
+    do {
+        ck_assert_int_eq(client_read(c)->type, RESP_PUSH);
+    } while (done > 0 && --done > 0);
+    return failed;
+}
+
+/* Reads a key that it tracks while an allocation fails, and then it changes. True: it was told to
+ * forget the key when it had read it. */
+static bool track(struct client *d, unsigned after)
+{
+    const struct resp *r = NULL;
+    client_expect(d, "+OK", "FLUSHALL");
+    client_expect(d, "1", "EVAL \"return redis.call('INCR', ('x'):rep(100000))\" 0");
+    client_expect(c, "+OK", "CLIENT TRACKING ON");
+    client_expect(d, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1,mem.large=nomem:0:0", after);
+    send_step("GET V");
+    bool read = client_try_read(c, &r) == RESP_OK && r->type == RESP_BULK;
+    client_expect(d, "+OK", "DEBUG FAULT ''");
+    bool told = false;
+    if (read) {
+        client_send(c, "PING");
+        told = client_read(c)->type == RESP_PUSH;
+    }
+    if (told) {
+        client_expect_next(c, "+PONG");
+    }
+    client_expect(d, "1", "EVAL \"redis.call('INCR', ('x'):rep(100000)) return 1\" 0");
+    if (read && !told) {
+        ck_assert_int_eq(client_read(c)->type, RESP_PUSH);
+    }
+    c = again(c);
+    return told;
+}
+#endif
+
+/* Names of channels and of tracked keys may be long. */
+START_TEST(test_names)
+{
+#ifdef KV_FAULTS
+    unsigned failed = 0, told = 0;
+    struct client *d = server_connect(&kv);
+    c = server_connect(&kv);
+    client_hello(c, 3);
+    for (unsigned after = 0; after < ALLOCATIONS; after++) {
+        failed += subscribe(after);
+        told += track(d, after);
+    }
+    ck_assert_uint_ge(failed, 4);
+    ck_assert_uint_ge(told, 1);
+    client_close(c);
+    client_close(d);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 /* In MULTI an allocation fails, when the commands are queued or when they run. What was refused has
  * changed nothing, what was not is there, also when the log is read again. */
 START_TEST(test_exec)
@@ -336,4 +430,5 @@ UNIT_SUITE(memory)
     tc = unit_case_loop(suite, "exec", 60, test_exec, 1);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_exec_of_many);
+    tcase_add_test(tc, test_names);
 }

@@ -101,7 +101,7 @@ START_TEST(test_any_and_free)
     for (unsigned i = 0; i < 40; i++) {
         char text[16];
         struct key k = { .s = slice_of(text, (size_t)snprintf(text, 16, "%u", i)), .hash = i };
-        keymap_make(&m, 0, &k);
+        ck_assert_ptr_nonnull(keymap_make(&m, 0, &k));
     }
     for (unsigned i = 0; i < 1000; i++) { /* any number finds one; together they find all */
         const struct keynode *n = keymap_any(m, i);

@@ -38,7 +38,7 @@ START_TEST(test_ready_once)
     char name[32];
     for (unsigned i = 0; i < KEYS; i++) {
         struct key k = key_of(x, name, i);
-        (void)keymap_make(&x->shards[k.shard].waits, i % 2, &k);
+        ck_assert_ptr_nonnull(keymap_make(&x->shards[k.shard].waits, i % 2, &k));
     }
     for (unsigned lists = 0; lists < 3; lists++) { /* and again in the next list */
         txn_begin(t, &x->workers[0]);
