@@ -183,13 +183,17 @@ static void set_sessions(SSL_CTX *ctx, const struct tls_config *cfg)
                               SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_IGNORE_UNEXPECTED_EOF);
+    /* Without it who resumes is refused where client certificates are asked for: also one who has a
+     * session from when caching was on. */
+    SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1);
     if (cfg->session_caching) {
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
         SSL_CTX_sess_set_cache_size(ctx, cfg->session_cache_size);
         SSL_CTX_set_timeout(ctx, cfg->session_cache_timeout);
-        SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1);
-    } else {
+    } else { /* a ticket is a session that the client keeps */
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+        SSL_CTX_set_num_tickets(ctx, 0);
     }
 }
 

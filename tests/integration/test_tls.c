@@ -15,7 +15,7 @@ static uint16_t port;
 
 static struct tls_files files;
 
-static void start(void)
+static void start_with(const char *auth, const char *caching)
 {
     tls_files_make(&files);
     port = server_free_port();
@@ -23,9 +23,14 @@ static void start(void)
     snprintf(text, sizeof text, "%u", port);
     server_init(&kv, SERVER_KV);
     server_start(&kv, "--threads", "1", "--busy-reply-threshold", "20", "--tls-port", text,
-                 "--tls-cert-file", files.cert, "--tls-key-file", files.key, "--tls-auth-clients",
-                 "no");
+                 "--tls-cert-file", files.cert, "--tls-key-file", files.key, "--tls-ca-cert-file",
+                 files.client_cert, "--tls-auth-clients", auth, "--tls-session-caching", caching);
     server_wait_ready(&kv);
+}
+
+static void start(void)
+{
+    start_with("no", "yes");
 }
 
 static void stop(void)
@@ -131,10 +136,56 @@ START_TEST(test_certificates_are_exchanged)
 }
 END_TEST
 
+/* NULL: refused. Otherwise what the client may come back with. */
+static SSL_SESSION *visit(SSL_CTX *ctx, SSL_SESSION *with, bool *resumed)
+{
+    char text[7];
+    SSL_SESSION *left = NULL;
+    SSL *ssl = SSL_new(ctx);
+    int fd = tls_connect_tcp(port);
+    SSL_set_fd(ssl, fd);
+    if (with != NULL) {
+        SSL_set_session(ssl, with);
+    }
+    if (SSL_connect(ssl) == 1 && SSL_write(ssl, "PING\r\n", 6) == 6 &&
+        SSL_read(ssl, text, sizeof text) == sizeof text) {
+        *resumed = SSL_session_reused(ssl);
+        left = SSL_get1_session(ssl);
+        SSL_shutdown(ssl); /* else it may not come back */
+    }
+    SSL_free(ssl);
+    close(fd);
+    return left;
+}
+
+/* Who comes again with what he has of the first time is served, whether that is good for something
+ * or not: here with a certificate, which the server does not ask for twice. */
+START_TEST(test_resumption)
+{
+    bool caching = _i % 2 == 1, resumed = false;
+    start_with("yes", caching ? "yes" : "no");
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    ck_assert_int_eq(SSL_CTX_use_certificate_file(ctx, files.client_cert, SSL_FILETYPE_PEM), 1);
+    ck_assert_int_eq(SSL_CTX_use_PrivateKey_file(ctx, files.client_key, SSL_FILETYPE_PEM), 1);
+    SSL_CTX_set_max_proto_version(ctx, _i < 2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    SSL_SESSION *first = visit(ctx, NULL, &resumed), *second;
+    ck_assert_ptr_nonnull(first);
+    ck_assert(!resumed);
+    second = visit(ctx, first, &resumed);
+    ck_assert_ptr_nonnull(second);
+    ck_assert_int_eq(resumed, caching);
+    SSL_SESSION_free(first);
+    SSL_SESSION_free(second);
+    SSL_CTX_free(ctx);
+}
+END_TEST
+
 UNIT_SUITE(tls)
 {
     TCase *tc = unit_case(suite, "one reactor", test_busy);
     tcase_add_checked_fixture(tc, start, stop);
     tc = unit_case(suite, "exchanged", test_certificates_are_exchanged);
     tcase_add_checked_fixture(tc, start, stop);
+    tc = unit_case_loop(suite, "resumption", 120, test_resumption, 4);
+    tcase_add_checked_fixture(tc, NULL, stop);
 }
