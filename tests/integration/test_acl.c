@@ -61,9 +61,9 @@ START_TEST(test_requests)
         "~type ACL GENPASS", "~type ACL GENPASS 5", "ACL LOG x", "ACL LOG 1 2", "ACL LOG RESET",
         "ACL LOG", "ACL LOG 0", "ACL SAVE", "ACL LOAD", "AUTH x", "AUTH default x", "AUTH b p2",
         "AUTH nosuch p1", "AUTH a b c", "HELLO 2 AUTH b no", "CLIENT KILL USER nosuch",
-        "ACL SETUSER c %RW~* ~foo", "ACL GETUSER c", "ACL SETUSER c resetkeys ~a %R~* %W~*",
-        "ACL GETUSER c", "ACL SETUSER c allkeys %RW~*", "ACL DELUSER c",
-        "ACL SETUSER b +publish allchannels", "@b AUTH b p1", "@b GET foo1",
+        "ACL SETUSER c sanitize-payload %RW~* ~foo", "ACL GETUSER c",
+        "ACL SETUSER c resetkeys ~a %R~* %W~*", "ACL GETUSER c", "ACL SETUSER c allkeys %RW~*",
+        "ACL DELUSER c", "ACL SETUSER b +publish allchannels", "@b AUTH b p1", "@b GET foo1",
         "@b ACL WHOAMI => -NOPERM User b has no permissions to run "
         "the 'acl|whoami' command",
         "@b GET y => -NOPERM No permissions to access a key", "@b SET y 1", "@b RESET", "@b PING",
