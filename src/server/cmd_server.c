@@ -83,11 +83,12 @@ static void cmd_shutdown(struct call *c)
                   { "abort", SHUT_ABORT } };
     int flags = 0;
     for (unsigned i = 1; i < c->argc; i++) {
-        int before = flags;
+        int flag = 0;
         for (unsigned k = 0; k < countof(words); k++) {
-            flags |= slice_is(c->argv[i], words[k].word) ? words[k].flag : 0;
+            flag |= slice_is(c->argv[i], words[k].word) ? words[k].flag : 0;
         }
-        if (flags == before) {
+        flags |= flag;
+        if (flag == 0) {
             reply_syntax(c);
             return;
         }

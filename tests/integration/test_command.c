@@ -161,8 +161,8 @@ END_TEST
 /* Commands that may not run in a transaction. */
 START_TEST(test_no_multi)
 {
-    compare("MULTI", "SHUTDOWN nope", "EXEC", "SHUTDOWN nope", "MULTI", "SET a b", "MONITOR",
-            "GET a", "EXEC", "PING");
+    compare("SHUTDOWN ABORT ABORT", "MULTI", "SHUTDOWN nope", "EXEC", "SHUTDOWN nope", "MULTI",
+            "SET a b", "MONITOR", "GET a", "EXEC", "PING");
 }
 END_TEST
 

@@ -318,7 +318,7 @@ END_TEST
 /* What a client sends behind SHUTDOWN does not happen, in the same packet or in later ones. */
 START_TEST(test_behind_shutdown)
 {
-    static const char first[] = "PING\r\nSHUTDOWN NOSAVE\r\nAPPEND after b\r\nPING\r\n";
+    static const char first[] = "PING\r\nSHUTDOWN NOSAVE NOSAVE\r\nAPPEND after b\r\nPING\r\n";
     static const char later[] = "APPEND later b\r\n";
     server_start(&kv, "--threads", "2");
     struct client *c = server_connect(&kv);
