@@ -363,7 +363,9 @@ static void section_replication(struct server *s, struct buf *b)
     line_u(b, "master_repl_offset", offset);
     line_s(b, "second_repl_offset", "-1");
     line_u(b, "repl_backlog_active", 0);
-    line_u(b, "repl_backlog_size", 1048576);
+    buf_add_str(b, "repl_backlog_size:");
+    must(config_value(s->config, "repl-backlog-size", b));
+    buf_add_str(b, "\r\n");
     line_u(b, "repl_backlog_first_byte_offset", 0);
     line_u(b, "repl_backlog_histlen", 0);
 }

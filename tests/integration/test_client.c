@@ -282,6 +282,9 @@ START_TEST(test_info_fields)
     client_expect(c, "+QUEUED", "GET k");
     ck_assert_ptr_nonnull(strstr(client_line(c, "EXEC"), " cmd=exec "));
     ck_assert_ptr_nonnull(strstr(client_ask(d, "CLIENT LIST")->text, " cmd=exec "));
+    client_expect(c, "+OK", "CONFIG SET repl-backlog-size 2mb");
+    ck_assert_int_eq(info_int(c, "replication", "repl_backlog_size:"), 2 * 1024 * 1024);
+    client_expect(c, "+OK", "CONFIG SET repl-backlog-size 1mb");
     client_close(d);
     client_close(c);
 }
