@@ -481,18 +481,26 @@ static void cmd_xreadgroup(struct call *c)
     read_call(c, true);
 }
 
-/* The options as the handler reads them: a group or a consumer may be named like the word. What it
- * will refuse may have keys all the same, mostly those that Redis finds in it. */
-static int xread_keys(const struct slice *argv, unsigned argc, uint32_t *index, unsigned room)
+/* A group or a consumer may be named like the word. */
+static unsigned streams_word(const struct slice *argv, unsigned argc, bool numbers)
 {
     unsigned i = 1;
     for (; i < argc && !slice_is(argv[i], "streams"); i++) {
-        if (slice_is(argv[i], "block") || slice_is(argv[i], "count")) {
-            i++;
-        } else if (slice_is(argv[i], "group")) {
+        if (slice_is(argv[i], "group")) {
             i += 2;
+        } else if (numbers && (slice_is(argv[i], "block") || slice_is(argv[i], "count"))) {
+            i++;
         }
     }
+    return i;
+}
+
+/* The options as the handler reads them. What it will refuse may have keys all the same, mostly
+ * those that Redis finds in it. */
+static int xread_keys(const struct slice *argv, unsigned argc, uint32_t *index, unsigned room)
+{
+    unsigned i = streams_word(argv, argc, true);
+    i = i < argc ? i : streams_word(argv, argc, false); /* where a number should be: refused */
     unsigned n = i + 1 < argc ? (argc - i - 1) / 2 : 0;
     for (unsigned k = 0; k < n && k < room; k++) {
         index[k] = i + 1 + k;
