@@ -284,7 +284,6 @@ START_TEST(test_info_fields)
     ck_assert_ptr_nonnull(strstr(client_ask(d, "CLIENT LIST")->text, " cmd=exec "));
     client_expect(c, "+OK", "CONFIG SET repl-backlog-size 2mb");
     ck_assert_int_eq(info_int(c, "replication", "repl_backlog_size:"), 2 * 1024 * 1024);
-    client_expect(c, "+OK", "CONFIG SET repl-backlog-size 1mb");
     client_close(d);
     client_close(c);
 }
@@ -729,7 +728,6 @@ START_TEST(test_watched_once)
         client_expect(a, "nil*", "EXEC");
         ck_assert_int_eq(info_int(a, "clients", "total_watched_keys:"), 2);
         client_expect(b, "+OK", "UNWATCH");
-        ck_assert_int_eq(info_int(a, "clients", "total_watched_keys:"), 0);
         ck_assert_int_eq(info_int(a, "clients", "watching_clients:"), 0);
     }
     client_close(a);
