@@ -276,12 +276,40 @@ static int judge_history(struct judge *j, bool *ended)
     return err;
 }
 
+/* Where the walk over a history starts: behind what the walks before it accepted, or at LSN 0.
+ *
+ * A WHOLE history is the first one of its log and yet begins at any LSN. Forced back to before its
+ * first batch, it leaves a child that needs no batch of it. Then nothing of it is read, not even
+ * its first header, and no walk tells where the child begins. The child's header does, and is
+ * believed, since nothing can be missing below: what CURRENT names needs no batch of the WHOLE one,
+ * and that one no parent. By cases:
+ * - Its first header is damaged: each header repeats the flag, so one good header of any segment is
+ *   enough, and to refuse for a header of which nothing is needed would be wrong.
+ * - None of its headers is good, or its directory is gone: nobody knows whether it was WHOLE or
+ *   needed a parent, whose batches would then be lost in silence. LSN 0 stays, and the child, if it
+ *   begins above that, is refused as before.
+ * - The first history is not WHOLE: it has no parent and begins at LSN 0, as its child must, too.
+ * - A child of the child, or of any other history of which nothing is needed: that one is not the
+ *   first, so its own header has said where it left its parent, and the walk stands there.
+ * - A WHOLE history that is the first of a directory begins at LSN 0, and its header says that.
+ * A WHOLE history's own fork_lsn is its first LSN; it says where the log ends that is forced back
+ * to it, when the child's first header is damaged. */
+static uint64_t first_lsn_of(const struct judge *j, unsigned index)
+{
+    const struct wal_history_info *h = &j->r->history[index], *first = &j->r->history[0];
+    bool whole = (first->flags & WAL_SEGMENT_WHOLE) != 0;
+    if (whole && (index == 0 || (index == 1 && first->need_seq == 0))) {
+        return h->fork_lsn;
+    }
+    return index == 0 ? 0 : j->walk.at.lsn;
+}
+
 static void begin_history(struct judge *j, unsigned index)
 {
-    j->base_lsn = index == 0 ? j->o->snapshot_lsn : j->walk.at.lsn;
+    struct wal_mark at = { .seq = 1, .lsn = first_lsn_of(j, index) };
+    j->base_lsn = index == 0 ? j->o->snapshot_lsn : at.lsn;
     j->h = &j->r->history[index];
     j->r->last = index;
-    struct wal_mark at = { .seq = 1, .lsn = index == 0 ? 0 : j->walk.at.lsn };
     wal_walk_begin(&j->walk, j->h, at, j->r->how, j->ahead);
     j->walk.records_too = true;
     j->synced = 0;

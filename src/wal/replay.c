@@ -53,7 +53,9 @@ int wal_recovery_visit(struct wal_recovery *r, const struct wal_visitor *v)
     int err = 0;
     for (unsigned i = 0; i <= r->last && err == 0; i++) {
         struct wal_walk w;
-        struct wal_mark start = { .seq = 1 };
+        /* Its first header says where a history begins. The LSN here is for the log that ends
+         * before that header: it was damaged and given up. */
+        struct wal_mark start = { .seq = 1, .lsn = r->at.lsn };
         wal_walk_begin(&w, &r->history[i], start, WAL_READ_CACHED, ahead);
         err = visit_history(r, i, &w, v);
         wal_walk_end(&w);

@@ -131,6 +131,134 @@ START_TEST(test_whole_history)
 }
 END_TEST
 
+/* ---- Children that need nothing of a whole history ---- */
+
+/* A whole history behind three batches, with `batches` batches that do not count any more. */
+static struct log_builder *with_whole(unsigned batches)
+{
+    struct log_builder *b = lb_with_batches(3);
+    lb_give_up(b, 0);
+    b->segment_flags = WAL_SEGMENT_WHOLE;
+    lb_fork(b);
+    for (unsigned i = 0; i < batches; i++) {
+        lb_add(b, 40);
+    }
+    return b;
+}
+
+/* What a forced start leaves when the first batch of the present history is damaged. */
+static void fork_at_birth(struct log_builder *b, uint64_t lsn)
+{
+    lb_give_up(b, 0);
+    b->segment_flags = 0;
+    lb_fork_at(b, 0, lsn);
+}
+
+static void flip_header_of(struct log_builder *b, const uint8_t *history, uint64_t segment)
+{
+    uint8_t now[WAL_HISTORY_BYTES];
+    memcpy(now, b->history, sizeof now);
+    memcpy(b->history, history, sizeof now);
+    lb_flip(b, segment, 100);
+    memcpy(b->history, now, sizeof now);
+}
+
+START_TEST(test_child_of_whole)
+{
+    struct log_builder *b = with_whole(3); /* the last proves the first */
+    uint64_t lsn = b->batch[3].first_lsn;
+    ck_assert_uint_gt(lsn, 0);
+    lb_flip(b, 1, b->batch[3].offset + 130);
+    lb_expect_refused(b, 'e', lsn);
+    fork_at_birth(b, lsn);
+    lb_expect_all(b); /* without a batch */
+    lb_add(b, 10);
+    lb_footer(b);
+    lb_segment(b);
+    lb_add(b, 11);
+    lb_expect_all(b);
+    lb_fork(b); /* of a child with batches */
+    lb_add(b, 12);
+    lb_expect_all(b);
+    lb_free(b);
+    b = with_whole(2);
+    fork_at_birth(b, lsn);
+    lb_add(b, 10);
+    fork_at_birth(b, lsn); /* of a child of which nothing is needed */
+    lb_add(b, 20);
+    lb_expect_all(b);
+    lb_free(b);
+    b = with_whole(2);
+    fork_at_birth(b, 0); /* it may number from anywhere: older programs went back to 0 */
+    lb_add(b, 10);
+    lb_expect_all(b);
+    lb_free(b);
+}
+END_TEST
+
+/* One good header of the whole history is enough to know that nothing is missing. Without any it
+ * might have had a parent. */
+START_TEST(test_child_of_whole_with_damaged_headers)
+{
+    struct log_builder *b = with_whole(2);
+    uint8_t whole[WAL_HISTORY_BYTES];
+    uint64_t lsn = b->batch[3].first_lsn;
+    memcpy(whole, b->history, sizeof whole);
+    lb_footer(b);
+    lb_segment(b);
+    fork_at_birth(b, lsn);
+    lb_add(b, 10);
+    lb_expect_all(b);
+    flip_header_of(b, whole, 1);
+    lb_expect_all(b);
+    flip_header_of(b, whole, 2);
+    lb_expect_refused(b, 'e', 0);
+    lb_free(b);
+}
+END_TEST
+
+/* A history that is not whole is the first only at LSN 0, and so is its child. */
+START_TEST(test_child_of_first)
+{
+    static const uint32_t flags[] = { 0, WAL_SEGMENT_WHOLE };
+    for (unsigned i = 0; i < countof(flags); i++) {
+        struct log_builder *b = lb_new();
+        b->segment_flags = flags[i];
+        lb_fork_at(b, 0, 0);
+        lb_add(b, 20);
+        lb_flip(b, 1, b->batch[0].offset + 130);
+        fork_at_birth(b, 0);
+        lb_add(b, 10);
+        lb_expect_all(b);
+        lb_free(b);
+    }
+    struct log_builder *b = lb_with_batches(2);
+    fork_at_birth(b, 7);
+    lb_add(b, 10);
+    lb_expect_refused(b, 'e', 0);
+    lb_free(b);
+}
+END_TEST
+
+/* Whose batches are needed says where its child begins. */
+START_TEST(test_child_contradicts_whole)
+{
+    for (int wrong = -1; wrong <= 1; wrong++) {
+        struct log_builder *b = with_whole(1);
+        uint64_t end = b->lsn;
+        b->segment_flags = 0;
+        lb_fork_at(b, 1, end + (uint64_t)(int64_t)wrong);
+        lb_add(b, 10);
+        if (wrong != 0) {
+            lb_expect_refused(b, 'e', end);
+        } else {
+            lb_expect_all(b);
+        }
+        lb_free(b);
+    }
+}
+END_TEST
+
 /* ---- Forced ---- */
 
 START_TEST(test_forced_recovery)
@@ -167,6 +295,27 @@ START_TEST(test_forced_back_to_parent)
     ck_assert_uint_eq(records, 3);
     ck_assert_uint_eq(report.end_lsn, lsn);
     ck_assert_uint_eq(report.last_seq, 3);
+    lb_free(b);
+}
+END_TEST
+
+/* The same where nothing of the parent is needed: the log ends where that began. */
+START_TEST(test_forced_back_to_whole)
+{
+    struct log_builder *b = with_whole(2);
+    uint64_t lsn = b->batch[3].first_lsn;
+    fork_at_birth(b, lsn);
+    lb_add(b, 10);
+    lb_footer(b);
+    lb_segment(b);
+    lb_flip(b, 1, 100);
+    lb_expect_refused(b, 'e', lsn);
+    struct wal_report report;
+    unsigned records;
+    ck_assert_int_eq(lb_recover(b, &force, &report, &records), 0);
+    ck_assert_uint_eq(records, 0);
+    ck_assert_uint_eq(report.end_lsn, lsn);
+    ck_assert_uint_eq(report.last_seq, 0);
     lb_free(b);
 }
 END_TEST
@@ -221,7 +370,9 @@ UNIT_SUITE(wal_lineage)
 {
     unit_case(suite, "lineage", test_lineage, test_parent_beyond_fork, test_fork_behind_unshipped,
               test_fork_contradicts_parent, test_parent_missing, test_histories_in_a_circle,
-              test_whole_history);
-    unit_case(suite, "force", test_forced_recovery, test_forced_back_to_parent);
+              test_whole_history, test_child_of_whole, test_child_of_whole_with_damaged_headers,
+              test_child_of_first, test_child_contradicts_whole);
+    unit_case(suite, "force", test_forced_recovery, test_forced_back_to_parent,
+              test_forced_back_to_whole);
     unit_case(suite, "live", test_live);
 }

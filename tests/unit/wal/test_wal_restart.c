@@ -40,10 +40,10 @@ static int count_records(void *arg, struct wal_batch *batch, const struct wal_re
     return 0;
 }
 
-/* Opens, replays, starts; one time in two in one pass. */
-static void start_counted(struct rig *r, struct counted *c)
+/* Opens, replays, starts; one time in two in one pass. The records begin at `base`. */
+static void start_counted_at(struct rig *r, struct counted *c, uint64_t base)
 {
-    memset(c, 0, sizeof *c);
+    *c = (struct counted){ .lsn = base };
     struct wal_replay to = { .arg = c, .records = count_records };
     r->cfg.judge_later = rng_below(2) == 0;
     int err = wal_open(&r->w, &r->cfg, &r->report);
@@ -57,6 +57,11 @@ static void start_counted(struct rig *r, struct counted *c)
     ck_assert_int_eq(err, 0);
     ck_assert_uint_eq(wal_tail(r->w), c->lsn);
     ck_assert_uint_eq(wal_durable(r->w).v, c->lsn);
+}
+
+static void start_counted(struct rig *r, struct counted *c)
+{
+    start_counted_at(r, c, 0);
 }
 
 /* ---- One life ---- */
@@ -292,8 +297,8 @@ START_TEST(test_history_forks)
 }
 END_TEST
 
-/* Damages the first header of the history that CURRENT names. */
-static void flip_first_header(const struct rig *r, const uint8_t *history)
+/* Damages the first segment of a history. */
+static void flip(const struct rig *r, const uint8_t *history, off_t at)
 {
     char hex[2 * WAL_HISTORY_BYTES + 1] = "", path[WAL_PATH_MAX];
     uint8_t c;
@@ -301,11 +306,14 @@ static void flip_first_header(const struct rig *r, const uint8_t *history)
     snprintf(path, sizeof path, "%s/wal/%s/%020u.wal", r->cfg.dir, hex, 1u);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(pread(fd, &c, 1, 20), 1);
+    ck_assert_int_eq(pread(fd, &c, 1, at), 1);
     c ^= 1;
-    ck_assert_int_eq(pwrite(fd, &c, 1, 20), 1);
+    ck_assert_int_eq(pwrite(fd, &c, 1, at), 1);
     close(fd);
 }
+
+#define IN_FIRST_HEADER 20
+#define IN_FIRST_BATCH  (WAL_BLOCK + 20)
 
 /* As the writer writes it, every header of a child tells of its parent, also after a restart that
  * continues the child: damage to the first of them does not take away what the parent has. */
@@ -334,7 +342,7 @@ START_TEST(test_forced_back_to_parent)
     seen_read_sound(&s, l->r.cfg.dir);
     ck_assert_uint_ge(s.segments, 3);
     seen_free(&s);
-    flip_first_header(&l->r, child);
+    flip(&l->r, child, IN_FIRST_HEADER);
     l->r.cfg.judge_later = false;
     ck_assert_int_eq(rig_try_start(&l->r), WAL_E_DAMAGED);
     l->r.cfg.force_lossy_recovery = true;
@@ -342,6 +350,72 @@ START_TEST(test_forced_back_to_parent)
     ck_assert_uint_eq(c.records, parent.records);
     ck_assert_uint_eq(c.lsn, parent.lsn);
     rig_stop(&l->r);
+}
+END_TEST
+
+/* Records until the log is in its third segment, from where the producer was. */
+static uint64_t append_two_segments(struct rig *r, struct counted *c)
+{
+    char buf[MAX + 8];
+    while (rig_stats(r).current_segment < 3) {
+        uint64_t lsn = rig_append(r, 0, rig_payload(0, c->count[0]++, MAX, buf));
+        ck_assert_int_eq(wal_wait_until(r->w, lsn), 0);
+    }
+    return c->count[0];
+}
+
+/* Stops the log and damages its first segment. */
+static void stop_and_flip(struct rig *r, off_t at)
+{
+    uint8_t history[WAL_HISTORY_BYTES];
+    memcpy(history, wal_history(r->w), sizeof history);
+    rig_stop(r);
+    flip(r, history, at);
+    r->cfg.judge_later = false;
+    ck_assert_int_eq(rig_try_start(r), WAL_E_DAMAGED);
+}
+
+/* A log that began at run time loses its first batch: forced, it is empty and goes on, and what is
+ * written from then on is found by starts that are not forced. So again when the first batch of
+ * that, or its first header, is lost. */
+START_TEST(test_forced_at_first_batch_of_whole)
+{
+    static const off_t second[] = { IN_FIRST_BATCH, IN_FIRST_HEADER };
+    struct rig r;
+    struct counted c;
+    rig_init(&r, unit_tmpdir());
+    r.cfg.segment_bytes = WAL_SEGMENT_MIN;
+    start_counted(&r, &c);
+    append_two_segments(&r, &c);
+    rig_stop(&r);
+    r.cfg.whole = true;
+    start_counted(&r, &c);
+    uint64_t began = wal_tail(r.w);
+    memset(&c, 0, sizeof c);
+    append_two_segments(&r, &c);
+    ck_assert_int_eq(wal_make_current(r.w), 0);
+    r.cfg.whole = false;
+    stop_and_flip(&r, IN_FIRST_BATCH);
+    for (unsigned round = 0; round < 3; round++) {
+        r.cfg.force_lossy_recovery = true;
+        start_counted_at(&r, &c, began);
+        ck_assert(r.report.new_history);
+        ck_assert_uint_eq(c.records, 0);
+        ck_assert_uint_eq(c.lsn, began);
+        uint64_t sent = append_two_segments(&r, &c);
+        rig_stop(&r);
+        for (unsigned forced = 0; forced < 3; forced++) { /* twice not, then for nothing */
+            r.cfg.force_lossy_recovery = forced == 2;
+            start_counted_at(&r, &c, began);
+            ck_assert(!r.report.new_history);
+            ck_assert_uint_eq(c.records, sent);
+            if (forced < 2) {
+                rig_stop(&r);
+            }
+        }
+        r.cfg.force_lossy_recovery = false;
+        stop_and_flip(&r, second[(round + (unsigned)_i) % 2]);
+    }
 }
 END_TEST
 
@@ -409,6 +483,7 @@ UNIT_SUITE(wal_restart)
     unit_case_loop(suite, "lives", 240, test_lives, 3);
     unit_case_slow(suite, "one", 120, test_restarts_at_every_offset, test_failed_group_is_cut,
                    test_history_forks, test_forced_back_to_parent);
+    unit_case_loop(suite, "forced, whole", 120, test_forced_at_first_batch_of_whole, 2);
     unit_case_loop(suite, "nth fault", 240, test_nth_fault, 20);
     unit_case_loop(suite, "killed in start", 120, test_killed_in_start, 6);
 }
