@@ -328,10 +328,13 @@ bool log_change_busy(const struct server *s)
     return atomic_load(&s->change.busy);
 }
 
+/* In an exclusive section: CONFIG SET runs in one, too, so no other change begins before this is
+ * complete. Whoever begins one after it joins this thread first. */
 static void undo(void *arg)
 {
     struct server *s = arg;
     struct buf error = { 0 };
+    atomic_store(&s->change.busy, false); /* `dir` stays where it is during a change */
     if (!config_restore(s->config, s->change.undo, &error)) {
         log_warning("A directive could not be set back: %.*s", (int)error.n, error.p);
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DATABASES 3
@@ -607,6 +608,66 @@ START_TEST(test_sort_expires_while_it_begins)
 }
 END_TEST
 
+/* ---- A change that fails ---- */
+
+/* A directory with a log that is none. */
+static const char *bad_directory(void)
+{
+    static char dir[400];
+    char path[500];
+    snprintf(dir, sizeof dir, "%s/other", kv.dir);
+    ck_assert_int_eq(mkdir(dir, 0700), 0);
+    snprintf(path, sizeof path, "%s/wal", dir);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/wal/CURRENT", dir);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs("garbage", f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+    return dir;
+}
+
+static void must_be_off(struct client *c, const char *dir)
+{
+    client_expect(c, "[\"appendonly\", \"no\"]", "CONFIG GET appendonly");
+    client_expect(c, dir, "CONFIG GET dir");
+    ck_assert_ptr_nonnull(strstr(client_ask(c, "INFO persistence")->text, "aof_enabled:0"));
+}
+
+static void on_and_killed(struct client *c)
+{
+    client_expect(c, "+OK", "CONFIG SET appendonly yes");
+    client_expect(c, "+OK", "SET acked 1");
+    client_close(c);
+    server_kill(&kv);
+    server_start(&kv, "--appendonly", "yes");
+    server_wait_ready(&kv);
+    c = server_connect(&kv);
+    client_expect(c, "\"1\"", "GET acked");
+    client_expect(c, "2", "DBSIZE");
+    client_close(c);
+}
+
+/* `dir` goes back with the log, whichever was named first. */
+START_TEST(test_dir_goes_back)
+{
+    server_start(&kv, "--threads", "2", "--appendonly", "no", "--enable-protected-configs", "yes");
+    struct client *c = server_connect(&kv);
+    const char *bad = bad_directory();
+    char *dir = strdup(client_line(c, "CONFIG GET dir"));
+    client_expect(c, "+OK", "SET before 1");
+    for (unsigned i = 0; i < 4; i++) {
+        client_expect_error(c, "ERR CONFIG SET failed",
+                            i % 2 == 0 ? "CONFIG SET dir %s appendonly yes"
+                                       : "CONFIG SET appendonly yes dir %s",
+                            bad);
+        must_be_off(c, dir);
+    }
+    free(dir);
+    on_and_killed(c);
+}
+END_TEST
+
 UNIT_SUITE(log_begin)
 {
     tcase_add_checked_fixture(unit_case_loop(suite, "under load", 300, test_begins_under_load,
@@ -624,5 +685,7 @@ UNIT_SUITE(log_begin)
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_loop(suite, "keys by a pattern", 120, test_sort_expires_while_it_begins,
                        sizeof by_pattern / sizeof by_pattern[0]);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case(suite, "fails", test_dir_goes_back);
     tcase_add_checked_fixture(c, setup, teardown);
 }
