@@ -459,6 +459,9 @@ static bool set_values(const struct slice *pairs, unsigned n, struct change *ch,
         }
         return false;
     }
+    for (unsigned i = 0; i < n; i++) {
+        ch[i].b->sets++;
+    }
     return true;
 }
 
@@ -480,26 +483,34 @@ bool config_set_many(struct config *c, const struct slice *pairs, unsigned npair
 
 /* ---- Going back ---- */
 
+struct saved_value {
+    struct bound *b;
+    uint64_t sets;      /* of b, behind the CONFIG SET that follows */
+    struct slice value; /* mem_dup'ed */
+};
+
 struct config_saved {
     unsigned n;
-    struct slice pair[]; /* mem_dup'ed: name, value, ... */
+    struct saved_value item[];
 };
 
 struct config_saved *config_save(struct config *c, const struct slice *pairs, unsigned npairs)
 {
-    struct config_saved *saved = mem_alloc(sizeof *saved + 2 * npairs * sizeof saved->pair[0]);
+    struct config_saved *saved = mem_alloc(sizeof *saved + npairs * sizeof saved->item[0]);
     struct buf value = { 0 };
     saved->n = 0;
     for (unsigned i = 0; i < npairs; i++) {
-        const struct bound *b = config_find(c, pairs[2 * i]);
+        struct bound *b = config_find(c, pairs[2 * i]);
         if (b == NULL) {
             continue;
         }
         value.n = 0;
         bound_get(b, &value);
-        struct slice *to = &saved->pair[2 * saved->n++];
-        to[0] = slice_of(mem_strdup(b->o->name), strlen(b->o->name));
-        to[1] = slice_of(mem_dup(value.n > 0 ? value.p : "", value.n), value.n);
+        saved->item[saved->n++] = (struct saved_value){
+            .b = b,
+            .sets = b->sets + 1,
+            .value = slice_of(mem_dup(value.n > 0 ? value.p : "", value.n), value.n),
+        };
     }
     buf_free(&value);
     return saved;
@@ -507,13 +518,30 @@ struct config_saved *config_save(struct config *c, const struct slice *pairs, un
 
 bool config_restore(struct config *c, const struct config_saved *saved, struct buf *error)
 {
-    return config_set_many(c, saved->pair, saved->n, true, error);
+    struct slice *pairs = mem_alloc(2 * (saved->n + 1) * sizeof *pairs);
+    unsigned n = 0;
+    for (unsigned i = 0; i < saved->n; i++) {
+        const struct saved_value *v = &saved->item[i];
+        if (v->b->sets == v->sets) {
+            pairs[2 * n] = slice_str(v->b->o->name);
+            pairs[2 * n + 1] = v->value;
+            n++;
+        }
+    }
+    bool ok = config_set_many(c, pairs, n, true, error);
+    for (unsigned i = 0; i < n && !ok; i++) { /* those that can */
+        struct buf ignored = { 0 };
+        (void)!config_set_many(c, pairs + 2 * i, 1, true, &ignored);
+        buf_free(&ignored);
+    }
+    mem_free(pairs);
+    return ok;
 }
 
 void config_saved_free(struct config_saved *saved)
 {
-    for (unsigned i = 0; i < 2 * saved->n; i++) {
-        mem_free((void *)(uintptr_t)saved->pair[i].p);
+    for (unsigned i = 0; i < saved->n; i++) {
+        mem_free((void *)(uintptr_t)saved->item[i].value.p);
     }
     mem_free(saved);
 }

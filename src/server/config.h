@@ -42,8 +42,9 @@ bool config_is_sensitive(struct config *c, struct slice name); /* false: no such
  * the caller may change protected ones. */
 must_check bool config_set_many(struct config *c, const struct slice *pairs, unsigned npairs,
                                 bool protected_ok, struct buf *error);
-/* The values of the directives named in pairs, to go back to; unknown names are left out.
- * config_restore is CONFIG SET of them. */
+/* config_save before a CONFIG SET of pairs: the values to go back to when what follows it fails;
+ * unknown names are left out. config_restore is CONFIG SET of those that nobody has set since. When
+ * they cannot go back together, each that can goes alone; false, and *error says why. */
 struct config_saved;
 struct config_saved *config_save(struct config *c, const struct slice *pairs, unsigned npairs);
 must_check bool config_restore(struct config *c, const struct config_saved *saved,

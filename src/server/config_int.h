@@ -10,6 +10,7 @@ struct bound {
     void *base;
     bool loaded; /* a MULTI directive that a file or argument has already set: the next line adds to
                     it */
+    uint64_t sets; /* by CONFIG SET, of those that were not refused */
 };
 struct config {
     struct bound *item;

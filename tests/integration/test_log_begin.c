@@ -668,6 +668,62 @@ START_TEST(test_dir_goes_back)
 }
 END_TEST
 
+/* What cannot go back keeps nothing else from it. */
+START_TEST(test_dir_cannot_go_back)
+{
+    char gone[400];
+    server_start(&kv, "--threads", "2", "--appendonly", "no", "--enable-protected-configs", "yes");
+    struct client *c = server_connect(&kv);
+    const char *bad = bad_directory();
+    char *dir = strdup(client_line(c, "CONFIG GET dir"));
+    client_expect(c, "+OK", "SET before 1");
+    snprintf(gone, sizeof gone, "%s/gone", kv.dir);
+    ck_assert_int_eq(mkdir(gone, 0700), 0);
+    client_expect(c, "+OK", "CONFIG SET dir %s", gone);
+    ck_assert_int_eq(rmdir(gone), 0);
+    client_expect_error(c, "ERR CONFIG SET failed",
+                        "CONFIG SET timeout 77 appendonly yes dir %s maxclients 777", bad);
+    client_expect(c, "[\"timeout\", \"0\"]", "CONFIG GET timeout");
+    client_expect(c, "[\"maxclients\", \"10000\"]", "CONFIG GET maxclients");
+    client_expect(c, "[\"appendonly\", \"no\"]", "CONFIG GET appendonly");
+    client_expect(c, "+OK", "CONFIG SET dir %s", kv.dir);
+    must_be_off(c, dir);
+    free(dir);
+    on_and_killed(c);
+}
+END_TEST
+
+/* Values that others set meanwhile stay, be it the same value; a CONFIG SET that was refused set
+ * none. */
+START_TEST(test_only_its_own_values_go_back)
+{
+#ifdef KV_FAULTS
+    server_start(&kv, "--threads", "2", "--appendonly", "no");
+    struct client *c = server_connect(&kv), *d = server_connect(&kv);
+    client_expect(d, "+OK", "SET before 1");
+    client_expect(d, "+OK", "DEBUG FAULT server.log_begun=delay1500,server.log_imaged=eio");
+    client_send(c, "CONFIG SET appendonly yes maxmemory 100mb timeout 77 maxclients 777 hz 77");
+    while (strstr(client_ask(d, "INFO durability")->text, "wal_appended_lsn") == NULL &&
+           !server_log_has(&kv, "The log stays as it was")) {
+        usleep(1000);
+    }
+    client_expect(d, "+OK", "CONFIG SET maxmemory 200mb");
+    client_expect(d, "+OK", "CONFIG SET timeout 77");
+    client_expect_error(d, "ERR", "CONFIG SET maxclients 888 hz nonsense");
+    ck_assert_int_eq(client_read(c)->type, RESP_ERROR);
+    client_expect(d, "[\"maxmemory\", \"209715200\"]", "CONFIG GET maxmemory");
+    client_expect(d, "[\"timeout\", \"77\"]", "CONFIG GET timeout");
+    client_expect(d, "[\"maxclients\", \"10000\"]", "CONFIG GET maxclients");
+    client_expect(d, "[\"hz\", \"10\"]", "CONFIG GET hz");
+    client_expect(d, "[\"appendonly\", \"no\"]", "CONFIG GET appendonly");
+    client_close(d);
+    on_and_killed(c);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(log_begin)
 {
     tcase_add_checked_fixture(unit_case_loop(suite, "under load", 300, test_begins_under_load,
@@ -686,6 +742,7 @@ UNIT_SUITE(log_begin)
     c = unit_case_loop(suite, "keys by a pattern", 120, test_sort_expires_while_it_begins,
                        sizeof by_pattern / sizeof by_pattern[0]);
     tcase_add_checked_fixture(c, setup, teardown);
-    c = unit_case(suite, "fails", test_dir_goes_back);
+    c = unit_case(suite, "fails", test_dir_goes_back, test_dir_cannot_go_back,
+                  test_only_its_own_values_go_back);
     tcase_add_checked_fixture(c, setup, teardown);
 }
