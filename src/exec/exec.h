@@ -663,8 +663,7 @@ must_check int exec_reload(struct call *c);
 void exec_exclusive(struct exec *x, void (*fn)(void *arg), void *arg);
 /* Sums over all workers; any thread, each number recent. */
 struct exec_stats {
-    uint64_t commands, hits, misses, expired, expired_fields, evicted, changes, errors, unblocked,
-        ops_per_sec;
+    uint64_t commands, hits, misses, expired, expired_fields, evicted, changes, errors, unblocked;
     unsigned clients, blocked, pubsub_clients, watching_clients, watched_keys, blocking_keys,
         blocking_missing;
     unsigned blocked_timed;
@@ -676,6 +675,10 @@ struct exec_stats {
     uint64_t denied_auth, denied_command, denied_key, denied_channel; /* by ACL */
 };
 void exec_stats(struct exec *x, struct exec_stats *out);
+uint64_t exec_commands_run(const struct exec *x); /* exec_stats.commands alone */
+/* Time spent in commands. What transactions and scripts run counts, they themselves do not: nothing
+ * counts twice. Any thread. */
+uint64_t exec_commands_us(struct exec *x);
 void exec_stats_reset(struct exec *x); /* exclusive section */
 void exec_commandstats(struct exec *x,
                        void (*visit)(void *arg, const char *name, uint64_t calls, uint64_t usec,

@@ -45,6 +45,27 @@ void exec_stats(struct exec *x, struct exec_stats *out)
     acl_counts(x, out);
 }
 
+uint64_t exec_commands_run(const struct exec *x)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < x->nworkers; i++) {
+        sum += counter_get(&x->workers[i].commands);
+    }
+    return sum;
+}
+
+uint64_t exec_commands_us(struct exec *x)
+{
+    uint64_t ticks = 0;
+    for (unsigned id = 0; id < commands_count(x); id++) {
+        bool counts = (command_by_id(x, id)->row->flags & CMD_OWN_TXN) == 0;
+        for (unsigned i = 0; i < x->nworkers && counts; i++) {
+            ticks += counter_get(&x->workers[i].stats[id].ticks);
+        }
+    }
+    return clock_ticks_to_ns(ticks) / 1000;
+}
+
 void exec_stats_reset(struct exec *x)
 {
     atomic_store_explicit(&x->evicted_clients, 0, memory_order_relaxed);

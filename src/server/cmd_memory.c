@@ -37,11 +37,6 @@ static void cmd_memory_usage(struct call *c)
 
 /* ---- STATS ---- */
 
-struct memory_view {
-    struct mem_stats m;
-    size_t used, rss, peak, startup, overhead, keys;
-};
-
 #define EXPIRE_BYTES 16u /* a key's place in the expiry order */
 
 static size_t expiry_bytes(const struct keyspace *ks, unsigned db)
@@ -49,18 +44,42 @@ static size_t expiry_bytes(const struct keyspace *ks, unsigned db)
     return keyspace_expires(ks, db) * EXPIRE_BYTES;
 }
 
-static void memory_look(struct server *s, struct memory_view *v)
+size_t memory_peak(struct server *s, size_t used)
 {
-    *v = (struct memory_view){ .used = mem_used(), .rss = mem_rss() };
+    int64_t peak = option_int(&s->peak_memory);
+    while (peak < (int64_t)used &&
+           !atomic_compare_exchange_weak_explicit(&s->peak_memory, &peak, (int64_t)used,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+    return size_max((size_t)peak, used);
+}
+
+void memory_look(struct server *s, struct memory_view *v)
+{
+    struct exec_stats st;
+    struct script_stats sc;
+    struct wal_stats w = { .queued_bytes = 0 };
+    exec_stats(s->x, &st);
+    script_stats(s->scripts, &sc);
+    if (s->wal != NULL) {
+        wal_stats(s->wal, &w);
+    }
+    *v = (struct memory_view){ .used = mem_used(),
+                               .rss = mem_rss(),
+                               .startup = (size_t)option_int(&s->startup_memory),
+                               .clients = st.clients_mem,
+                               .log_buffer = w.queued_bytes,
+                               .scripts = sc.script_bytes,
+                               .libraries = sc.library_bytes };
     mem_stats(&v->m);
-    v->startup = (size_t)option_int(&s->startup_memory);
-    v->peak = size_max((size_t)option_int(&s->peak_memory), v->used);
-    atomic_store_explicit(&s->peak_memory, (int64_t)v->peak, memory_order_relaxed);
-    v->overhead = v->startup;
+    v->peak = memory_peak(s, v->used);
+    v->overhead = v->startup + v->clients + v->log_buffer + v->scripts + v->libraries;
     for (unsigned db = 0; db < keyspace_databases(s->ks); db++) {
         v->keys += keyspace_count(s->ks, db);
         v->overhead += keyspace_overhead(s->ks, db);
     }
+    v->dataset = v->used > v->overhead ? v->used - v->overhead : 0;
+    v->net = v->used > v->startup ? v->used - v->startup : 0;
 }
 
 static void put(struct call *c, const char *name, int64_t v)
@@ -100,13 +119,11 @@ static unsigned put_databases(struct call *c)
 /* The names that follow the databases; returns how many. */
 static unsigned put_totals(struct call *c, const struct memory_view *v)
 {
-    size_t data = v->used > v->overhead ? v->used - v->overhead : 0;
-    size_t net = v->used > v->startup ? v->used - v->startup : 0;
     put(c, "overhead.total", (int64_t)v->overhead);
     put(c, "keys.count", (int64_t)v->keys);
-    put(c, "keys.bytes-per-key", (int64_t)(v->keys > 0 ? net / v->keys : 0));
-    put(c, "dataset.bytes", (int64_t)data);
-    put_ratio(c, "dataset.percentage", 100.0 * (double)data, (double)net);
+    put(c, "keys.bytes-per-key", (int64_t)(v->keys > 0 ? v->net / v->keys : 0));
+    put(c, "dataset.bytes", (int64_t)v->dataset);
+    put_ratio(c, "dataset.percentage", 100.0 * (double)v->dataset, (double)v->net);
     put_ratio(c, "peak.percentage", 100.0 * (double)v->used, (double)v->peak);
     return 6;
 }
@@ -133,26 +150,18 @@ static void cmd_memory_stats(struct call *c)
 {
     struct server *s = server_of(c);
     struct memory_view v;
-    struct wal_stats w = { .queued_bytes = 0 };
-    struct exec_stats st;
-    exec_stats(c->x, &st);
     memory_look(s, &v);
-    if (s->wal != NULL) {
-        wal_stats(s->wal, &w);
-    }
     struct out_block *hole = reply_array_deferred(c);
     put(c, "peak.allocated", (int64_t)v.peak);
     put(c, "total.allocated", (int64_t)v.used);
     put(c, "startup.allocated", (int64_t)v.startup);
     put(c, "replication.backlog", 0);
     put(c, "clients.slaves", 0);
-    put(c, "clients.normal", (int64_t)st.clients_mem);
+    put(c, "clients.normal", (int64_t)v.clients);
     put(c, "cluster.links", 0);
-    put(c, "aof.buffer", (int64_t)w.queued_bytes);
-    struct script_stats sc;
-    script_stats(s->scripts, &sc);
-    put(c, "lua.caches", (int64_t)sc.script_bytes);
-    put(c, "functions.caches", (int64_t)sc.library_bytes);
+    put(c, "aof.buffer", (int64_t)v.log_buffer);
+    put(c, "lua.caches", (int64_t)v.scripts);
+    put(c, "functions.caches", (int64_t)v.libraries);
     unsigned n = 10;
     n += put_databases(c);
     n += put_totals(c, &v);

@@ -1,6 +1,7 @@
 /* info.c -- INFO: sections in Redis's order and names, from the counters of every layer.
  * SPDX-License-Identifier: BSD-3-Clause
- * THREADS  Any; reads relaxed counters only, takes no shard lock. */
+ * THREADS  Any; reads relaxed counters only, takes no shard lock. server_sample: the main thread.
+ */
 #include "server/server_int.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -103,33 +104,25 @@ static void memory_of_scripts(struct server *s, struct buf *b)
 
 static void section_memory(struct server *s, struct buf *b)
 {
-    struct mem_stats m;
-    mem_stats(&m);
+    struct memory_view v;
     struct exec_stats st;
+    memory_look(s, &v);
     exec_stats(s->x, &st);
-    uint64_t used = mem_used(), rss = mem_rss(), total = mem_total();
-    int64_t peak = option_int(&s->peak_memory);
-    if ((int64_t)used > peak) {
-        atomic_store_explicit(&s->peak_memory, (int64_t)used, memory_order_relaxed);
-        peak = (int64_t)used;
-    }
+    const struct mem_stats m = v.m;
+    uint64_t used = v.used, rss = v.rss, total = mem_total();
     static const char *const policies[] = { "noeviction",      "allkeys-lru",  "volatile-lru",
                                             "allkeys-lfu",     "volatile-lfu", "allkeys-random",
                                             "volatile-random", "volatile-ttl" };
-    size_t overhead = 0;
-    for (unsigned db = 0; db < keyspace_databases(s->ks); db++) {
-        overhead += keyspace_overhead(s->ks, db);
-    }
     line_human(b, "used_memory", used);
     line_human(b, "used_memory_rss", rss);
-    line_human(b, "used_memory_peak", (uint64_t)peak);
+    line_human(b, "used_memory_peak", v.peak);
     buf_printf(b, "used_memory_peak_perc:%.2f%%\r\n",
-               peak > 0 ? (double)used * 100 / (double)peak : 100.0);
-    line_u(b, "used_memory_overhead", overhead);
-    line_u(b, "used_memory_startup", (uint64_t)s->startup_memory);
-    line_u(b, "used_memory_dataset", used > overhead ? used - overhead : 0);
+               v.peak > 0 ? (double)used * 100 / (double)v.peak : 100.0);
+    line_u(b, "used_memory_overhead", v.overhead);
+    line_u(b, "used_memory_startup", v.startup);
+    line_u(b, "used_memory_dataset", v.dataset);
     buf_printf(b, "used_memory_dataset_perc:%.2f%%\r\n",
-               used > 0 ? (double)(used > overhead ? used - overhead : 0) * 100 / (double)used : 0);
+               v.net > 0 ? (double)v.dataset * 100 / (double)v.net : 0);
     line_u(b, "allocator_allocated", m.allocated);
     line_u(b, "allocator_active", m.active);
     line_u(b, "allocator_resident", m.resident);
@@ -152,9 +145,9 @@ static void section_memory(struct server *s, struct buf *b)
     line_u(b, "mem_replication_backlog", 0);
     line_u(b, "mem_total_replication_buffers", 0);
     line_u(b, "mem_clients_slaves", 0);
-    line_u(b, "mem_clients_normal", st.clients_mem);
+    line_u(b, "mem_clients_normal", v.clients);
     line_u(b, "mem_cluster_links", 0);
-    line_u(b, "mem_aof_buffer", 0);
+    line_u(b, "mem_aof_buffer", v.log_buffer);
     line_s(b, "mem_allocator", mem_library());
     line_u(b, "active_defrag_running", 0);
     struct lazyfree_stats lf;
@@ -274,6 +267,57 @@ static void lines_evicted(struct server *s, struct buf *b, const struct exec_sta
     line_u(b, "current_eviction_exceeded_time", 0);
 }
 
+/* ---- Rates ---- */
+
+static void rates_read(struct server *s, uint64_t now[RATES])
+{
+    struct net_stats n;
+    net_stats(s->net, &n);
+    now[RATE_COMMANDS] = exec_commands_run(s->x);
+    now[RATE_IN] = n.in_bytes;
+    now[RATE_OUT] = n.out_bytes;
+    now[RATE_TURNS] = n.turns;
+    now[RATE_TURN_US] = n.turn_us;
+}
+
+void server_sample(struct server *s)
+{
+    struct rates *r = &s->rates;
+    uint64_t now[RATES], more[RATES];
+    int64_t now_ms = clock_mono_ms(), passed = now_ms - r->last_ms;
+    (void)memory_peak(s, mem_used());
+    if (passed <= 0) {
+        return;
+    }
+    rates_read(s, now);
+    for (unsigned i = 0; i < RATES; i++) { /* less than before: CONFIG RESETSTAT */
+        more[i] = now[i] > r->last[i] && r->last_ms != 0 ? now[i] - r->last[i] : 0;
+    }
+    r->at = (r->at + 1) % RATE_SAMPLES;
+    for (unsigned i = 0; i < RATES; i++) {
+        uint64_t sum = 0;
+        r->sample[i][r->at] = i != RATE_TURN_US      ? more[i] * 1000 / (uint64_t)passed
+                              : more[RATE_TURNS] > 0 ? more[i] / more[RATE_TURNS]
+                                                     : 0;
+        for (unsigned k = 0; k < RATE_SAMPLES; k++) {
+            sum += r->sample[i][k];
+        }
+        atomic_store_explicit(&r->mean[i], sum / RATE_SAMPLES, memory_order_relaxed);
+        r->last[i] = now[i];
+    }
+    r->last_ms = now_ms;
+}
+
+static uint64_t rate(const struct server *s, enum rate which)
+{
+    return atomic_load_explicit(&s->rates.mean[which], memory_order_relaxed);
+}
+
+static void line_kib(struct buf *b, const char *name, uint64_t bytes)
+{
+    buf_printf(b, "%s:%.2f\r\n", name, (double)bytes / 1024);
+}
+
 static void section_stats(struct server *s, struct buf *b)
 {
     struct exec_stats st;
@@ -284,13 +328,13 @@ static void section_stats(struct server *s, struct buf *b)
     }
     line_u(b, "total_connections_received", n.accepted);
     line_u(b, "total_commands_processed", st.commands);
-    line_u(b, "instantaneous_ops_per_sec", st.ops_per_sec);
+    line_u(b, "instantaneous_ops_per_sec", rate(s, RATE_COMMANDS));
     line_u(b, "total_net_input_bytes", n.in_bytes);
     line_u(b, "total_net_output_bytes", n.out_bytes);
     line_u(b, "total_net_repl_input_bytes", 0);
     line_u(b, "total_net_repl_output_bytes", 0);
-    line_s(b, "instantaneous_input_kbps", "0.00");
-    line_s(b, "instantaneous_output_kbps", "0.00");
+    line_kib(b, "instantaneous_input_kbps", rate(s, RATE_IN));
+    line_kib(b, "instantaneous_output_kbps", rate(s, RATE_OUT));
     line_s(b, "instantaneous_input_repl_kbps", "0.00");
     line_s(b, "instantaneous_output_repl_kbps", "0.00");
     line_u(b, "rejected_connections", n.rejected);
@@ -334,9 +378,9 @@ static void section_stats(struct server *s, struct buf *b)
     line_u(b, "reply_buffer_expands", 0);
     line_u(b, "eventloop_cycles", n.turns);
     line_u(b, "eventloop_duration_sum", n.turn_us);
-    line_u(b, "eventloop_duration_cmd_sum", 0);
-    line_u(b, "instantaneous_eventloop_cycles_per_sec", 0);
-    line_u(b, "instantaneous_eventloop_duration_usec", 0);
+    line_u(b, "eventloop_duration_cmd_sum", exec_commands_us(s->x));
+    line_u(b, "instantaneous_eventloop_cycles_per_sec", rate(s, RATE_TURNS));
+    line_u(b, "instantaneous_eventloop_duration_usec", rate(s, RATE_TURN_US));
     lines_denied(b, &st);
 }
 

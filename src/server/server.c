@@ -5,7 +5,7 @@
  * port is open) -> network up, answering -LOADING, pid file -> replay -> log threads -> serving. A
  * test container that waits for "Ready to accept connections" sees it last. STOP     network down
  * (what is released still leaves) -> log finished and synced -> exit 0. A second SIGINT exits 1 at
- * once. THREADS  The main thread waits for signals and does nothing else while serving. */
+ * once. THREADS  The main thread waits for signals, and takes samples for INFO meanwhile. */
 #include "server/server_int.h"
 #include "base/clock.h"
 #include "base/io.h"

@@ -3,6 +3,7 @@
 #ifndef SERVER_SERVER_INT_H
 #define SERVER_SERVER_INT_H
 
+#include "base/mem.h"
 #include "exec/exec.h"
 #include "net/net.h"
 #include "server/config.h"
@@ -58,6 +59,25 @@ struct stored_options { /* bound to stored_option_table; nothing reads it but CO
 extern const struct option stored_option_table[];
 
 enum change_life { CHANGE_NONE, CHANGE_STARTS, CHANGE_RUNS };
+/* Means over the last samples, for INFO. */
+enum rate {
+    RATE_COMMANDS, /* per second */
+    RATE_IN,       /* bytes per second */
+    RATE_OUT,
+    RATE_TURNS,   /* of the event loops, per second */
+    RATE_TURN_US, /* of one turn */
+    RATES
+};
+#define RATE_SAMPLES 16
+struct rates {
+    /* of the main thread */
+    int64_t last_ms;
+    uint64_t last[RATES], sample[RATES][RATE_SAMPLES];
+    unsigned at;
+    /* atomic */
+    _Atomic uint64_t mean[RATES];
+};
+
 struct server {
     struct server_options opt;
     struct exec_options exec_opt; /* until the engine exists; then its own are bound */
@@ -86,6 +106,7 @@ struct server {
         bool tcp, tls, unix_socket;
     } listens; /* as it was started */
     _Atomic int64_t peak_memory, startup_memory;
+    struct rates rates;
     _Atomic bool stopping;
     _Atomic int signal_state; /* signals.c */
     _Atomic bool engine_made; /* x is set: for the signal thread */
@@ -115,6 +136,19 @@ void log_change_join(struct server *s); /* before stopping; s->stopping is set *
 void server_fill_listen(struct server *s, struct net_config *nc, const char *bind[BIND_MAX],
                         struct tls_config *tls);
 const char *server_save_problem(const struct server *s); /* NULL: none */
+/* info.c. The main thread, each SAMPLE_MS: rates, and how much memory is in use at most. */
+#define SAMPLE_MS 100
+void server_sample(struct server *s);
+/* cmd_memory.c. For INFO and MEMORY; any thread, no shard lock. */
+struct memory_view {
+    struct mem_stats m;
+    size_t used, rss, peak, startup, keys;
+    size_t clients, log_buffer, scripts, libraries;
+    size_t overhead;     /* all that is not data, these four and startup included */
+    size_t dataset, net; /* used without overhead, without startup */
+};
+void memory_look(struct server *s, struct memory_view *v);
+size_t memory_peak(struct server *s, size_t used); /* that `used` is part of */
 /* process.c */
 const char *server_supervisor(const struct server *s); /* "no", "systemd", "upstart" */
 bool process_in_background(const struct server *s);

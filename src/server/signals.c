@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { STARTING, SERVING, STOPPING };
@@ -88,6 +89,12 @@ void signals_serving(struct server *s)
 
 void signals_wait(struct server *s)
 {
-    while (sem_wait(&s->stop_asked) != 0) {
-    }
+    struct timespec until;
+    do {
+        server_sample(s);
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += SAMPLE_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+    } while (sem_clockwait(&s->stop_asked, CLOCK_MONOTONIC, &until) != 0);
 }

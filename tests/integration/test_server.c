@@ -1,6 +1,7 @@
 /* test_server.c -- A whole server as a user meets it: commands through every layer, crash and
  * restart, refusals. SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
+#include "base/clock.h"
 #include "server.h"
 #include "unit.h"
 #include <poll.h>
@@ -503,6 +504,75 @@ START_TEST(test_timeout_monitor)
 }
 END_TEST
 
+static double info_number(struct client *c, const char *section, const char *field)
+{
+    const char *at = strstr(client_ask(c, "INFO %s", section)->text, field);
+    ck_assert_ptr_nonnull(at);
+    return strtod(at + strlen(field), NULL);
+}
+
+/* Somebody looks at the counters now and then, also when no client asks. */
+START_TEST(test_rates)
+{
+    static const char *const rates[] = { "instantaneous_ops_per_sec:",
+                                         "instantaneous_input_kbps:",
+                                         "instantaneous_output_kbps:",
+                                         "instantaneous_eventloop_cycles_per_sec:",
+                                         "instantaneous_eventloop_duration_usec:",
+                                         "eventloop_duration_cmd_sum:" };
+    struct client *c = server_connect(&kv);
+    int64_t until = clock_mono_ms() + unit_patient_ms(20000);
+    for (unsigned i = 0; i < countof(rates); i++) {
+        while (info_number(c, "stats", rates[i]) <= 0) {
+            ck_assert_msg(clock_mono_ms() < until, "%s stays 0", rates[i]);
+            client_expect(c, "+OK", "DEBUG SLEEP 0.001"); /* so that a turn takes its time */
+            for (unsigned k = 0; k < 100; k++) {
+                client_expect(c, "+OK", "SET k v");
+            }
+        }
+    }
+    client_close(c);
+}
+END_TEST
+
+START_TEST(test_peak_is_seen)
+{
+    static char big[1 << 20];
+    struct client *c = server_connect(&kv);
+    double before = info_number(c, "memory", "used_memory:");
+    int64_t until = clock_mono_ms() + unit_patient_ms(20000);
+    memset(big, 'x', sizeof big - 1);
+    do {
+        ck_assert_int_lt(clock_mono_ms(), until);
+        for (unsigned i = 0; i < 30; i++) {
+            client_expect(c, "+OK", "SET k%u %s", i, big);
+        }
+        usleep(300000);
+        client_expect(c, "+OK", "FLUSHALL");
+        usleep(500000); /* it is gone when INFO looks itself */
+    } while (info_number(c, "memory", "used_memory_peak:") < before + 25e6);
+    client_close(c);
+}
+END_TEST
+
+/* INFO and MEMORY STATS mean the same by overhead. */
+START_TEST(test_overhead_is_one)
+{
+    struct client *c = server_connect(&kv);
+    int64_t until = clock_mono_ms() + unit_patient_ms(20000);
+    double info = 0, stats = -1, startup = info_number(c, "memory", "used_memory_startup:");
+    /* Between both it may have changed, and clients are counted now and then. */
+    while (info != stats || info <= startup) {
+        ck_assert_msg(clock_mono_ms() < until, "INFO: %.0f, MEMORY STATS: %.0f", info, stats);
+        info = info_number(c, "memory", "used_memory_overhead:");
+        const char *at = strstr(client_line(c, "MEMORY STATS"), "\"overhead.total\", ");
+        ck_assert_ptr_nonnull(at);
+        stats = strtod(at + strlen("\"overhead.total\", "), NULL);
+    }
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(server)
 {
     TCase *tc =
@@ -512,6 +582,8 @@ UNIT_SUITE(server)
                   test_observer_only, test_counters_move, test_eviction, test_eviction_order);
     tcase_add_checked_fixture(tc, start, stop);
     unit_case(suite, "faults", test_barrier_failure);
+    tc = unit_case_slow(suite, "info", 120, test_rates, test_peak_is_seen, test_overhead_is_one);
+    tcase_add_checked_fixture(tc, start, stop);
     tc = unit_case_slow(suite, "timeout", 120, test_timeout, test_timeout_monitor);
     tcase_add_checked_fixture(tc, start, stop);
 }
