@@ -203,7 +203,7 @@ static bool by_due_next(struct by_due *d, struct slice *name, int64_t *due)
 
 static void dues_flush(struct batch *b)
 {
-    char n[I64_TEXT_MAX];
+    char *n = b->text[DUES_HEAD - 1];
     if (b->n > DUES_HEAD) {
         b->argv[1 + DUES_HEAD] = slice_of(n, format_u64(n, b->n - DUES_HEAD));
         batch_flush(b);
