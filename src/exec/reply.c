@@ -359,6 +359,7 @@ bool arg_timeout_ms(struct call *c, unsigned i, bool seconds, int64_t *deadline_
         reply_error(c, "ERR timeout is out of range");
         return false;
     }
-    *deadline_ms = ms > 0 ? now + ms : 0;
+    /* The clock is cut to milliseconds: without one more the time could be short by almost one. */
+    *deadline_ms = ms > 0 ? now + ms + (ms < INT64_MAX - now) : 0;
     return true;
 }

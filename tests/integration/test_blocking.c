@@ -6,6 +6,7 @@
  *      exec.claimed_unlocked are inside of that window (the latter before a second lock is taken),
  *      exec.serve_nothing lets the claimed command find nothing. */
 #include "base/base.h"
+#include "base/clock.h"
 #include "lib/compare.h"
 #include "lib/unit.h"
 #include <stdio.h>
@@ -700,6 +701,21 @@ END_TEST
  * that is on disk, and nothing runs for it after. */
 static const char *const half_closed[] = { "BLPOP list 0\r\n", "CLIENT PAUSE 100000 WRITE\r\n" };
 
+/* Who measures with a clock of his own never finds a timeout short. */
+START_TEST(test_timeouts_are_whole)
+{
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv);
+    for (unsigned i = 0; i < 80; i++) {
+        int64_t start = clock_mono_us();
+        client_expect(c, "nil*", i % 2 == 0 ? "BLPOP none 0.02" : "XREAD BLOCK 20 STREAMS none $");
+        ck_assert_int_ge(clock_mono_us() - start, 20000);
+        usleep(i * 37);
+    }
+    client_close(c);
+}
+END_TEST
+
 START_TEST(test_half_closed_is_answered)
 {
     server_start(&kv, "--threads", "2");
@@ -749,7 +765,7 @@ UNIT_SUITE(blocking)
     tc = unit_case_slow(suite, "served", 120, test_several_keys_turns,
                         test_served_later_waits_for_log, test_served_in_slowlog,
                         test_keys_are_counted, test_evicted_runs_nothing,
-                        test_named_many_times_is_served);
+                        test_named_many_times_is_served, test_timeouts_are_whole);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "many_times", 120, test_named_many_times, (int)countof(many_times));
     tcase_add_checked_fixture(tc, setup, teardown);
