@@ -50,11 +50,12 @@ static void cmd_role(struct call *c)
 
 static void cmd_lolwut(struct call *c)
 {
-    static const char art[] = "  k   k  v     v\n"
-                              "  k  k    v   v\n"
-                              "  kkk      v v\n"
-                              "  k  k      v\n"
-                              "\nkv ver. " KV_VERSION ", nothing acknowledged is ever lost\n";
+    static const char art[] =
+        "  k   k  v     v\n"
+        "  k  k    v   v\n"
+        "  kkk      v v\n"
+        "  k  k      v\n"
+        "\nkv " KV_VERSION ": nothing acknowledged is ever lost. Redis ver. " REDIS_VERSION "\n";
     reply_verbatim(c, slice_str(art), "txt");
 }
 

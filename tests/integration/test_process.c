@@ -83,9 +83,9 @@ static void has(const char *text)
 START_TEST(test_options_that_print)
 {
     ck_assert_int_eq(sh("$KV -v"), 0);
-    has("kv server v=");
+    has("Redis server v=");
     ck_assert_int_eq(sh("$KV --version"), 0);
-    has("kv server v=");
+    has("Redis server v=");
     ck_assert_int_eq(sh("$KV -h"), 0);
     has("Usage: kv-server");
     ck_assert_int_eq(sh("$KV --help"), 0);
