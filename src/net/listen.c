@@ -21,6 +21,7 @@
  *     Out of descriptors or memory in accept(): accepting pauses for ACCEPT_PAUSE_MS; the clients
  *     wait in the backlog. */
 #include "net/net_int.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -455,6 +456,30 @@ void listeners_start(struct net *n)
 {
     struct message *m = mem_alloc(sizeof *m);
     *m = (struct message){ .run = change_here };
+    reactor_post(&n->reactors[0], m);
+}
+
+void listeners_start_late(struct net *n, int64_t ms)
+{
+    n->accept_pause.fire = accept_resume;
+    reactor_timer_set(&n->reactors[0], &n->accept_pause, clock_mono_ms() + ms);
+    listeners_start(n);
+}
+
+static void accept_now_here(struct reactor *r, struct message *m)
+{
+    struct net *n = r->net;
+    mem_free(m);
+    if (n->accept_pause.armed) {
+        reactor_timer_cancel(r, &n->accept_pause);
+        accept_resume(r, &n->accept_pause);
+    }
+}
+
+void net_accept_now(struct net *n)
+{
+    struct message *m = mem_alloc(sizeof *m);
+    *m = (struct message){ .run = accept_now_here };
     reactor_post(&n->reactors[0], m);
 }
 

@@ -37,6 +37,7 @@ int net_open(struct net **out, const struct net_config *cfg, const struct net_up
     n->up = *up;
     n->nreactors = cfg->threads;
     n->serving = at_most(cfg->threads, cfg->processors);
+    n->accept_after_ms = cfg->accept_after_ms;
     n->may_spin = n->serving <= net_processors();
     n->reactors = mem_aligned(64, cfg->threads * sizeof *n->reactors);
     memset(n->reactors, 0, cfg->threads * sizeof *n->reactors);
@@ -101,7 +102,11 @@ static int start_thread(struct reactor *r)
 int net_start(struct net *n)
 {
     must(!n->started);
-    listeners_start(n);
+    if (n->accept_after_ms > 0) {
+        listeners_start_late(n, n->accept_after_ms);
+    } else {
+        listeners_start(n);
+    }
     for (unsigned i = 0; i < n->nreactors; i++) {
         int rc = start_thread(&n->reactors[i]);
         if (rc < 0) {

@@ -356,6 +356,8 @@ struct net_config {
     unsigned keepalive_s;         /* 0: off */
     const struct tls_config *tls; /* needed with tls_port */
     size_t scratch_bytes;         /* read buffer of a reactor; default 64 KiB */
+    int64_t accept_after_ms;      /* 0: net_start accepts; else it does so then, if net_accept_now
+                                     has not been called */
 };
 
 /* Binds and listens; nothing is accepted before net_start. On failure *error says which address and
@@ -364,6 +366,7 @@ struct net_config {
 must_check int net_open(struct net **out, const struct net_config *cfg,
                         const struct net_upcalls *up, struct buf *error);
 must_check int net_start(struct net *n); /* starts the reactor threads */
+void net_accept_now(struct net *n);      /* after net_start; any thread */
 void net_stop_accepting(struct net *n);
 void net_stop(struct net *n); /* closes connections (what is released is still written), joins the
                                  threads; not from a reactor */

@@ -254,7 +254,8 @@ struct listener {
 };
 must_check int listeners_open(struct net *n, const struct net_config *cfg, struct buf *error);
 void listeners_start(struct net *n); /* the new ones accept, the retired end: soon, on reactor 0 */
-void listeners_close(struct net *n); /* on reactor 0, or when no thread runs */
+void listeners_start_late(struct net *n, int64_t ms); /* the same, but; before threads */
+void listeners_close(struct net *n);                  /* on reactor 0, or when no thread runs */
 
 /* ---- tls.c ---- */
 struct tls_context;
@@ -299,6 +300,7 @@ struct net {
 
     /* reactor 0 */
     struct reactor_timer accept_pause;
+    int64_t accept_after_ms;
 };
 
 #endif

@@ -8,6 +8,7 @@
  * once. THREADS  The main thread waits for signals, and takes samples for INFO meanwhile. */
 #include "server/server_int.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -26,6 +27,8 @@
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
+
+#define PATIENCE_MS 1000 /* clients wait so long before they hear LOADING */
 
 const struct command *const server_families[] = { server_commands,
                                                   config_commands,
@@ -207,7 +210,9 @@ static void tell_running(struct server *s)
     }
 }
 
-static int start_net(struct server *s)
+/* With a log to load: who connects waits, as with Redis, unless that takes long. Most logs are
+ * loaded by then, and nobody hears LOADING of them. */
+static int start_net(struct server *s, bool loads)
 {
     struct net_upcalls up;
     struct net_config nc;
@@ -215,6 +220,7 @@ static int start_net(struct server *s)
     const char *bind[BIND_MAX];
     exec_net_upcalls(s->x, &up);
     server_fill_listen(s, &nc, bind, &tls);
+    nc.accept_after_ms = loads && fault("server.accept_at_once") == 0 ? PATIENCE_MS : 0;
     struct buf error = { 0 };
     int rc = net_open(&s->net, &nc, &up, &error);
     if (rc != 0) {
@@ -360,7 +366,7 @@ static int start(struct server *s, unsigned threads, bool force_lossy)
         }
         exec_set_loading(s->x, true);
     }
-    if (start_net(s) != 0) {
+    if (start_net(s, logged) != 0) {
         return 1;
     }
     atomic_store(&s->startup_memory, (int64_t)mem_used());
@@ -406,6 +412,7 @@ int server_run(struct server *s, bool force_lossy)
     }
     signals_serving(s); /* before anything is acknowledged: SIGTERM then writes it */
     exec_set_loading(s->x, false);
+    net_accept_now(s->net);
     tell_ready(s);
     signals_wait(s);
     return ended(s, stop(s));

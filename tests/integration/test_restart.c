@@ -259,6 +259,7 @@ START_TEST(test_asked_while_loading)
     write_rounds(c);
     client_close(c);
     server_kill(&kv);
+    server_env(&kv, "KV_FAULTS", "server.accept_at_once=eio");
     ck_assert_int_eq(server_try_start(&kv, "--threads", "4"), 0);
     c = server_connect(&kv);
     unsigned looks = 0;
@@ -269,6 +270,32 @@ START_TEST(test_asked_while_loading)
     client_expect(c, "\"5\"", "GET left");
     client_expect(c, "1", "DBSIZE");
     client_close(c);
+}
+END_TEST
+
+/* Who connects while a short log is loaded waits: no command is refused, whenever it comes. One
+ * that is long is told of. */
+START_TEST(test_connects_while_loading)
+{
+#ifdef KV_FAULTS
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "SET k v");
+    client_close(c);
+    server_kill(&kv);
+    server_env(&kv, "KV_FAULTS", _i == 0 ? "wal.repair=delay400" : "wal.repair=delay4000");
+    ck_assert_int_eq(server_try_start(&kv, "--threads", "2"), 0); /* until the first answer */
+    c = server_connect(&kv);
+    if (_i == 0) {
+        client_expect(c, "\"v\"", "GET k");
+    } else {
+        client_expect(c, "-LOADING Redis is loading the dataset in memory", "GET k");
+    }
+    client_close(c);
+    server_wait_ready(&kv);
+#else
+    unit_skip("needs fault points");
+#endif
 }
 END_TEST
 
@@ -364,6 +391,8 @@ UNIT_SUITE(restart)
     c = unit_case_slow(suite, "hand-over", 120, test_first_ends_when_served);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "loading", 120, test_asked_while_loading);
+    tcase_add_checked_fixture(c, setup, teardown);
+    c = unit_case_loop(suite, "patience", 120, test_connects_while_loading, 2);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "threads", 120, test_without_a_thread);
     tcase_add_checked_fixture(c, setup, teardown);
