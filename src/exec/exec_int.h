@@ -312,7 +312,11 @@ struct exec {
     _Atomic bool busy_kill, busy_wrote;
     _Atomic int64_t busy_since_us;
     struct lock busy_lock;          /* RANK_STATS; over the next one */
-    struct slow_script busy_script; /* without ms */
+    struct slow_script busy_script; /* without ms; one that is not slow yet may be told of, too */
+    struct worker *busy_by;         /* who runs it; NULL: nothing is told */
+    bool busy_function;
+    _Atomic(struct worker *) early_kill; /* its script was killed before it was slow */
+    _Atomic bool early_wrote;            /* what is told of has written, and is not slow yet */
     _Atomic unsigned monitor_count;
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
@@ -624,6 +628,17 @@ void expire_look_earlier(struct worker *w); /* its reactor, in each turn: what o
 
 /* scripted.c */
 void scripts_free(struct worker *w);
+/* script_told.c */
+struct running_script {
+    const char *name;
+    int64_t since_us; /* monotonic */
+    bool wrote;
+};
+bool script_is_function(const struct call *c); /* c is an FCALL, or else an EVAL */
+/* Others hear of the script that c runs, if they hear of no other, or if it is the slow one. True:
+ * they do, until script_untell() of its worker. */
+bool script_tell(const struct call *c, const struct running_script *script, bool slow);
+void script_untell(struct worker *w);
 void script_unlock(struct worker *w); /* what a slow script in this section has locked */
 enum script_kind { SCRIPT_EVAL = 1, SCRIPT_FUNCTION = 2 };
 const char *script_busy_text(const struct exec *x); /* what others are answered meanwhile */

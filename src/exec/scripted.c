@@ -37,6 +37,7 @@ struct script_scope {
     const char *name;
     int64_t time_us; /* what TIME says in it; 0: not asked yet */
     bool slow;       /* x->busy is it */
+    bool told;       /* others were told of it */
     bool locked;     /* all shard locks are held: until the others are out, or the section ends */
     bool wrote;
 };
@@ -123,8 +124,8 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
 
 static bool slow_end(struct worker *w);
 
-void call_script(struct call *c, const char *name, bool alone,
-                 bool (*body)(struct call *c, void *arg), void *arg)
+static void run_script(struct call *c, const char *name, bool alone,
+                       bool (*body)(struct call *c, void *arg), void *arg)
 {
     struct worker *w = c->in->w;
     struct script_scope *sc = scope_of(w);
@@ -161,6 +162,16 @@ void call_script(struct call *c, const char *name, bool alone,
         buf_free(&sc->reply);
     }
     w->ticks = started; /* the commands of the script are part of its time */
+}
+
+void call_script(struct call *c, const char *name, bool alone,
+                 bool (*body)(struct call *c, void *arg), void *arg)
+{
+    run_script(c, name, alone, body, arg);
+    if (unlikely(c->in->w->scripts->told)) {
+        c->in->w->scripts->told = false;
+        script_untell(c->in->w);
+    }
 }
 
 /* ---- Its commands ---- */
@@ -483,50 +494,38 @@ static void all_shards(struct worker *w, bool lock)
     mem_free(index);
 }
 
-/* False: no memory, *out is zeroed. */
-static bool slow_copy(struct slow_script *out, struct slice name, const struct slice *argv,
-                      unsigned argc)
+static void tell(const struct call *c, struct script_scope *sc, bool slow)
 {
-    size_t bytes = name.n + (argc + 1) * sizeof *argv;
-    for (unsigned i = 0; i < argc; i++) {
-        bytes += argv[i].n;
-    }
-    struct slice *copy = mem_try_alloc(bytes);
-    if (copy == NULL) {
-        *out = (struct slow_script){ .ms = 0 };
-        return false;
-    }
-    char *p = (char *)(copy + 1 + argc);
-    for (unsigned i = 0; i <= argc; i++) {
-        struct slice word = i == 0 ? name : argv[i - 1];
-        if (word.n > 0) {
-            memcpy(p, word.p, word.n);
-        }
-        copy[i] = slice_of(p, word.n);
-        p += word.n;
-    }
-    *out = (struct slow_script){ copy, copy + 1, argc, 0 };
-    return true;
+    struct running_script script = { sc->name, sc->started_us, sc->wrote };
+    sc->told = script_tell(c, &script, slow) || sc->told;
 }
 
-/* What others are told of; name NULL: nothing. */
-static void tell_slow(struct exec *x, const char *name, const struct slice *argv, unsigned argc)
+#define EARLY_US 100000 /* others hear of a script that runs for so long */
+
+/* With Redis nobody is answered beside a script before it is busy. Here others are, and may ask for
+ * it, and end it. True: it was killed. */
+static bool killed_early(const struct call *c, struct script_scope *sc, int64_t now)
 {
-    struct slow_script *s = &x->busy_script;
-    lock_acquire(&x->busy_lock);
-    mem_free(s->name);
-    *s = (struct slow_script){ .ms = 0 };
-    if (name != NULL && !slow_copy(s, slice_str(name), argv, argc)) {
-        (void)slow_copy(s, slice_str(name), NULL, 0);
+    struct worker *w = c->in->w;
+    if (now - sc->started_us < EARLY_US) {
+        return false;
     }
-    lock_release(&x->busy_lock);
+    if (!sc->told) {
+        tell(c, sc, false);
+        return false;
+    }
+    bool killed = atomic_load_explicit(&w->x->early_kill, memory_order_relaxed) == w;
+    if (!killed && sc->wrote) {
+        atomic_store_explicit(&w->x->early_wrote, true, memory_order_relaxed);
+    }
+    return killed && !sc->wrote;
 }
 
 static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
 {
     struct worker *w = c->in->w;
     struct exec *x = c->x;
-    bool function = c->cmd->name[0] == 'f';
+    bool function = script_is_function(c);
     sc->slow = true;
     log_warning(
         "Slow script detected: still in execution after %lld milliseconds. You can try killing "
@@ -534,8 +533,7 @@ static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
         (long long)(now - sc->started_us) / 1000, function ? "FUNCTION" : "SCRIPT", sc->name);
     atomic_store_explicit(&x->busy_kill, false, memory_order_relaxed);
     atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
-    atomic_store_explicit(&x->busy_since_us, sc->started_us, memory_order_relaxed);
-    tell_slow(x, sc->name, c->argv, c->argc);
+    tell(c, sc, true);
     reactor_away(w->r, true);
     if (!sc->locked) {
         sc->locked = true;
@@ -556,7 +554,6 @@ static bool slow_end(struct worker *w)
         sc->slow = false;
         reactor_away(w->r, false);
         atomic_store_explicit(&w->x->busy, 0, memory_order_seq_cst);
-        tell_slow(w->x, NULL, NULL, 0);
     }
     return slow;
 }
@@ -580,6 +577,9 @@ enum script_fate call_script_slow(struct call *c)
         return SCRIPT_GOES_ON;
     }
     sc->looked_us = now;
+    if (!sc->slow && killed_early(c, sc, now)) {
+        return SCRIPT_END;
+    }
     int64_t time_ms = limit_ms > 0 ? limit_ms : ENDING_MS;
     bool late = (now - sc->started_us) / 1000 >= time_ms;
     bool ending = scripts_end(x, late);
@@ -621,54 +621,6 @@ int64_t call_time_us(const struct call *c)
         sc->time_us = now;
     }
     return now;
-}
-
-const char *script_busy_text(const struct exec *x)
-{
-    return atomic_load_explicit(&x->busy, memory_order_relaxed) == SCRIPT_FUNCTION
-               ? "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN "
-                 "NOSAVE."
-               : "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN "
-                 "NOSAVE.";
-}
-
-const char *call_script_kill(struct call *c, bool function)
-{
-    struct exec *x = c->x;
-    if (c->session->killed_script) {
-        c->session->killed_script = false;
-        return NULL;
-    }
-    uint32_t busy = atomic_load_explicit(&x->busy, memory_order_seq_cst);
-    if (busy == 0) {
-        return "NOTBUSY No scripts in execution right now.";
-    }
-    if (atomic_load_explicit(&x->busy_wrote, memory_order_relaxed)) {
-        return "UNKILLABLE Sorry the script already executed write commands against the dataset. "
-               "You "
-               "can either wait the script termination or kill the server in a hard way using the "
-               "SHUTDOWN NOSAVE command.";
-    }
-    if ((busy == SCRIPT_FUNCTION) != function) {
-        return script_busy_text(x);
-    }
-    atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
-    return NULL;
-}
-
-bool exec_slow_script(struct exec *x, struct slow_script *out)
-{
-    if (atomic_load_explicit(&x->busy, memory_order_seq_cst) == 0) {
-        return false;
-    }
-    lock_acquire(&x->busy_lock);
-    const struct slow_script *s = &x->busy_script;
-    bool known = s->name != NULL &&
-                 (slow_copy(out, *s->name, s->argv, s->argc) || slow_copy(out, *s->name, NULL, 0));
-    lock_release(&x->busy_lock);
-    int64_t since = atomic_load_explicit(&x->busy_since_us, memory_order_relaxed);
-    out->ms = (clock_mono_us() - since) / 1000;
-    return known; /* it may have ended meanwhile */
 }
 
 /* ---- What script/ asks ---- */

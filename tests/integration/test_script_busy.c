@@ -376,6 +376,39 @@ START_TEST(test_unkillable)
 }
 END_TEST
 
+/* Long before a script is busy: who is on another reactor hears of it, and ends it. With Redis his
+ * request waits until the script is busy, and is served then. */
+START_TEST(test_early)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", "60000");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    client_expect(b, "\"l\"",
+                  "FUNCTION LOAD \"#!lua name=l\\nredis.register_function{function_name='f', "
+                  "callback=function() while true do end end, flags={'no-writes'}}\"");
+    client_expect_error(b, "NOTBUSY", "FUNCTION KILL");
+    client_send(a, "FCALL f 0 word");
+    wait_error(b, "-BUSY Redis is busy running a script. You can only call FUNCTION KILL",
+               "SCRIPT KILL");
+    const char *stats = client_line(b, "FUNCTION STATS");
+    ck_assert_msg(strstr(stats, "\"f\", \"command\", [\"FCALL\", \"f\", \"0\", \"word\"]") != NULL,
+                  "%s", stats);
+    client_expect(b, "+OK", "FUNCTION KILL");
+    const char *said = client_read_line(a);
+    ck_assert_msg(strstr(said, "killed by user") != NULL, "%s", said);
+    client_expect_error(b, "NOTBUSY", "FUNCTION KILL");
+    client_send(a, "EVAL \"redis.call('set',KEYS[1],'x') local t = os.clock() + 1 while os.clock() "
+                   "< t do end return 7\" 1 k");
+    wait_error(b, "-UNKILLABLE", "SCRIPT KILL");
+    client_expect_next(a, "7");
+    client_expect(b, "\"x\"", "GET k");
+    client_expect_error(b, "NOTBUSY", "SCRIPT KILL");
+    client_close(a);
+    client_close(b);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script_busy)
 {
     TCase *tc = unit_case(suite, "script busy", test_busy);
@@ -386,4 +419,5 @@ UNIT_SUITE(script_busy)
     tcase_add_test(tc, test_busy_silent);
     tcase_add_test(tc, test_flush_while_waiting);
     tcase_add_test(tc, test_unkillable);
+    tcase_add_test(tc, test_early);
 }
