@@ -22,17 +22,17 @@ struct keynode *keymap_find(const struct keymap *m, unsigned db, const struct ke
     return n;
 }
 
-/* Without memory the chains become longer. */
-static void grow(struct keymap *m)
+/* Without memory the chains become longer, or the table stays long. */
+static void resize(struct keymap *m, unsigned slots)
 {
     struct keynode **old = m->slot;
     unsigned n = m->slots;
-    struct keynode **more = mem_try_calloc(2 * n * sizeof *more);
-    if (more == NULL) {
+    struct keynode **other = mem_try_calloc(slots * sizeof *other);
+    if (other == NULL) {
         return;
     }
-    m->slots = 2 * n;
-    m->slot = more;
+    m->slots = slots;
+    m->slot = other;
     for (unsigned i = 0; i < n; i++) {
         struct keynode *at = old[i];
         while (at != NULL) {
@@ -67,7 +67,7 @@ struct keynode *keymap_make(struct keymap **mp, unsigned db, const struct key *k
     *mp = *mp != NULL ? *mp : map_new();
     struct keymap *m = *mp;
     if (m->used >= m->slots) {
-        grow(m);
+        resize(m, 2 * m->slots);
     }
     *n = (struct keynode){ 0 };
     memcpy(n + 1, k->s.p, k->s.n);
@@ -94,6 +94,13 @@ void keymap_drop(struct keymap **mp, struct keynode *n)
         mem_free(m->slot);
         mem_free(m);
         *mp = NULL;
+    }
+}
+
+void keymap_shrink(struct keymap *m)
+{
+    if (m != NULL && m->slots > FIRST_SLOTS && m->used < m->slots / 8) {
+        resize(m, m->slots / 2);
     }
 }
 

@@ -28,6 +28,9 @@ struct keynode *keymap_find(const struct keymap *m, unsigned db,
 must_check struct keynode *keymap_make(struct keymap **m, unsigned db, const struct key *k);
 void keymap_drop(struct keymap **m,
                  struct keynode *n); /* its list is empty; frees *m with the last one */
+/* After a drop: who walks a table that many have left does not walk all its places. Nobody may be
+ * in the middle of a walk. */
+void keymap_shrink(struct keymap *m);
 struct keynode *keymap_any(const struct keymap *m, unsigned from);    /* from a random number; NULL:
                                                                          there is none */
 void keymap_free(struct keymap *m, void (*visit)(struct keynode *n)); /* with all nodes */

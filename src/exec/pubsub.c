@@ -356,6 +356,7 @@ static void listener_remove(struct exec *x, enum sub_kind kind, const struct key
     if (l->n == 0) {
         mem_free(l);
         keymap_drop(&ps->part[part].map, n);
+        keymap_shrink(ps->part[part].map);
         atomic_fetch_sub_explicit(kind == SUB_PATTERN ? &ps->patterns : &ps->channels, 1,
                                   memory_order_release);
     }

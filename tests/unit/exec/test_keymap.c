@@ -59,6 +59,9 @@ START_TEST(test_against_oracle)
         bool fill = step % 1000 < 600;
         if (o.node[i] != NULL && (!fill || rng_below(3) == 0)) {
             keymap_drop(&m, o.node[i]);
+            if (_i == 1) {
+                keymap_shrink(m);
+            }
             o.node[i] = NULL;
             o.count--;
         } else {
@@ -79,6 +82,31 @@ START_TEST(test_against_oracle)
             keymap_drop(&m, o.node[i]);
         }
     }
+    ck_assert_ptr_null(m);
+}
+END_TEST
+
+/* A table of one key is as short again as it ever was, however many there have been. */
+START_TEST(test_shrinks)
+{
+    struct keymap *m = NULL;
+    struct keynode *node[5000];
+    char text[16];
+    keymap_shrink(NULL);
+    for (unsigned i = 0; i < countof(node); i++) {
+        struct key k = { .s = slice_of(text, (size_t)snprintf(text, 16, "%u", i)), .hash = i };
+        node[i] = keymap_make(&m, 0, &k);
+        ck_assert_ptr_nonnull(node[i]);
+        keymap_shrink(m);
+    }
+    ck_assert_uint_ge(m->slots, 4096);
+    for (unsigned i = 1; i < countof(node); i++) {
+        keymap_drop(&m, node[i]);
+        keymap_shrink(m);
+        ck_assert_uint_le(m->slots, 8 * m->used > 8 ? 16 * m->used : 8);
+    }
+    ck_assert_ptr_eq(keymap_find(m, 0, &node[0]->key), node[0]);
+    keymap_drop(&m, node[0]);
     ck_assert_ptr_null(m);
 }
 END_TEST
@@ -119,5 +147,6 @@ END_TEST
 
 UNIT_SUITE(exec_keymap)
 {
-    unit_case(suite, "keymap", test_against_oracle, test_any_and_free);
+    unit_case(suite, "keymap", test_any_and_free, test_shrinks);
+    unit_case_loop(suite, "oracle", 30, test_against_oracle, 2);
 }
