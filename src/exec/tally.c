@@ -21,7 +21,7 @@ struct tally_note {
 #define CALLS_FIRST 64
 #define CALLS_KEPT  1024 /* more of their memory is not kept from script to script */
 #define CALLS_MAX   65536
-#define NOTES_MAX   1024
+#define NOTES_BYTES (1u << 20)
 #define NOTED_BYTES 128 /* of an argument: no log shows more */
 
 void tally_begin(struct tally *t)
@@ -61,7 +61,7 @@ static void end_notes(struct tally *t, bool stays)
         }
         mem_free(n);
     }
-    t->nnotes = 0;
+    t->note_bytes = 0;
 }
 
 void tally_end(struct tally *t, struct worker *w, bool stays)
@@ -107,7 +107,7 @@ static bool keep_note(struct tally *t, const struct call *c, uint64_t ticks)
     for (unsigned i = 0; i < c->argc; i++) {
         bytes += size_min(c->argv[i].n, NOTED_BYTES);
     }
-    struct tally_note *n = t->nnotes < NOTES_MAX ? mem_try_alloc(bytes) : NULL;
+    struct tally_note *n = t->note_bytes + bytes <= NOTES_BYTES ? mem_try_alloc(bytes) : NULL;
     if (n == NULL) {
         return false;
     }
@@ -125,7 +125,7 @@ static bool keep_note(struct tally *t, const struct call *c, uint64_t ticks)
     }
     *t->last = n;
     t->last = &n->next;
-    t->nnotes++;
+    t->note_bytes += bytes;
     return true;
 }
 

@@ -16,7 +16,7 @@ struct tally {
     struct tally_call *call;
     unsigned ncalls, calls_cap;
     struct tally_note *first, **last; /* for the command logs, oldest first */
-    unsigned nnotes;
+    size_t note_bytes;
 };
 
 void tally_begin(struct tally *t);

@@ -123,6 +123,24 @@ START_TEST(test_many)
 }
 END_TEST
 
+/* What is kept for the logs does not crowd out others' keys: calls of 7,800 arguments, each of
+ * which the logs may want. */
+START_TEST(test_much_to_log)
+{
+    char value[141];
+    memset(value, 'x', sizeof value - 1);
+    value[140] = '\0';
+    long used = client_int(c,
+                           "EVAL \"local a = {} for i = 1, 7800 do a[i] = ARGV[1] .. i end "
+                           "for i = 1, 100 do redis.call('hmget', KEYS[1], unpack(a)) end return "
+                           "tonumber(string.match(redis.call('info', 'memory'), "
+                           "'used_memory:(%%d+)'))\" 1 none %s",
+                           value);
+    ck_assert_int_lt(used, 40 << 20);
+    expect_told("cmdstat_hmget:", "calls=100,");
+}
+END_TEST
+
 /* A command of a script is in the log as it was called, before the script. */
 START_TEST(test_logged_arguments)
 {
@@ -139,6 +157,7 @@ END_TEST
 
 UNIT_SUITE(script_counts)
 {
-    TCase *tc = unit_case(suite, "counts", test_undone_attempt, test_many, test_logged_arguments);
+    TCase *tc = unit_case(suite, "counts", test_undone_attempt, test_many, test_much_to_log,
+                          test_logged_arguments);
     tcase_add_checked_fixture(tc, start, stop);
 }
