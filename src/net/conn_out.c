@@ -51,13 +51,13 @@ size_t conn_out_bytes(const struct conn *c)
     return c->out.mem;
 }
 
-/* Redis has the first of a client's replies in a buffer that no limit speaks of: a limit below the
- * size of one reply would lock everybody out. */
+/* Redis has short replies in a buffer of the client that no limit speaks of: a limit below the size
+ * of one would lock everybody out. What is more counts whole, as a long reply does with Redis. */
 #define UNCOUNTED_BYTES 16384
 
 static size_t counted_bytes(const struct conn *c)
 {
-    return out_size(&c->out) > UNCOUNTED_BYTES ? c->out.mem - UNCOUNTED_BYTES : 0;
+    return out_size(&c->out) > UNCOUNTED_BYTES ? c->out.mem : 0;
 }
 
 bool conn_over_limit(const struct conn *c)

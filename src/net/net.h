@@ -200,8 +200,8 @@ bool conn_closing(const struct conn *c);
  * (conn_limit) as an output limit. what: static text. */
 void conn_close_limit(struct conn *c, const char *what);
 void conn_set_limits(struct conn *c, size_t hard, size_t soft,
-                     unsigned soft_seconds); /* output buffer limits; 0 = none. The first 16 KiB do
-                                                not count */
+                     unsigned soft_seconds); /* output buffer limits; 0 = none. Up to 16 KiB do not
+                                                count */
 void conn_set_query_limit(struct conn *c, size_t bytes); /* client-query-buffer-limit */
 
 /* Handle: reactor, slot and generation; survives as a number when the connection is gone. 0 is
