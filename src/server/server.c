@@ -220,7 +220,9 @@ static int start_net(struct server *s, bool loads)
     const char *bind[BIND_MAX];
     exec_net_upcalls(s->x, &up);
     server_fill_listen(s, &nc, bind, &tls);
-    nc.accept_after_ms = loads && fault("server.accept_at_once") == 0 ? PATIENCE_MS : 0;
+    nc.accept_after_ms = !loads || fault("server.accept_at_once") != 0 ? 0
+                         : fault("server.accept_late") != 0            ? 60 * PATIENCE_MS
+                                                                       : PATIENCE_MS;
     struct buf error = { 0 };
     int rc = net_open(&s->net, &nc, &up, &error);
     if (rc != 0) {
