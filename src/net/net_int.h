@@ -298,9 +298,10 @@ struct net {
     atomic_uint connected;
     counter_t rejected; /* written by reactor 0 */
 
+    int64_t accept_after_ms; /* as configured */
+
     /* reactor 0 */
     struct reactor_timer accept_pause;
-    int64_t accept_after_ms;
 };
 
 #endif

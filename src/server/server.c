@@ -2,10 +2,12 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * START    directives -> log, limits -> keyspace, engine -> log classified (refused here, before a
- * port is open) -> network up, answering -LOADING, pid file -> replay -> log threads -> serving. A
- * test container that waits for "Ready to accept connections" sees it last. STOP     network down
- * (what is released still leaves) -> log finished and synced -> exit 0. A second SIGINT exits 1 at
- * once. THREADS  The main thread waits for signals, and takes samples for INFO meanwhile. */
+ *          port is open) -> port open, pid file -> replay -> log threads -> serving. Clients wait
+ *          for that up to a second, then they hear -LOADING. A test container that waits for "Ready
+ *          to accept connections" sees it last.
+ * STOP     network down (what is released still leaves) -> log finished and synced -> exit 0. A
+ *          second SIGINT exits 1 at once.
+ * THREADS  The main thread waits for signals, and takes samples for INFO meanwhile. */
 #include "server/server_int.h"
 #include "base/clock.h"
 #include "base/fault.h"
