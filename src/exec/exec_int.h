@@ -155,6 +155,7 @@ struct worker {
     bool appended;       /* something went to the log in this turn */
     bool in_section;     /* this thread holds the exclusive section */
     bool busy;           /* it answers without the keyspace: a slow script has that */
+    bool script_killed;  /* the script that was told of; under busy_lock */
     bool declared_only;  /* in it, nothing changes but whole databases and declared keys */
     struct session *current;
     struct session *stopped; /* connections stopped at admission or for too many parked bytes
@@ -308,15 +309,12 @@ struct exec {
     struct scripts *scripts; /* of script/; set before threads, as the next */
     const struct script_hooks *script_hooks;
     /* a script that runs alone for longer than busy-reply-threshold (scripted.c) */
-    _Atomic uint32_t busy; /* enum script_kind; 0: there is none */
-    _Atomic bool busy_kill, busy_wrote;
-    _Atomic int64_t busy_since_us;
-    struct lock busy_lock;          /* RANK_STATS; over the next one */
+    _Atomic uint32_t busy;          /* enum script_kind; 0: there is none */
+    struct lock busy_lock;          /* RANK_STATS; over what is told of a script (script_told.c) */
     struct slow_script busy_script; /* without ms; one that is not slow yet may be told of, too */
-    struct worker *busy_by;         /* who runs it; NULL: nothing is told */
-    bool busy_function;
-    _Atomic(struct worker *) early_kill; /* its script was killed before it was slow */
-    _Atomic bool early_wrote;            /* what is told of has written, and is not slow yet */
+    int64_t busy_since_us;
+    struct worker *busy_by; /* who runs it; NULL: nothing is told */
+    bool busy_function, busy_wrote;
     _Atomic unsigned monitor_count;
     _Atomic int64_t pause_until_ms; /* monotonic; 0: nobody paused the clients */
     _Atomic bool pause_all;         /* not only writes; written in an exclusive section */
@@ -639,6 +637,10 @@ bool script_is_function(const struct call *c); /* c is an FCALL, or else an EVAL
  * they do, until script_untell() of its worker. */
 bool script_tell(const struct call *c, const struct running_script *script, bool slow);
 void script_untell(struct worker *w);
+/* Asked now and then by the script that is told of, which says whether it has written. */
+bool script_killed(struct worker *w, bool wrote);
+/* Before its first write. False: it was killed; true: nobody hears any more that it was. */
+bool script_may_write(struct worker *w);
 void script_unlock(struct worker *w); /* what a slow script in this section has locked */
 enum script_kind { SCRIPT_EVAL = 1, SCRIPT_FUNCTION = 2 };
 const char *script_busy_text(const struct exec *x); /* what others are answered meanwhile */

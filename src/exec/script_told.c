@@ -52,9 +52,8 @@ bool script_tell(const struct call *c, const struct running_script *script, bool
         }
         x->busy_by = w;
         x->busy_function = script_is_function(c);
-        atomic_store_explicit(&x->busy_since_us, script->since_us, memory_order_relaxed);
-        atomic_store_explicit(&x->early_wrote, script->wrote, memory_order_relaxed);
-        atomic_store_explicit(&x->early_kill, NULL, memory_order_relaxed);
+        x->busy_since_us = script->since_us;
+        x->busy_wrote = script->wrote;
     }
     bool told = x->busy_by == w;
     lock_release(&x->busy_lock);
@@ -65,13 +64,37 @@ void script_untell(struct worker *w)
 {
     struct exec *x = w->x;
     lock_acquire(&x->busy_lock);
+    w->script_killed = false;
     if (x->busy_by == w) {
         mem_free(x->busy_script.name);
         x->busy_script = (struct slow_script){ .ms = 0 };
         x->busy_by = NULL;
-        atomic_store_explicit(&x->early_kill, NULL, memory_order_relaxed);
     }
     lock_release(&x->busy_lock);
+}
+
+bool script_killed(struct worker *w, bool wrote)
+{
+    struct exec *x = w->x;
+    lock_acquire(&x->busy_lock);
+    if (x->busy_by == w) {
+        x->busy_wrote = wrote;
+    }
+    bool killed = w->script_killed && !wrote;
+    lock_release(&x->busy_lock);
+    return killed;
+}
+
+bool script_may_write(struct worker *w)
+{
+    struct exec *x = w->x;
+    lock_acquire(&x->busy_lock);
+    bool may = !w->script_killed;
+    if (may && x->busy_by == w) {
+        x->busy_wrote = true;
+    }
+    lock_release(&x->busy_lock);
+    return may;
 }
 
 static const char *busy_text(bool function)
@@ -93,42 +116,26 @@ const char *script_busy_text(const struct exec *x)
     "either wait the script termination or kill the server in a hard way using the SHUTDOWN "   \
     "NOSAVE command."
 
-static const char *kill_early(struct exec *x, bool function)
-{
-    const char *error = NULL;
-    lock_acquire(&x->busy_lock);
-    if (x->busy_by == NULL) {
-        error = "NOTBUSY No scripts in execution right now.";
-    } else if (atomic_load_explicit(&x->early_wrote, memory_order_relaxed)) {
-        error = UNKILLABLE;
-    } else if (x->busy_function != function) {
-        error = busy_text(x->busy_function);
-    } else {
-        atomic_store_explicit(&x->early_kill, x->busy_by, memory_order_relaxed);
-    }
-    lock_release(&x->busy_lock);
-    return error;
-}
-
 const char *call_script_kill(struct call *c, bool function)
 {
     struct exec *x = c->x;
+    const char *error = NULL;
     if (c->session->killed_script) {
         c->session->killed_script = false;
         return NULL;
     }
-    uint32_t busy = atomic_load_explicit(&x->busy, memory_order_seq_cst);
-    if (busy == 0) {
-        return kill_early(x, function);
+    lock_acquire(&x->busy_lock);
+    if (x->busy_by == NULL) {
+        error = "NOTBUSY No scripts in execution right now.";
+    } else if (x->busy_wrote) {
+        error = UNKILLABLE;
+    } else if (x->busy_function != function) {
+        error = busy_text(x->busy_function);
+    } else {
+        x->busy_by->script_killed = true;
     }
-    if (atomic_load_explicit(&x->busy_wrote, memory_order_relaxed)) {
-        return UNKILLABLE;
-    }
-    if ((busy == SCRIPT_FUNCTION) != function) {
-        return script_busy_text(x);
-    }
-    atomic_store_explicit(&x->busy_kill, true, memory_order_relaxed);
-    return NULL;
+    lock_release(&x->busy_lock);
+    return error;
 }
 
 bool exec_slow_script(struct exec *x, struct slow_script *out)
@@ -137,8 +144,7 @@ bool exec_slow_script(struct exec *x, struct slow_script *out)
     const struct slow_script *s = &x->busy_script;
     bool known = s->name != NULL &&
                  (slow_copy(out, *s->name, s->argv, s->argc) || slow_copy(out, *s->name, NULL, 0));
+    out->ms = (clock_mono_us() - x->busy_since_us) / 1000;
     lock_release(&x->busy_lock);
-    int64_t since = atomic_load_explicit(&x->busy_since_us, memory_order_relaxed);
-    out->ms = (clock_mono_us() - since) / 1000;
     return known; /* it may have ended meanwhile */
 }

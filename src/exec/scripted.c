@@ -321,7 +321,9 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
         monitor_feed(in.t, NULL, c.db, argv, argc);
     }
     txn_gates(in.t, c.keys, c.nkeys);
-    if (likely(fx_room_request(&c))) {
+    if (unlikely(sc->told) && !sc->wrote && (ref->row->flags & CMD_WRITE) && !script_may_write(w)) {
+        reply_error(&c, "ERR Script killed by user with SCRIPT KILL.");
+    } else if (likely(fx_room_request(&c))) {
         call_invoke(&c);
         tracking_read(&c);
     } else {
@@ -506,19 +508,13 @@ static void tell(const struct call *c, struct script_scope *sc, bool slow)
  * it, and end it. True: it was killed. */
 static bool killed_early(const struct call *c, struct script_scope *sc, int64_t now)
 {
-    struct worker *w = c->in->w;
     if (now - sc->started_us < EARLY_US) {
         return false;
     }
     if (!sc->told) {
         tell(c, sc, false);
-        return false;
     }
-    bool killed = atomic_load_explicit(&w->x->early_kill, memory_order_relaxed) == w;
-    if (!killed && sc->wrote) {
-        atomic_store_explicit(&w->x->early_wrote, true, memory_order_relaxed);
-    }
-    return killed && !sc->wrote;
+    return sc->told && script_killed(c->in->w, sc->wrote);
 }
 
 static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
@@ -531,8 +527,6 @@ static void slow_begin(struct call *c, struct script_scope *sc, int64_t now)
         "Slow script detected: still in execution after %lld milliseconds. You can try killing "
         "the script using the %s KILL command. Script name is: %s.",
         (long long)(now - sc->started_us) / 1000, function ? "FUNCTION" : "SCRIPT", sc->name);
-    atomic_store_explicit(&x->busy_kill, false, memory_order_relaxed);
-    atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
     tell(c, sc, true);
     reactor_away(w->r, true);
     if (!sc->locked) {
@@ -592,7 +586,6 @@ enum script_fate call_script_slow(struct call *c)
     if (!sc->slow) {
         slow_begin(c, sc, now);
     }
-    atomic_store_explicit(&x->busy_wrote, sc->wrote, memory_order_relaxed);
     look_at_clients(w);
     reactor_accept(w->r);
     ending = scripts_end(x, late);
@@ -608,9 +601,7 @@ enum script_fate call_script_slow(struct call *c)
         }
         _exit(0);
     }
-    return ending || (atomic_load_explicit(&x->busy_kill, memory_order_relaxed) && !sc->wrote)
-               ? SCRIPT_END
-               : SCRIPT_GOES_ON;
+    return ending || script_killed(w, sc->wrote) ? SCRIPT_END : SCRIPT_GOES_ON;
 }
 
 int64_t call_time_us(const struct call *c)

@@ -409,6 +409,34 @@ START_TEST(test_early)
 }
 END_TEST
 
+/* One is killed about when it writes first: what is answered is what happens. */
+START_TEST(test_killed_or_written)
+{
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2", "--busy-reply-threshold", _i == 0 ? "60000" : "100");
+    struct client *a = server_connect(&kv), *b = server_connect(&kv);
+    unsigned killed = 0;
+    for (unsigned i = 0; i < 24; i++) {
+        client_ask(b, "DEL k");
+        client_send(a, "EVAL \"local t = os.clock() + 0.2 while os.clock() < t do end "
+                       "redis.call('set',KEYS[1],'x') t = os.clock() + 0.04 "
+                       "while os.clock() < t do end return 7\" 1 k");
+        usleep(180000 + i * 1500);
+        bool ok = client_line_starts(b, "+OK", "SCRIPT KILL");
+        bool ended = client_read(a)->type == RESP_ERROR;
+        ck_assert_int_eq(client_int(b, "EXISTS k"), !ended);
+        if (ok) {
+            ck_assert_msg(ended, "round %u: it was told to be killed, and wrote", i);
+            killed++;
+        }
+    }
+    printf("killed %u of 24\n", killed);
+    client_close(a);
+    client_close(b);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script_busy)
 {
     TCase *tc = unit_case(suite, "script busy", test_busy);
@@ -420,4 +448,5 @@ UNIT_SUITE(script_busy)
     tcase_add_test(tc, test_flush_while_waiting);
     tcase_add_test(tc, test_unkillable);
     tcase_add_test(tc, test_early);
+    unit_case_loop(suite, "written", 60, test_killed_or_written, 2);
 }
