@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --full) full=1 ;;
     --has)
-        case "$2" in tools | transcript | oracle | families | soak | faults | upstream | upstream-valkey | clients) exit 0 ;; *) exit 1 ;; esac
+        case "$2" in tools | transcript | oracle | families | soak | faults | upstream-self-test | upstream | upstream-valkey | clients) exit 0 ;; *) exit 1 ;; esac
         ;;
     *) KV_SERVER=$1 ;;
     esac
@@ -31,13 +31,13 @@ git status --porcelain -uno 2>/dev/null | grep -qv 'redis-compat/report.md$' && 
 passed=0 failed=0
 
 table() { # all rows there are, in the order of the judges
-    printf '# What the judges say\n\nWritten by make test-compat. Listed: explained in known-differences.md. Commit: what was judged.\n\n'
+    printf '# What the judges say\n\nWritten by make test-compat. Listed: explained in known-differences.md. Raced, in none of the columns: README.md. Commit: what was judged.\n\n'
     printf '| judge | asked | passed | listed | wrong | commit |\n|---|---|---|---|---|---|\n'
     for name in $judges; do
         [ ! -f "$rows/$name" ] || cat "$rows/$name"
     done
 }
-judges='tools transcript oracle oracle-valkey oracle-self-test families families-1 soak faults upstream upstream-valkey clients'
+judges='tools transcript oracle oracle-valkey oracle-self-test families families-1 soak faults upstream-self-test upstream upstream-valkey clients'
 
 judge() { # row name command...: the command ends with "<name>: N passed, N failed"
     row=$1 name=$2
@@ -101,6 +101,7 @@ if wanted faults && [ -n "$full${ONE-}" ]; then # a release build has no fault p
         judge faults faults env KV_SERVER=build/test/kv-server redis-compat/faults.py --units 150 --lives 6 --seed 7
     fi
 fi
+if wanted upstream-self-test || wanted upstream; then judge upstream-self-test upstream-self-test redis-compat/upstream-self-test.py; fi
 if wanted upstream && [ -n "$full${ONE-}" ]; then judge upstream upstream redis-compat/upstream.py; fi
 if wanted upstream-valkey && [ -n "$full${ONE-}" ]; then judge upstream-valkey upstream-valkey redis-compat/upstream.py --suite valkey; fi
 if wanted clients && [ -n "$full${ONE-}" ]; then judge clients clients redis-compat/clients.py; fi

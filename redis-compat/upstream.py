@@ -9,6 +9,7 @@
 #             error inside a check fails that check alone. A check that hangs is failed and skipped in another round. When checks fail that are
 #             not listed, another round skips those that are, so that what they leave behind (a MULTI, a changed directive) is not held
 #             against their neighbours. What never ran is "not run", and that is not passed.
+# RACES       A check of RACES that has not passed in its unit, or has hung there, must pass alone. Then it counts as raced: neither passed nor wrong.
 # SPAWN       A unit named spawn:unit/x runs in spawn mode: the suite starts its servers itself, with its own redis.conf, and the program it starts
 #             is a wrapper around kv-server. It has the checks that external mode leaves out.
 # VALKEY      --suite valkey: valkey's suite in external mode. What valkey-server 8.0.1 passes of it is expected; rows of known-differences.md name
@@ -39,10 +40,11 @@ HANGS = {"redis": [], "valkey": ["Corrupted sparse HyperLogLogs are detected: Br
                                  "Corrupted sparse HyperLogLogs are detected: Additional at tail",
                                  "Corrupted sparse HyperLogLogs are detected: Invalid encoding",
                                  "Corrupted dense HyperLogLogs are detected: Wrong length"]}
-# Checks that send on two connections and rely on being read in the order of sending, as by one thread: kv's reactors read side by side. They
-# get more rounds, alone.
+# Checks that send on two connections and rely on being read in the order of sending, as by one thread: kv's reactors read side by side. Read in
+# another order, the first of them waits for ever. They get more rounds, alone.
 RACES = {"unit/type/list": ["BRPOPLPUSH with multiple blocked clients", "BRPOPLPUSH does not affect WATCH while still blocked"]}
-RACE_ROUNDS = 5
+RACE_ROUNDS = 10
+RACE_SECONDS = 10  # what such a check needs alone is milliseconds
 KNOWN = HERE / "known-differences.md"
 LOGS = ROOT / "build/compat"
 # The units of the families that kv has. A unit is added with its family.
@@ -63,6 +65,7 @@ SPAWN, SLOW = "spawn:", "slow:"
 FORMS = {"short": ["--tags", "-slow"], "slow": [], "resp3": ["--force-resp3", "--tags", "-slow"]}
 CLASSES = ("changed", "internals", "module", "later")
 HANG_SECONDS = 240  # without a verdict; the slowest check waits for 30,000 barriers one after the other: 10 s on a quiet disk
+HANG_SECONDS_RACES = 60  # of a unit with races, where hangs are expected: its slowest check waits for 1 s
 ROUNDS = 5
 
 # Appended to the copy of the suite. An error between two checks, such as filling a key of a type that kv does not have, otherwise ends the
@@ -174,7 +177,11 @@ class Suite:
         program.write_text(f'#!/bin/sh\ncase "$1" in -* | "") exec {server} "$@" ;; esac\nexec {server} "$@"{more}\n')
         program.chmod(0o755)
 
-    def run(self, kind, unit, skip, *more, seconds=HANG_SECONDS):
+    def patience(self, unit):
+        """Seconds without a verdict after which a check of the unit hangs."""
+        return HANG_SECONDS_RACES if self.named(unit) in RACES else HANG_SECONDS
+
+    def run(self, kind, unit, skip, *more, seconds=None):
         """One round of one unit on a server of its own."""
         spawn = unit.startswith(SPAWN)
         server = None
@@ -187,7 +194,7 @@ class Suite:
         skipfile = self.dir / "skip"
         skipfile.write_text("\n".join(HANGS[self.name] + list(skip)))
         command = ["tclsh", "tests/test_helper.tcl", *where, *FORMS[self.form], "--durable",
-                   "--single", unit.removeprefix(SPAWN), "--timeout", str(seconds), "--skipfile", str(skipfile),
+                   "--single", unit.removeprefix(SPAWN), "--timeout", str(seconds or self.patience(unit)), "--skipfile", str(skipfile),
                    "--baseport", str(servers.free_port()), *more]
         try:
             done = subprocess.run(["setpriv", "--pdeathsig", "KILL"] + command, cwd=self.dir, env={**os.environ, "TERM": "dumb"}, timeout=900,
@@ -228,8 +235,18 @@ def reference(suite, units):
     return known
 
 
+def alone(suite, kind, name, unit, why):
+    """Whether a check of RACES passes in one of its rounds, with nothing beside it."""
+    for _ in range(RACE_ROUNDS):
+        result = suite.run(kind, unit, [], "--only", name, seconds=RACE_SECONDS)
+        if name in result.passed:
+            return True
+    why[name] = f"not in its unit, and not in {RACE_ROUNDS} rounds alone: " + (result.why.get(name) or result.broken or "not run")
+    return False
+
+
 def best_of(suite, kind, unit, expected, listed):
-    """Rounds until every expected check has its own verdict. Returns (passed, why, notes, rounds, ignored)."""
+    """Rounds until every expected check has its own verdict. Returns (passed, raced, why, notes, rounds, ignored)."""
     passed, why, notes, skip, ignored = collections.Counter(), {}, [], [], 0
     for number in range(1, ROUNDS + 1):
         result = suite.run(kind, unit, skip)
@@ -238,7 +255,7 @@ def best_of(suite, kind, unit, expected, listed):
         why.update(result.why)
         missing = expected - passed
         if result.hung and result.hung not in skip:
-            why[result.hung] = f"no answer within {HANG_SECONDS} s"
+            why[result.hung] = f"no answer within {suite.patience(unit)} s; the unit was run again without it"
             skip.append(result.hung)
             continue
         if result.broken:
@@ -249,13 +266,10 @@ def best_of(suite, kind, unit, expected, listed):
         if not missing - listed or not fresh:
             break
         skip += fresh
-    for name in RACES.get(suite.named(unit), []):
-        for _ in range(RACE_ROUNDS if name in expected - passed else 0):
-            number += 1
-            passed |= suite.run(kind, unit, [], "--only", name, seconds=30).passed
-            if name in passed:
-                break
-    return passed, why, notes, number, ignored
+    missing = expected - passed
+    raced = collections.Counter({name: missing[name] for name in RACES.get(suite.named(unit), [])
+                                 if name in missing and alone(suite, kind, name, unit, why)})
+    return passed, raced, why, notes, number, ignored
 
 
 Row = collections.namedtuple("Row", "unit names klass detail line")
@@ -293,8 +307,11 @@ def wrong_beside_encoding(suite, kind, unit, listed):
     excused = known_of(suite.named(unit), "encoding")
     if not excused:
         return 0
-    result = suite.run(kind, unit, list(listed - excused), "--ignore-encoding")
+    # Without the races: a hang in one of them would cost those after it their verdicts.
+    result = suite.run(kind, unit, list(listed - excused) + RACES.get(suite.named(unit), []), "--ignore-encoding")
     wrong = excused - result.passed
+    if result.hung:
+        wrong |= collections.Counter([result.hung])
     for name in wrong:
         print(f"  FAILED {unit}: {name}: also without a look at encodings\n      "
               + result.why.get(name, result.broken or "not run").replace("\n", "\n      "))
@@ -313,19 +330,19 @@ def classes_of(unit, missing):
 def print_total(suite, kind, mode, refs, units, rows):
     """One line over all units of a mode."""
     total = sum(sum(refs[unit]["passed"].values()) for unit in units)
-    good, wrong, listed, ignored = (sum(row[i] for row in rows) for i in range(4))
-    classes = sum((row[4] for row in rows), collections.Counter())
+    good, wrong, listed, ignored, raced = (sum(row[i] for row in rows) for i in range(5))
+    classes = sum((row[5] for row in rows), collections.Counter())
     print(f"{suite.name} suite, {mode}: {suite.name}-server passes {total}; {kind}: {good} passed, {listed} listed"
           + f" ({', '.join(f'{count} {name}' for name, count in sorted(classes.items()) if count)})" * bool(listed)
-          + f", {wrong} wrong, {ignored} ignored")
+          + f", {wrong} wrong, {raced} raced, {ignored} ignored")
 
 
 def judge(suite, kind, unit, ref):
-    """Prints what is wrong with the unit; returns (passed, failed, listed, ignored, listed by class)."""
+    """Prints what is wrong with the unit; returns (passed, failed, listed, ignored, raced, listed by class)."""
     expected = collections.Counter(ref["passed"])
     listed = known_of(suite.named(unit)) + (known_of(SLOW + suite.named(unit)) if suite.form == "slow" else collections.Counter())
-    passed, why, notes, rounds, ignored = best_of(suite, kind, unit, expected, listed)
-    missing = expected - passed
+    passed, raced, why, notes, rounds, ignored = best_of(suite, kind, unit, expected, listed)
+    missing = expected - passed - raced
     wrong = 0
     for name, times in (missing - listed).items():
         print(f"  FAILED {unit}: {name}{f' x{times}' if times > 1 else ''}\n      " + why.get(name, "not run").replace("\n", "\n      "))
@@ -335,10 +352,12 @@ def judge(suite, kind, unit, ref):
         print(f"  STALE {unit}: {name}{f' x{times}' if times > 1 else ''}: is in {KNOWN.name} and passes (or is no check of the suite)")
         wrong += times
     wrong += wrong_beside_encoding(suite, kind, unit, listed)
+    for name in raced:
+        print(f"  RACED {unit}: {name}: not in its unit, but alone\n      " + why.get(name, "not run").replace("\n", "\n      "))
     good = sum((expected & passed).values())
-    print(f"{unit}: {good} of {sum(expected.values())} passed, {sum((missing & listed).values())} listed, {wrong} wrong, {ignored} ignored, {rounds} round(s)"
-          + (f"; {notes[0]}" if notes else ""), flush=True)
-    return good, wrong, sum((missing & listed).values()), ignored, classes_of(suite.named(unit), missing)
+    print(f"{unit}: {good} of {sum(expected.values())} passed, {sum((missing & listed).values())} listed, {wrong} wrong, {sum(raced.values())} raced,"
+          f" {ignored} ignored, {rounds} round(s)" + (f"; {notes[0]}" if notes else ""), flush=True)
+    return good, wrong, sum((missing & listed).values()), ignored, sum(raced.values()), classes_of(suite.named(unit), missing)
 
 
 def main():
