@@ -48,6 +48,10 @@ uint64_t btree_pages(const struct btree *t); /* pages and big records: the effor
 
 /* ---- By (order, key). Keys and values that are given must not point into the tree. ---- */
 
+/* Fetches into the cache what finding records of these orders will read, of all at once: when they
+ * are found one after the other, each waits for memory two or three times. n <= BTREE_AHEAD. */
+#define BTREE_AHEAD 128
+void btree_ahead(const struct btree *t, const uint64_t *order, unsigned n);
 bool btree_find(const struct btree *t, uint64_t order, struct slice key, struct btree_item *out);
 /* Inserts (order, key) without value and due, unless it is there. 1: new; 0: it is there, and
  * nothing was changed; -ENOMEM. */

@@ -162,6 +162,8 @@ static inline void btree_page_get(const struct btree_page *p, unsigned i, struct
 /* Where (order, key) is, or would be: then false. The guess may be any number. */
 bool btree_page_search(const struct btree_page *p, uint64_t order, struct slice key, unsigned guess,
                        unsigned *at);
+/* Fetches the record that such a search would compare first; which it is, or how many there are. */
+unsigned btree_page_ahead(const struct btree_page *p, uint64_t order, unsigned guess);
 int btree_page_compare(const struct btree_page *p, unsigned i, uint64_t order, struct slice key);
 
 struct btree_page *btree_page_new(const struct btree_fresh *f);
@@ -202,6 +204,9 @@ static inline struct btree_sum btree_node_sum(const struct btree_node *n)
 
 /* The paths of a tree that is not empty. After insert, remove, tidy and cut a path is stale. */
 bool btree_path_find(const struct btree *t, uint64_t order, struct slice key, struct btree_path *p);
+/* The page in which the order is or belongs, and where in it to guess: the first place of several
+ * equal ones, good enough for fetching. The page is not read, only fetched. The root is no page. */
+const struct btree_page *btree_page_guess(const struct btree *t, uint64_t order, unsigned *guess);
 void btree_path_rank(const struct btree *t, uint64_t rank, struct btree_path *p); /* < count */
 must_check bool btree_path_step(struct btree_path *p, bool forward); /* false: path unchanged */
 

@@ -392,6 +392,17 @@ bool btree_page_search(const struct btree_page *p, uint64_t order, struct slice 
     return false;
 }
 
+unsigned btree_page_ahead(const struct btree_page *p, uint64_t order, unsigned guess)
+{
+    unsigned n = p->node.n, i = lower_bound_near(p->order, n, order, guess);
+    if (i < n) {
+        const char *record = (const char *)btree_page_record(p, i);
+        __builtin_prefetch(record);
+        __builtin_prefetch(record + 63);
+    }
+    return i;
+}
+
 /* ---- Changes ---- */
 
 /* Opens a slot: orders from `at` on move up by one, offsets by the size of an order, those from

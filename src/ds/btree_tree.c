@@ -259,6 +259,44 @@ bool btree_path_find(const struct btree *t, uint64_t order, struct slice key, st
     return btree_page_search(p->page, order, key, guess, &p->at);
 }
 
+const struct btree_page *btree_page_guess(const struct btree *t, uint64_t order, unsigned *guess)
+{
+    const struct btree_node *n = t->root;
+    uint64_t low = 0, high = UINT64_MAX;
+    for (;;) {
+        const struct btree_inner *in = btree_inner_of(n);
+        unsigned slot = 0;
+        for (unsigned left = in->node.n; left > 1;) {
+            unsigned half = left / 2;
+            slot += in->from[slot + half] <= order ? half : 0;
+            left -= half;
+        }
+        low = slot > 0 ? in->from[slot] : low;
+        high = slot + 1u < in->node.n ? in->from[slot + 1] : high;
+        n = in->child[slot];
+        if (in->node.level == 1) {
+            *guess = guess_and_fetch(btree_page_of(n), in->count[slot], order, low, high);
+            return btree_page_of(n);
+        }
+    }
+}
+
+void btree_ahead(const struct btree *t, const uint64_t *order, unsigned n)
+{
+    const struct btree_page *page[BTREE_AHEAD];
+    unsigned guess[BTREE_AHEAD];
+    must(n <= BTREE_AHEAD);
+    if (t->root == NULL || t->root->level == 0) {
+        return; /* one page: the first that looks has it for all */
+    }
+    for (unsigned i = 0; i < n; i++) {
+        page[i] = btree_page_guess(t, order[i], &guess[i]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        (void)btree_page_ahead(page[i], order[i], guess[i]);
+    }
+}
+
 /* The child that has the record at *rank, which becomes its rank there. */
 static unsigned child_at(const struct btree_inner *in, uint64_t *rank)
 {

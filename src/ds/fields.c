@@ -292,6 +292,13 @@ static uint32_t listpack_find(const struct fields *f, struct slice field)
     return first != LP_NONE ? lp_find(lp, first, field, width_of(f) - 1) : LP_NONE;
 }
 
+void fields_ahead(const struct fields *f, const uint64_t *hash, unsigned n)
+{
+    if (is_tree(f)) {
+        btree_ahead(body_of(f), hash, n);
+    }
+}
+
 /* The field, hidden or not. value NULL: not wanted. */
 static bool find(const struct fields *f, struct slice field, char digits[I64_TEXT_MAX],
                  struct slice *value, int64_t *due)

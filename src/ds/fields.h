@@ -73,6 +73,9 @@ bool fields_may_fail(struct slice field, struct slice value); /* to be put, in a
 bool fields_turn_may_fail(const struct fields *f);
 bool fields_remove(struct fields *f, struct slice field); /* was it there? */
 
+/* Fetches what looking for fields of these hashes (hash_key) will read: btree_ahead(). */
+void fields_ahead(const struct fields *f, const uint64_t *hash, unsigned n);
+
 /* ---- By due ---- */
 
 bool fields_get_due(const struct fields *f, struct slice field, int64_t *due); /* is it there? */

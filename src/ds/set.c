@@ -202,6 +202,13 @@ static uint32_t listpack_find(const struct listpack *lp, struct set_member *m)
     return LP_NONE;
 }
 
+void set_ahead(const struct set *s, const uint64_t *hash, unsigned n)
+{
+    if (s->form == SET_TREE) {
+        btree_ahead(s->p, hash, n);
+    }
+}
+
 bool set_has(const struct set *s, struct set_member *m)
 {
     int64_t number;

@@ -70,6 +70,9 @@ must_check int set_expect(struct set *s, uint64_t more, const struct set_limits 
 /* Into the smallest form that the limits allow for what is in it now. */
 must_check int set_shrink(struct set *s, const struct set_limits *limits);
 
+/* Fetches what looking for members of these hashes (hash_key) will read: btree_ahead(). */
+void set_ahead(const struct set *s, const uint64_t *hash, unsigned n);
+
 /* ---- By rank: ascending integers, the sequence of the listpack, or ascending hashes ---- */
 
 /* rank < count. Valid until the next change. */

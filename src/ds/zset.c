@@ -307,6 +307,50 @@ bool zset_score(struct zset z, struct slice member, double *score)
 
 #define SHORT_MEMBER 900u /* bytes that fit a page of a tree for sure, with a score (btree.h) */
 
+/* Where it stands by score and where it will stand, as orders; how many. */
+static unsigned places_of(const struct trees *t, const struct zset_planned *p, uint64_t hash,
+                          uint64_t orders[2])
+{
+    struct btree_item r;
+    unsigned n = 0;
+    double from = 0, to = p->score;
+    if (p->plan == ZSET_PLAN_SCORE) {
+        return 0;
+    }
+    bool had = btree_find(t->by_hash, hash, p->member, &r);
+    if (had) {
+        from = by_hash_score(&r);
+        to = p->plan == ZSET_PLAN_TO ? to : p->plan == ZSET_PLAN_BY ? from + to : from;
+        if (to == from && p->plan != ZSET_PLAN_RANK) {
+            return 0;
+        }
+        orders[n++] = order_of(from);
+    }
+    if (p->plan != ZSET_PLAN_RANK && !isnan(to)) {
+        orders[n++] = order_of(to);
+    }
+    return n;
+}
+
+void zset_ahead(struct zset z, const struct zset_planned *p, unsigned n)
+{
+    uint64_t hash[BTREE_AHEAD / 2], orders[BTREE_AHEAD];
+    unsigned norders = 0;
+    must(n <= BTREE_AHEAD / 2);
+    if (!z.big || n == 0) {
+        return;
+    }
+    const struct trees *t = big_of(z);
+    for (unsigned i = 0; i < n; i++) {
+        hash[i] = hash_key(p[i].member.p, p[i].member.n);
+    }
+    btree_ahead(t->by_hash, hash, n);
+    for (unsigned i = 0; i < n; i++) {
+        norders += places_of(t, &p[i], hash[i], orders + norders);
+    }
+    btree_ahead(t->by_score, orders, norders);
+}
+
 bool zset_may_fail(struct zset z, struct slice member)
 {
     return !z.big || member.n >= SHORT_MEMBER;

@@ -59,6 +59,21 @@ must_check int zset_move(struct zset *z, struct slice member, double from, doubl
 bool zset_remove(struct zset *z, struct slice member); /* was it there? */
 bool zset_rank(struct zset z, struct slice member, uint64_t *rank, double *score);
 
+/* What will be asked about a member, or done with it. */
+enum zset_plan {
+    ZSET_PLAN_SCORE, /* its score is read */
+    ZSET_PLAN_RANK,  /* and its rank */
+    ZSET_PLAN_TO,    /* it gets this score */
+    ZSET_PLAN_BY     /* this is added to its score */
+};
+struct zset_planned {
+    enum zset_plan plan;
+    struct slice member;
+    double score; /* of the last two; anything, also NaN */
+};
+/* Fetches what that will read, in either tree: btree_ahead(). n <= BTREE_AHEAD / 2. */
+void zset_ahead(struct zset z, const struct zset_planned *p, unsigned n);
+
 /* ---- By rank, 0 = lowest ---- */
 
 /* Up to n members from `rank` on; returns how many. */

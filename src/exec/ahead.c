@@ -9,7 +9,14 @@
  *          parser, whose state belongs to the bytes it was given; a wrong guess costs a useless
  *          fetch, and nothing else.
  *
- * THREADS  The reactor's; no locks. */
+ * MEMBERS  Requests of a pipeline that name elements of one large container are in the same place:
+ *          its key is in the cache, but each element is a walk to memory. They are fetched together
+ *          under the shard's lock, which they need anyway; if somebody has it, they are not.
+ *
+ * THREADS  The reactor's; the shard's lock for members, no other. */
+#include "ds/fields.h"
+#include "ds/set.h"
+#include "ds/zset.h"
 #include "exec/exec_int.h"
 
 #define KEY_MAX 256 /* the hash of a longer one costs more than it gains */
@@ -63,4 +70,99 @@ void inputs_ahead(struct worker *w, const struct net_input *in, unsigned n)
     }
     keyspace_sweep(w->x->ks, db, w->sweep, w->nsweep);
     w->nsweep = 0;
+}
+
+/* ---- Members of a container ---- */
+
+/* Index of the argument that names it. The row says that it looks one up. */
+static unsigned member_index(const struct pending *p)
+{
+    enum command_ahead ahead = p->ref->row->ahead;
+    return ahead == AHEAD_SCORE_MEMBER || ahead == AHEAD_BY_MEMBER ? 3 : 2;
+}
+
+static bool names_member(const struct pending *p)
+{
+    return p->keyed && p->ref->row->ahead != AHEAD_NOTHING && p->req.argc > member_index(p);
+}
+
+static struct zset_planned plan_of(const struct pending *p)
+{
+    static const enum zset_plan plans[] = { [AHEAD_NOTHING] = ZSET_PLAN_SCORE,
+                                            [AHEAD_MEMBER] = ZSET_PLAN_SCORE,
+                                            [AHEAD_RANK] = ZSET_PLAN_RANK,
+                                            [AHEAD_SCORE_MEMBER] = ZSET_PLAN_TO,
+                                            [AHEAD_BY_MEMBER] = ZSET_PLAN_BY };
+    struct zset_planned z = { .plan = plans[p->ref->row->ahead],
+                              .member = p->req.argv[member_index(p)] };
+    if (member_index(p) == 3 && !parse_f64(p->req.argv[2], &z.score)) {
+        z.plan = ZSET_PLAN_SCORE; /* an option, or an error */
+    }
+    return z;
+}
+
+static void planned_ahead(const struct entry *e, const struct pending *p, unsigned n)
+{
+    struct zset z;
+    struct zset_planned planned[BATCH_MAX];
+    entry_get_zset(e, &z);
+    for (unsigned i = 0; i < n; i++) {
+        planned[i] = plan_of(&p[i]);
+    }
+    zset_ahead(z, planned, n);
+}
+
+static void hashes_ahead(const struct entry *e, const struct pending *p, unsigned n)
+{
+    uint64_t hash[BATCH_MAX];
+    for (unsigned i = 0; i < n; i++) {
+        struct slice member = p[i].req.argv[member_index(&p[i])];
+        hash[i] = hash_key(member.p, member.n);
+    }
+    if (entry_type(e) == OBJ_SET) {
+        struct set s;
+        entry_get_set(e, &s);
+        set_ahead(&s, hash, n);
+    } else {
+        struct fields f;
+        entry_get_fields(e, FIELDS_ALL, &f);
+        fields_ahead(&f, hash, n);
+    }
+}
+
+/* n requests with the same key. */
+static void members_of_key(struct worker *w, unsigned db, const struct pending *p, unsigned n)
+{
+    struct shard *s = keyspace_shard(w->x->ks, p->key.shard);
+    if (!shard_try_lock(s)) {
+        return;
+    }
+    const struct entry *e = shard_find(s, db, &p->key);
+    if (e != NULL) {
+        switch (entry_enc(e)) {
+        case ENC_SKIPLIST: planned_ahead(e, p, n); break;
+        case ENC_HASHTABLE:
+        case ENC_HASHTABLE_EX: hashes_ahead(e, p, n); break;
+        default: break; /* what is small comes with its key */
+        }
+    }
+    shard_unlock(s);
+}
+
+void members_ahead(struct worker *w, unsigned db, unsigned n)
+{
+    const struct pending *p = w->batch;
+    for (unsigned i = 0, end; i < n; i = end) {
+        end = i + 1;
+        if (!names_member(&p[i])) {
+            continue;
+        }
+        while (end < n && names_member(&p[end]) && p[end].key.hash == p[i].key.hash &&
+               slice_eq(p[end].key.s, p[i].key.s)) {
+            end++;
+        }
+        if (end > i + 1) {
+            members_of_key(w, db, &p[i], end - i);
+        }
+    }
 }

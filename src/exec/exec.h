@@ -148,12 +148,23 @@ struct keyspec {
 typedef int (*keys_fn)(const struct slice *argv, unsigned argc, uint32_t *index, unsigned room);
 
 struct command_arg;
+/* What of the container at the key a command with one key looks up first: members that a pipeline
+ * names are fetched before its commands run (ahead.c). */
+enum command_ahead {
+    AHEAD_NOTHING,
+    AHEAD_MEMBER,       /* argv[2], a field or member */
+    AHEAD_RANK,         /* argv[2], and its place by score */
+    AHEAD_SCORE_MEMBER, /* argv[3], which gets the score argv[2] */
+    AHEAD_BY_MEMBER     /* argv[3], to whose score argv[2] is added */
+};
+
 struct command {
     const char *name; /* lower case */
     void (*proc)(struct call *c);
     int arity; /* as Redis: counts the name; negative: at least */
     uint32_t flags;
     uint32_t acl;
+    enum command_ahead ahead;
     struct keyspec keys[KEYSPEC_MAX]; /* step 0: unused */
     keys_fn
         getkeys; /* overrides keys[] for finding keys; keys[] is still what COMMAND INFO shows */

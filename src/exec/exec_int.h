@@ -436,6 +436,9 @@ size_t session_input(struct session *s, struct slice in);
 /* ahead.c: the upcall; and the second argument of the request at the start of `in`, if it is there.
  */
 void inputs_ahead(struct worker *w, const struct net_input *in, unsigned n);
+/* The first n of w->batch: members that several in a row name of the same key. Takes and gives back
+ * shard locks; not while the worker is busy. */
+void members_ahead(struct worker *w, unsigned db, unsigned n);
 must_check bool guess_key(struct slice in, struct slice *key);
 void session_resume(
     struct session *s); /* held requests and input go on: after unblocking, unpausing */

@@ -75,6 +75,17 @@ uint64_t session_last_write(const struct session *s)
 
 /* ---- Batches ---- */
 
+static inline void side_fetch(const struct exec *x, const struct key *k, bool write)
+{
+    const struct exec_shard *side = &x->shards[k->shard];
+    if (x->wal != NULL) {
+        __builtin_prefetch(&side->recent[key_group(k)]);
+    }
+    if (write) {
+        __builtin_prefetch(&side->watches);
+    }
+}
+
 static void pending_prepare(struct worker *w, struct pending *p)
 {
     p->copied = false;
@@ -86,16 +97,11 @@ static void pending_prepare(struct worker *w, struct pending *p)
     if (p->ref != NULL && p->ref->counted_keys && p->req.argc > 3 && !w->busy) {
         struct key first = keyspace_key(w->x->ks, p->req.argv[3]);
         w->sweep[w->nsweep++] = sweep_key_of(&first);
+        side_fetch(w->x, &first, true);
     }
     if (p->keyed && likely(!w->busy)) { /* while busy nobody waits for our looks */
         w->sweep[w->nsweep++] = sweep_key_of(&p->key);
-        const struct exec_shard *side = &w->x->shards[p->key.shard];
-        if (w->x->wal != NULL) {
-            __builtin_prefetch(&side->recent[key_group(&p->key)]);
-        }
-        if (p->ref->row->flags & CMD_WRITE) {
-            __builtin_prefetch(&side->watches);
-        }
+        side_fetch(w->x, &p->key, (p->ref->row->flags & CMD_WRITE) != 0);
     }
 }
 
@@ -143,6 +149,9 @@ static void batch_run(struct session *s, unsigned n)
     unsigned ahead = n > 1 ? AGAIN_AHEAD : w->nsweep;
     if (n > 1) {
         keyspace_sweep(w->x->ks, s->db, w->sweep, w->nsweep);
+        if (likely(!w->busy && s->multi == NULL)) {
+            members_ahead(w, s->db, n);
+        }
     }
     for (unsigned i = 0; i < n; i++) {
         if (ahead < w->nsweep) {

@@ -262,9 +262,54 @@ START_TEST(test_check_sees_pages)
 }
 END_TEST
 
+static const struct btree_page *last_page(const struct btree *t)
+{
+    const struct btree_node *n = t->root;
+    while (n->level > 0) {
+        n = btree_inner_of(n)->child[n->n - 1];
+    }
+    return btree_page_of(n);
+}
+
+/* What is fetched ahead is what is then looked at. */
+START_TEST(test_ahead)
+{
+    char text[32];
+    for (int how = 0; how < 4; how++) {
+        struct btree *t = grown(how);
+        uint64_t orders[BTREE_AHEAD];
+        unsigned n = 0, guess;
+        for (unsigned i = 0; i < RECORDS; i += how == 3 ? 1000 : 7) {
+            struct slice key = key_of(text, i);
+            uint64_t order = order_by(how, i, key);
+            struct btree_path p;
+            want(btree_path_find(t, order, key, &p));
+            const struct btree_page *page = btree_page_guess(t, order, &guess);
+            if (how < 3) { /* its order is its own */
+                ck_assert_ptr_eq(page, p.page);
+                ck_assert_uint_eq(btree_page_ahead(page, order, guess), p.at);
+            }
+            orders[n++] = order;
+            if (n == BTREE_AHEAD) {
+                btree_ahead(t, orders, n);
+                n = 0;
+            }
+        }
+        ck_assert_ptr_eq(btree_page_guess(t, UINT64_MAX, &guess), last_page(t));
+        bt_sound(t);
+        btree_free(t);
+    }
+    struct btree *t = btree_new();
+    btree_ahead(t, (const uint64_t[]){ 1 }, 1);
+    ck_assert_int_eq(btree_put(t, 1, S("key"), S("value"), BTREE_NO_DUE), 1);
+    btree_ahead(t, (const uint64_t[]){ 0, 1, 2 }, 3);
+    btree_free(t);
+}
+END_TEST
+
 UNIT_SUITE(btree_shape)
 {
     unit_case(suite, "shape", test_memory, test_small_neighbours_join, test_record_sizes,
-              test_replacing_keeps_size, test_shared_chain);
+              test_replacing_keeps_size, test_shared_chain, test_ahead);
     unit_case(suite, "check", test_check_sees_nodes, test_check_sees_pages);
 }
