@@ -17,10 +17,10 @@ ORDER = ["before", RACE, "after"]
 class Suite:
     """A suite of three checks. `hangs` has, for each check, how many of the rounds that reach it hang there."""
 
-    name, form = "redis", "short"
+    form = "short"
 
-    def __init__(self, hangs):
-        self.hangs, self.alone = collections.Counter(hangs), 0
+    def __init__(self, hangs, name="redis"):
+        self.name, self.hangs, self.alone = name, collections.Counter(hangs), 0
 
     def named(self, unit):
         return unit
@@ -71,9 +71,17 @@ def wrong_beside_encoding(hangs, expected):
     return wrong != expected, printed.getvalue()
 
 
+def wrong_reference():
+    """What comes after a check that hangs on valkey-server, too, is asked of kv."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        passed = upstream.run_reference(Suite({"before": 1}, "valkey"), UNIT)["passed"]
+    return passed != {RACE: 1, "after": 1}, f"passed: {passed}"
+
+
 def main():
     upstream.RACES = {UNIT: [RACE]}
     results = {name: wrong_with(*case) for name, case in CASES.items()}
+    results["valkey-server hangs"] = wrong_reference()
     results["without encodings: a race would hang"] = wrong_beside_encoding({RACE: 1000}, 0)
     results["without encodings: another check hangs"] = wrong_beside_encoding({"before": 1}, 2)  # and what comes after it is not run
     for name, (failed, text) in results.items():

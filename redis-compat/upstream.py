@@ -39,7 +39,9 @@ PEERS = ROOT / "build/peers"
 HANGS = {"redis": [], "valkey": ["Corrupted sparse HyperLogLogs are detected: Broken magic",
                                  "Corrupted sparse HyperLogLogs are detected: Additional at tail",
                                  "Corrupted sparse HyperLogLogs are detected: Invalid encoding",
-                                 "Corrupted dense HyperLogLogs are detected: Wrong length"]}
+                                 "Corrupted dense HyperLogLogs are detected: Wrong length",
+                                 "Keyspace notification: expired event (Expiration time is already expired)",
+                                 "Test the randomkey command will not cause the server to get into an infinite loop during the client pause write"]}
 # Checks that send on two connections and rely on being read in the order of sending, as by one thread: kv's reactors read side by side. Read in
 # another order, the first of them waits for ever. They get more rounds, alone.
 RACES = {"unit/type/list": ["BRPOPLPUSH with multiple blocked clients", "BRPOPLPUSH does not affect WATCH while still blocked"]}
@@ -216,9 +218,14 @@ class Suite:
 
 
 def run_reference(suite, unit):
-    result = suite.run(suite.name, unit, [])
+    """What the suite's own server passes: a check that hangs is left out of another round, so that those after it are known, too."""
+    skip, result = [], suite.run(suite.name, unit, [])
     if (result.broken or result.hung) and suite.name == "redis":
         raise SystemExit(f"upstream: redis-server itself does not run {unit}: {result.broken or result.hung}")
+    while result.hung and result.hung not in skip:
+        print(f"upstream: {suite.name}-server hangs in {result.hung}")
+        skip.append(result.hung)
+        result = suite.run(suite.name, unit, skip)
     return {"passed": dict(result.passed), "failed": dict(result.failed), "ignored": result.ignored}
 
 
@@ -263,7 +270,7 @@ def best_of(suite, kind, unit, expected, listed):
             why.update({name: "not run: " + result.broken for name in missing if name not in why})
         # Again without the listed ones, as long as there are others that may have failed only for what those left behind.
         fresh = [name for name in result.failed if name in listed and name not in skip]
-        if not missing - listed or not fresh:
+        if not (missing - listed).keys() - set(skip) or not fresh:
             break
         skip += fresh
     missing = expected - passed
