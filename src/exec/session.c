@@ -243,7 +243,8 @@ size_t session_input(struct session *s, struct slice in)
         batch_run(s, n);
         parser_reset_batch(conn_parser(s->conn));
         if (error != NULL) {
-            if (!conn_closing(s->conn)) {
+            /* Else it is found again when what came before it was done. */
+            if (session_runs(s) && s->held == NULL) {
                 session_protocol_error(s, error);
             }
             break;

@@ -742,6 +742,26 @@ START_TEST(test_half_closed_is_answered)
 }
 END_TEST
 
+/* What is no request is found when what came before it was answered. */
+START_TEST(test_protocol_error_behind)
+{
+    static const char sent[] = "SET k v\r\nBLPOP list 0\r\nGET k\r\n*x\r\nDEL k\r\n";
+    server_start(&kv, "--threads", "2");
+    struct client *c = server_connect(&kv), *blocked = server_connect(&kv);
+    client_send_raw(blocked, sent, sizeof sent - 1);
+    client_expect_next(blocked, "+OK");
+    wait_blocked(c, 1);
+    client_expect(c, "1", "RPUSH list a");
+    client_expect_next(blocked, "[\"list\", \"a\"]");
+    client_expect_next(blocked, "\"v\"");
+    client_expect_next(blocked, "-ERR Protocol error: invalid multibulk length");
+    client_expect_closed(blocked);
+    client_expect(c, "\"v\"", "GET k");
+    client_close(blocked);
+    client_close(c);
+}
+END_TEST
+
 UNIT_SUITE(blocking)
 {
     TCase *tc = unit_case_slow(suite, "claims", 120, test_claimed_then_other_key,
@@ -762,10 +782,10 @@ UNIT_SUITE(blocking)
     tc = unit_case_loop(suite, "killed_waits", 120, test_killed_runs_nothing,
                         (int)countof(killed) * 2);
     tcase_add_checked_fixture(tc, setup, teardown);
-    tc = unit_case_slow(suite, "served", 120, test_several_keys_turns,
-                        test_served_later_waits_for_log, test_served_in_slowlog,
-                        test_keys_are_counted, test_evicted_runs_nothing,
-                        test_named_many_times_is_served, test_timeouts_are_whole);
+    tc = unit_case_slow(
+        suite, "served", 120, test_several_keys_turns, test_served_later_waits_for_log,
+        test_served_in_slowlog, test_keys_are_counted, test_evicted_runs_nothing,
+        test_named_many_times_is_served, test_timeouts_are_whole, test_protocol_error_behind);
     tcase_add_checked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "many_times", 120, test_named_many_times, (int)countof(many_times));
     tcase_add_checked_fixture(tc, setup, teardown);
