@@ -21,7 +21,7 @@ uint64_t call_defer(struct call *c)
     }
     s->deferred = true;
     s->deferred_silent = s->reply_mode != REPLY_ON;
-    conn_stop(s->conn, STOP_BLOCKED);
+    conn_stop(s->conn, STOP_DEFERRED);
     return s->handle;
 }
 
@@ -43,6 +43,9 @@ static void reply_here(struct reactor *r, struct message *m)
         }
         conn_gate(conn, 0);
         session_resume(s);
+        if (!s->deferred) { /* again, by what was held */
+            conn_resume(conn, STOP_DEFERRED);
+        }
     }
     mem_free(d);
 }

@@ -453,7 +453,8 @@ uint64_t session_last_write(const struct session *s); /* LSN of its last write; 
 bool call_serves(const struct call *c, unsigned i);
 
 /* The reply of this call comes later, by exec_deferred_reply(): the handler writes none. The client
- * is parked meanwhile. 0: not possible here (MULTI, scripts); nothing happened. */
+ * is parked meanwhile; when it ends its side, it still gets this reply and those to what it sent
+ * behind. 0: not possible here (MULTI, scripts); nothing happened. */
 must_check uint64_t call_defer(struct call *c);
 /* Replaces a file (atomic_replace(); it keeps its mode, a new one gets `mode`) while the reactor
  * goes on. Writes the reply when it is on the disk: OK, or the error that `failed` writes, in

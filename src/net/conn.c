@@ -181,7 +181,7 @@ void conn_free(struct conn *c)
 void conn_watch(struct conn *c)
 {
     int want = 0;
-    if ((c->stop & STOPS_READING) == 0) {
+    if ((c->stop & STOPS_READING) == 0 && !c->ended) { /* epoll tells an end again and again */
         want |= EV_READ;
     }
     if (c->write_full) {
@@ -246,7 +246,7 @@ void conn_resume(struct conn *c, enum conn_stop_reason why)
         r->admission--;
     }
     c->stop &= (uint8_t)~ends;
-    if (c->stop == 0 && c->in_n > 0) {
+    if ((c->stop == 0 && c->in_n > 0) || c->ended) {
         list_push(r, LIST_RESUME, c);
     }
     if (c->stop == 0 && c->tls != NULL && tls_has_input(c)) {

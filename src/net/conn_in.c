@@ -92,7 +92,7 @@ static void check_limit(struct conn *c)
     }
 }
 
-void conn_feed_kept(struct conn *c)
+static void feed_kept(struct conn *c)
 {
     if (!may_feed(c) || c->in_n == 0) {
         return;
@@ -133,11 +133,24 @@ static void feed_scratch(struct conn *c, struct slice in)
 /* The peer will send no more. What it was promised still leaves. */
 static void at_end(struct conn *c)
 {
+    if ((c->stop & STOP_DEFERRED) != 0) {
+        c->ended = true;
+        list_push(c->reactor, LIST_FLUSH, c);
+        return;
+    }
     const struct net_upcalls *up = &c->reactor->net->up;
     if (up->conn_ended != NULL && c->opened) {
         up->conn_ended(c->user, c);
     }
     conn_close(c, CLOSE_AFTER_REPLY);
+}
+
+void conn_resumed(struct conn *c)
+{
+    feed_kept(c);
+    if (c->ended && !conn_closing(c) && (c->stop & (STOP_ADMISSION | STOP_PARKED)) == 0) {
+        at_end(c);
+    }
 }
 
 /* True when n bytes were read. */
@@ -197,7 +210,7 @@ static void read_big(struct conn *c)
     size_t behind = (size_t)got > n ? (size_t)got - n : 0;
     parser_big_filled(&c->parser, (size_t)got - behind);
     kept_add(c, slice_of(r->scratch, behind));
-    conn_feed_kept(c);
+    feed_kept(c);
 }
 
 static void read_kept(struct conn *c)
@@ -211,7 +224,7 @@ static void read_kept(struct conn *c)
     ssize_t got = transport_read(c, room, n);
     if (received(c, got)) {
         c->in_n += (size_t)got;
-        conn_feed_kept(c);
+        feed_kept(c);
     } else if (c->in_n == 0) {
         kept_free(c);
     }
@@ -238,6 +251,11 @@ static void fed(struct conn *c)
     }
 }
 
+static bool may_receive(const struct conn *c)
+{
+    return !conn_closing(c) && !c->ended && (c->stop & (STOP_ADMISSION | STOP_PARKED)) == 0;
+}
+
 void conn_ready(struct conn *c)
 {
     unsigned revents = c->revents;
@@ -254,12 +272,11 @@ void conn_ready(struct conn *c)
         c->write_full = false;
         list_push(c->reactor, LIST_FLUSH, c);
     }
-    if (((revents & EV_READ) == 0 && c->tls == NULL) || conn_closing(c) ||
-        (c->stop & (STOP_ADMISSION | STOP_PARKED)) != 0) {
+    if (((revents & EV_READ) == 0 && c->tls == NULL) || !may_receive(c)) {
         return;
     }
     if ((c->on_list & 1U << LIST_RESUME) != 0) {
-        conn_feed_kept(c); /* before the end of the input can be seen */
+        feed_kept(c); /* before the end of the input can be seen */
     }
     if (parser_big_missing(&c->parser) > 0) {
         read_big(c);

@@ -160,7 +160,8 @@ enum conn_stop_reason {
     STOP_PARKED = 2,
     STOP_BLOCKED = 4,
     STOP_PAUSED = 8,
-    STOP_CLOSING = 16
+    STOP_CLOSING = 16,
+    STOP_DEFERRED = 32
 };
 enum conn_kind { CONN_TCP, CONN_UNIX, CONN_TLS };
 
@@ -183,11 +184,13 @@ size_t conn_in_bytes(const struct conn *c);
 size_t conn_in_cap(const struct conn *c);
 size_t conn_memory(const struct conn *c); /* big arguments at their announced length */
 
-/* Stop and resume reading, by reason; reading goes on when no reason is left. With STOP_BLOCKED and
- * STOP_PAUSED the socket is still read, so that the peer's close is seen; the bytes are kept, up to
- * the query limit. With the others nothing is read. Resume calls the input upcall again for bytes
- * already there (in this turn or the next; never from within conn_resume). STOP_PARKED ends by
- * itself when no more than half of what was parked at conn_stop() still is. */
+/* Stop and resume reading, by reason; reading goes on when no reason is left. With STOP_BLOCKED,
+ * STOP_PAUSED and STOP_DEFERRED the socket is still read, so that the peer's close is seen; the
+ * bytes are kept, up to the query limit. With the others nothing is read. With STOP_DEFERRED the
+ * peer's end waits: until it is resumed and the upcall was given what is kept. Resume calls the
+ * input upcall again for bytes already there (in this turn or the next; never from within
+ * conn_resume). STOP_PARKED ends by itself when no more than half of what was parked at conn_stop()
+ * still is. */
 void conn_stop(struct conn *c, enum conn_stop_reason why);
 void conn_resume(struct conn *c, enum conn_stop_reason why);
 /* Marks only; the connection is freed at the end of a turn after the closed upcall, and stays

@@ -106,7 +106,7 @@ struct gate_mark {
 /* Why a connection is on a list of its reactor; each list is handled once per turn. */
 enum conn_list_id {
     LIST_READY,  /* its socket has events */
-    LIST_RESUME, /* has input that waited for conn_resume() */
+    LIST_RESUME, /* has input, or its end, that waited for conn_resume() */
     LIST_FLUSH,  /* has new output, may release some, or watches the wrong events */
     LIST_CLOSE,  /* to be freed */
     LISTS
@@ -131,6 +131,7 @@ struct conn {
     struct conn *next[LISTS];
     uint8_t on_list;  /* bit per list */
     uint8_t stop;     /* enum conn_stop_reason */
+    bool ended;       /* the peer's end was read, and waits for STOP_DEFERRED */
     bool opened;      /* conn_open was called */
     bool close_drain; /* CLOSE_AFTER_REPLY */
     bool close_now;
@@ -226,7 +227,7 @@ void conn_ready(struct conn *c);
  * before anything else is done with the connection. False: it is one for conn_ready(). */
 must_check bool conn_read_ahead(struct conn *c, char *to, size_t room, size_t *n);
 void conn_feed_ahead(struct conn *c);
-void conn_feed_kept(struct conn *c);
+void conn_resumed(struct conn *c); /* it is on LIST_RESUME: input that was kept, then the end */
 /* conn_out.c */
 void conn_flush(struct conn *c, uint64_t release);
 bool conn_drained(const struct conn *c); /* nothing is left that conn_gate() spoke of */

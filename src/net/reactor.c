@@ -294,7 +294,7 @@ static void turn(struct reactor *r)
     run_timers(r);
     struct conn_list resumed = list_take(r, LIST_RESUME);
     while ((c = list_pop(&resumed, LIST_RESUME)) != NULL) {
-        conn_feed_kept(c);
+        conn_resumed(c);
     }
     flush(r, release_point(r));
     free_closed(r);

@@ -75,6 +75,7 @@ static void unblock_here(struct reactor *r, struct message *m)
         resp_simple(conn_out(c), S("UNBLOCKED"));
         conn_gate(c, 0);
         conn_resume(c, STOP_BLOCKED);
+        conn_resume(c, STOP_DEFERRED);
     }
     mem_free(t);
 }
@@ -188,6 +189,9 @@ static bool run_control(struct session *s, const struct request *r, struct out *
     if (slice_is(name, "block")) {
         s->blocked = true;
         conn_stop(s->c, STOP_BLOCKED);
+    } else if (slice_is(name, "defer")) {
+        s->blocked = true;
+        conn_stop(s->c, STOP_DEFERRED);
     } else if (slice_is(name, "unblock")) {
         send_to(s->f, (uint64_t)number(r, 1), (struct to_conn){ 0 }, unblock_here);
         resp_simple(o, S("OK"));
@@ -203,6 +207,9 @@ static bool run_control(struct session *s, const struct request *r, struct out *
     } else if (slice_is(name, "kill")) {
         send_to(s->f, (uint64_t)number(r, 1), (struct to_conn){ 0 }, kill_here);
         resp_simple(o, S("OK"));
+    } else if (slice_is(name, "ended")) {
+        struct conn *c = conn_by_handle(re, (uint64_t)number(r, 1));
+        resp_int(o, c != NULL && c->ended && !ev_is_active(&c->io));
     } else if (slice_is(name, "alive")) {
         send_to(s->f, (uint64_t)number(r, 1), (struct to_conn){ .asker = s->handle }, alive_here);
     } else if (slice_is(name, "limits")) {

@@ -12,7 +12,9 @@
 /* Commands (each reply carries the gate 0 unless said):
  *   PING | ECHO x | LEN x (integer) | BYTES n (bulk of n pattern bytes) | EXT n (the same,
  * uncopied) GATE g x        bulk x with gate g HANDLE          integer | PEER | LOCAL | KIND |
- * REACTOR BLOCK           stops with STOP_BLOCKED; UNBLOCK from another connection answers it
+ * REACTOR BLOCK, DEFER    stops with STOP_BLOCKED, STOP_DEFERRED; UNBLOCK from another connection
+ * answers it
+ *   ENDED h         1: connection h of this reactor has ended its side, and nothing watches it
  *   UNBLOCK h       "+OK"; by message: "+UNBLOCKED" to connection h, which resumes
  *   STOP why ms     stops reading for that reason (the enum's number), resumes by timer
  *   AFTER ms        answers after ms, by timer, without stopping
