@@ -277,6 +277,9 @@ void conn_ready(struct conn *c)
     }
     if ((c->on_list & 1U << LIST_RESUME) != 0) {
         feed_kept(c); /* before the end of the input can be seen */
+        if (!may_receive(c)) {
+            return;
+        }
     }
     if (parser_big_missing(&c->parser) > 0) {
         read_big(c);

@@ -215,9 +215,49 @@ START_TEST(end_waits_for_admission)
 }
 END_TEST
 
+static struct client *connect_beside(const struct fixture *f, struct client *a, bool same)
+{
+    int64_t r = client_int(a, "REACTOR");
+    for (;;) {
+        struct client *c = connect_to(f);
+        if ((client_int(c, "REACTOR") == r) == same) {
+            return c;
+        }
+        client_close(c);
+    }
+}
+
+/* The same, where the end comes in the turn in which the connection is resumed. */
+START_TEST(end_beside_resume_waits_for_admission)
+{
+    struct fixture *f = fixture_run(2);
+    struct client *a = connect_to(f);
+    struct client *staller = connect_beside(f, a, true), *other = connect_beside(f, a, false);
+    int64_t h = client_int(a, "HANDLE");
+    char text[64];
+    snprintf(text, sizeof text, "PING\r\nBLOCK\r\nSTOP %u 50\r\nECHO x\r\n", STOP_ADMISSION);
+    send_text(a, text);
+    client_expect_next(a, "+PONG");
+    client_send(staller, "STALL");
+    wait_uint(&f->stalls, 1);
+    unblock(other, h);
+    ck_assert_int_eq(shutdown(client_fd(a), SHUT_WR), 0);
+    atomic_store(&f->go, true);
+    client_expect_next(a, "+UNBLOCKED");
+    client_expect_next(a, "+OK");
+    client_expect_next(a, "\"x\"");
+    client_expect_closed(a);
+    client_expect_next(staller, "+OK");
+    client_close(a);
+    client_close(staller);
+    client_close(other);
+    fixture_stop(f);
+}
+END_TEST
+
 UNIT_SUITE(net_end)
 {
     unit_case_loop(suite, "deferred", 60, end_waits_for_what_is_deferred, KINDS);
     unit_case_loop(suite, "broken", 60, no_end_waits_longer_than_its_connection, KINDS);
-    unit_case(suite, "admission", end_waits_for_admission);
+    unit_case(suite, "admission", end_waits_for_admission, end_beside_resume_waits_for_admission);
 }
