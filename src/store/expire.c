@@ -4,6 +4,9 @@
  * WHY         Expiry is exact, so the next key due must be known, not sampled. A heap with four
  *             children per node has half as many levels as one with two, and the children of a node
  *             share one line. Each entry holds its index in the heap: no search to change it.
+ *             A heap lies in chunks. The first grows as it must to a full one, after that chunks
+ *             are added and nothing is copied: one more key never takes long, however many there
+ *             are, and shards that grow together leave no old arrays behind.
  *             A second heap has the hashes, by the earliest due of their fields; what is due after
  *             that the hash itself knows (ds/fields.h). Their index lies with the fields.
  *
@@ -15,12 +18,15 @@
  *             X4  next_due is the earliest expiry or field due in any database of the shard
  *             X5  an entry has ENTRY_FIELDS_DUE <=> a field of it has a due <=> it is in the second
  *                 heap exactly once, at the place its fields keep, by the earliest of them
+ *             X6  a heap without items owns nothing; others have room for theirs and, past the
+ *                 first chunk, for less than one and a half chunks more; each chunk begins a line
  *             Checked by expire_check(), X4 by shard_check(). */
 #include "store/store_int.h"
 #include "base/fault.h"
 
-#define CHILDREN  4u
-#define FIRST_CAP 8u
+#define CHILDREN    4u
+#define FIRST_SLOTS 8u /* fewest of a first chunk */
+#define LIST_MIN    4u /* fewest chunks a list has room for */
 
 /* ================= A heap ================= */
 
@@ -61,9 +67,11 @@ static inline uint32_t place_of(struct heap h, const struct entry *e)
     return h.fields ? *entry_fields_place(e) : entry_place(e);
 }
 
-static inline void put(struct heap h, uint32_t place, struct expire_item item)
+/* `at` is where that place is. */
+static inline void put(struct heap h, struct expire_item *at, uint32_t place,
+                       struct expire_item item)
 {
-    h.o->item[place] = item;
+    *at = item;
     if (h.fields) {
         *entry_fields_place(item.e) = place;
     } else {
@@ -73,67 +81,162 @@ static inline void put(struct heap h, uint32_t place, struct expire_item item)
 
 static void sift_up(struct heap h, uint32_t place, struct expire_item item)
 {
+    struct expire_item *at = expire_at(h.o, place);
     while (place > 0) {
         uint32_t parent = (place - 1) / CHILDREN;
-        if (h.o->item[parent].when <= item.when) {
+        struct expire_item *above = expire_at(h.o, parent);
+        if (above->when <= item.when) {
             break;
         }
-        put(h, place, h.o->item[parent]);
+        put(h, at, place, *above);
         place = parent;
+        at = above;
     }
-    put(h, place, item);
+    put(h, at, place, item);
 }
 
 static void sift_down(struct heap h, uint32_t place, struct expire_item item)
 {
     uint32_t n = count_of(h.o);
-    const struct expire_item *heap = h.o->item;
+    struct expire_item *at = expire_at(h.o, place);
     for (;;) {
         uint64_t child = (uint64_t)place * CHILDREN + 1;
         if (child >= n) {
             break;
         }
-        uint32_t least = (uint32_t)child, end = (uint32_t)u64_min(child + CHILDREN, n);
-        for (uint32_t i = least + 1; i < end; i++) {
-            if (heap[i].when < heap[least].when) {
+        struct expire_item *c = expire_at(h.o, (uint32_t)child); /* its brothers follow it */
+        uint32_t least = 0, end = (uint32_t)u64_min(n - child, CHILDREN);
+        for (uint32_t i = 1; i < end; i++) {
+            if (c[i].when < c[least].when) {
                 least = i;
             }
         }
-        if (heap[least].when >= item.when) {
+        if (c[least].when >= item.when) {
             break;
         }
-        put(h, place, heap[least]);
-        place = least;
+        put(h, at, place, c[least]);
+        place = (uint32_t)child + least;
+        at = &c[least];
     }
-    put(h, place, item);
+    put(h, at, place, item);
 }
 
 static void sift(struct heap h, uint32_t place, struct expire_item item)
 {
-    if (place > 0 && h.o->item[(place - 1) / CHILDREN].when > item.when) {
+    if (place > 0 && expire_at(h.o, (place - 1) / CHILDREN)->when > item.when) {
         sift_up(h, place, item);
     } else {
         sift_down(h, place, item);
     }
 }
 
-static void resize(struct expire_order *o, uint32_t cap)
+/* ================= Its chunks ================= */
+
+static inline uint32_t chunks_after_first(uint32_t slots)
 {
-    relaxed_set(o->cap, cap);
-    if (cap == 0) {
-        mem_free(o->item);
-        o->item = NULL;
-        return;
-    }
-    o->item = mem_realloc(o->item, cap * sizeof *o->item);
+    return slots > EXPIRE_CHUNK ? slots / EXPIRE_CHUNK - 1 : 0;
 }
+
+/* What a list of so many chunks has room for: it follows from them, so it needs no field. */
+static uint32_t list_room(uint32_t chunks)
+{
+    uint32_t room = chunks > 0 ? LIST_MIN : 0;
+    while (room < chunks) {
+        room *= 2;
+    }
+    return room;
+}
+
+static void list_resize(struct expire_first *first, uint32_t from, uint32_t to)
+{
+    if (list_room(to) == 0) {
+        mem_free(first->more);
+        first->more = NULL;
+    } else if (list_room(to) != list_room(from)) {
+        first->more = mem_realloc(first->more, list_room(to) * sizeof *first->more);
+    }
+}
+
+static void *chunk_new(uint32_t slots)
+{
+    return mem_aligned(EXPIRE_LINE, slots * sizeof(struct expire_item));
+}
+
+static void first_resize(struct expire_order *o, uint32_t slots)
+{
+    struct expire_first *old = o->first;
+    o->first = chunk_new(slots);
+    o->first->more = NULL;
+    if (old != NULL) {
+        uint32_t both = (uint32_t)u64_min(slots, relaxed_get(o->slots)) - EXPIRE_HEAD;
+        memcpy(o->first->item, old->item, both * sizeof(struct expire_item));
+        mem_free(old);
+    }
+    relaxed_set(o->slots, slots);
+}
+
+static void grow(struct expire_order *o)
+{
+    uint32_t slots = relaxed_get(o->slots);
+    if (slots == 0) {
+        first_resize(o, FIRST_SLOTS);
+    } else if (slots < EXPIRE_CHUNK) { /* 8, 12, 16, 24, 32, ...: sizes that the allocator has */
+        first_resize(o, slots + (0x80000000u >> __builtin_clz(slots)) / 2);
+    } else {
+        uint32_t n = chunks_after_first(slots);
+        list_resize(o->first, n, n + 1);
+        o->first->more[n] = chunk_new(EXPIRE_CHUNK);
+        relaxed_set(o->slots, slots + EXPIRE_CHUNK);
+    }
+}
+
+/* Memory is given back later than the next item would need it again. */
+static void shrink(struct expire_order *o)
+{
+    uint32_t slots = relaxed_get(o->slots), count = relaxed_get(o->count);
+    if (count == 0) {
+        expire_order_free(o);
+    } else if (slots <= EXPIRE_CHUNK) {
+        if (count < slots / 4 && slots > FIRST_SLOTS) {
+            first_resize(o, (uint32_t)u64_max(slots / 2, FIRST_SLOTS));
+        }
+    } else if (count + EXPIRE_HEAD + EXPIRE_CHUNK + EXPIRE_CHUNK / 2 <= slots) {
+        uint32_t n = chunks_after_first(slots);
+        mem_free(o->first->more[n - 1]);
+        list_resize(o->first, n, n - 1);
+        relaxed_set(o->slots, slots - EXPIRE_CHUNK);
+    }
+}
+
+void expire_order_free(struct expire_order *o)
+{
+    uint32_t n = chunks_after_first(relaxed_get(o->slots));
+    for (uint32_t i = 0; i < n; i++) {
+        mem_free(o->first->more[i]);
+    }
+    if (n > 0) {
+        mem_free(o->first->more);
+    }
+    mem_free(o->first);
+    o->first = NULL;
+    relaxed_set(o->slots, 0);
+}
+
+size_t expire_order_memory(const struct expire_order *o)
+{
+    uint32_t slots = relaxed_get(o->slots);
+    return slots * sizeof(struct expire_item) +
+           list_room(chunks_after_first(slots)) * sizeof(struct expire_item *);
+}
+
+/* ================= In and out ================= */
 
 static void heap_add(struct heap h, struct entry *e, int64_t when)
 {
     must(h.o != NULL);
-    uint32_t n = count_of(h.o);
-    if (n == relaxed_get(h.o->cap)) {
-        resize(h.o, n == 0 ? FIRST_CAP : n + n / 2);
+    uint32_t n = count_of(h.o), slots = relaxed_get(h.o->slots);
+    if (slots == 0 || n + EXPIRE_HEAD == slots) {
+        grow(h.o);
     }
     count_set(h.o->count, n + 1);
     sift_up(h, n, (struct expire_item){ when, e });
@@ -143,17 +246,12 @@ static void heap_remove(struct heap h, const struct entry *e)
 {
     must(h.o != NULL);
     uint32_t place = place_of(h, e), n = count_of(h.o) - 1;
-    must(h.o->item[place].e == e);
+    must(expire_at(h.o, place)->e == e);
     count_set(h.o->count, n);
     if (place < n) {
-        sift(h, place, h.o->item[n]);
+        sift(h, place, *expire_at(h.o, n));
     }
-    uint32_t cap = relaxed_get(h.o->cap);
-    if (n == 0) {
-        resize(h.o, 0);
-    } else if (n < cap / 4 && cap > FIRST_CAP) {
-        resize(h.o, cap / 2);
-    }
+    shrink(h.o);
 }
 
 /* ================= The earliest of a shard ================= */
@@ -172,7 +270,7 @@ int64_t shard_next_due(const struct shard *s)
 
 static inline int64_t top_of(const struct expire_order *o)
 {
-    return count_of(o) > 0 ? o->item[0].when : INT64_MAX;
+    return count_of(o) > 0 ? expire_at(o, 0)->when : INT64_MAX;
 }
 
 int64_t expire_top(const struct table *t)
@@ -228,7 +326,7 @@ struct entry *shard_first_due(struct shard *s, int64_t now_ms, unsigned *db)
         const struct table *t = shard_table(s, i);
         if (t != NULL && expire_top(t) == due) {
             *db = i;
-            return top_of(&t->expire) == due ? t->expire.item[0].e : fields_order(t)->item[0].e;
+            return expire_at(top_of(&t->expire) == due ? &t->expire : fields_order(t), 0)->e;
         }
     }
     must_not_reach(); /* X4 */
@@ -276,9 +374,10 @@ void expire_remove(struct shard *s, struct table *t, struct entry *e)
 void expire_change(struct shard *s, struct table *t, struct entry *e, int64_t when)
 {
     uint32_t place = entry_place(e);
-    must(t->expire.item[place].e == e);
+    const struct expire_item *item = expire_at(&t->expire, place);
+    must(item->e == e);
     int64_t before = top_of(&t->expire);
-    sum_add(t, sum_part(s->ks, when) - sum_part(s->ks, t->expire.item[place].when));
+    sum_add(t, sum_part(s->ks, when) - sum_part(s->ks, item->when));
     entry_set_when(e, when);
     sift(keys_of(t), place, (struct expire_item){ when, e });
     top_changed(s, before, top_of(&t->expire));
@@ -289,7 +388,7 @@ void expire_moved(struct table *t, struct entry *e)
     if (seeded_bug("store.bug_expire_moved")) {
         return;
     }
-    t->expire.item[entry_place(e)].e = e;
+    expire_at(&t->expire, entry_place(e))->e = e;
 }
 
 /* The second heap of a table, which then stays: its count is read without the lock. */
@@ -312,8 +411,9 @@ void expire_fields_sync(struct shard *s, struct table *t, struct entry *e)
     struct heap h = fields_need(t);
     if (e->flags & ENTRY_FIELDS_DUE) {
         uint32_t place = place_of(h, e);
-        must(h.o->item[place].e == e);
-        if (h.o->item[place].when == due) {
+        const struct expire_item *item = expire_at(h.o, place);
+        must(item->e == e);
+        if (item->when == due) {
             return;
         }
         sift(h, place, (struct expire_item){ due, e });
@@ -337,7 +437,7 @@ void expire_fields_leave(struct shard *s, struct table *t, struct entry *e)
 
 void expire_fields_moved(struct table *t, struct entry *e)
 {
-    fields_order(t)->item[*entry_fields_place(e)].e = e;
+    expire_at(fields_order(t), *entry_fields_place(e))->e = e;
 }
 
 /* ================= Counting ================= */
@@ -368,7 +468,8 @@ static void check_place(const struct expire_order *o, uint32_t place, const stru
                         int64_t when)
 {
     must(place < count_of(o)); /* X1, X5 */
-    must(o->item[place].e == e && o->item[place].when == when);
+    const struct expire_item *item = expire_at(o, place);
+    must(item->e == e && item->when == when);
 }
 
 static bool check_entry(void *arg, struct entry *e)
@@ -387,10 +488,31 @@ static bool check_entry(void *arg, struct entry *e)
     return true;
 }
 
+static void check_chunks(const struct expire_order *o) /* X6 */
+{
+    uint32_t slots = relaxed_get(o->slots), used = relaxed_get(o->count) + EXPIRE_HEAD;
+    must((slots == 0) == (o->first == NULL) && (slots == 0) == (used == EXPIRE_HEAD));
+    if (slots == 0) {
+        return;
+    }
+    uint32_t n = chunks_after_first(slots);
+    must(used <= slots && slots % (n > 0 ? EXPIRE_CHUNK : CHILDREN) == 0);
+    must((n > 0) == (o->first->more != NULL));
+    must(n == 0 || used + EXPIRE_CHUNK + EXPIRE_CHUNK / 2 > slots);
+    must(mem_usable(o->first->more) >= list_room(n) * sizeof *o->first->more);
+    must((uintptr_t)o->first % EXPIRE_LINE == 0);
+    for (uint32_t i = 0; i < n; i++) {
+        must((uintptr_t)o->first->more[i] % EXPIRE_LINE == 0);
+    }
+}
+
 static void check_heap(const struct expire_order *o)
 {
     for (uint32_t i = 1; i < count_of(o); i++) {
-        must(o->item[(i - 1) / CHILDREN].when <= o->item[i].when); /* X2 */
+        must(expire_at(o, (i - 1) / CHILDREN)->when <= expire_at(o, i)->when); /* X2 */
+    }
+    if (o != NULL) {
+        check_chunks(o);
     }
 }
 
@@ -404,7 +526,7 @@ void expire_check(struct shard *s, const struct table *t)
     check_heap(fields_order(t));
     uint64_t sum = 0;
     for (uint32_t i = 0; i < table_expires(t); i++) {
-        sum += sum_part(s->ks, t->expire.item[i].when);
+        sum += sum_part(s->ks, expire_at(&t->expire, i)->when);
     }
     must(sum == relaxed_get(t->expire_sum)); /* X3 */
 }

@@ -9,7 +9,7 @@
  *
  * LOCKS       shard->lock, rank RANK_SHARD; taken under it: RANK_LAZYFREE.
  *
- * INVARIANTS  T1..T5 (table.c), X1..X4 (expire.c). Checked by shard_check().
+ * INVARIANTS  T1..T5 (table.c), X1..X6 (expire.c). Checked by shard_check().
  *
  * FAILURE     Out of memory: NULL, and the old value, its expiry and its address stay. */
 #include "store/store_int.h"
@@ -475,7 +475,7 @@ struct entry *shard_random(struct shard *s, unsigned db, bool expiring)
     if (t != NULL && !expiring) {
         e = table_random(t);
     } else if (t != NULL && table_expires(t) > 0) {
-        e = t->expire.item[rng_below(table_expires(t))].e;
+        e = expire_at(&t->expire, (uint32_t)rng_below(table_expires(t)))->e;
     }
     return e;
 }
@@ -497,7 +497,7 @@ unsigned shard_sample(struct shard *s, unsigned db, bool expiring, struct entry 
     /* One from each of n equal parts: distinct, and not neighbours in the order of expiry. */
     for (unsigned i = 0; i < n; i++) {
         uint64_t from = (uint64_t)count * i / n, to = (uint64_t)count * (i + 1) / n;
-        out[i] = t->expire.item[from + rng_below(to - from)].e;
+        out[i] = expire_at(&t->expire, (uint32_t)(from + rng_below(to - from)))->e;
     }
     return n;
 }

@@ -217,11 +217,23 @@ struct expire_item {
     int64_t when;
     struct entry *e;
 };
-/* A heap with four children per node, by `when`. */
-struct expire_order {
-    struct expire_item *item;
-    _Atomic uint32_t cap, count;
+/* A heap with four children per node, by `when`, in chunks of slots. The children of the item at
+ * place p are at 4p + 1 .. 4p + 4. Three slots before the root make that one line; the list of the
+ * chunks after the first, each full size, lies there. */
+#define EXPIRE_CHUNK 256u /* slots: 4 KiB */
+#define EXPIRE_HEAD  3u
+#define EXPIRE_LINE  64u
+struct expire_first {
+    struct expire_item **more; /* NULL: no others */
+    char unused[EXPIRE_HEAD * sizeof(struct expire_item) - sizeof(struct expire_item **)];
+    struct expire_item item[];
 };
+struct expire_order {
+    struct expire_first *first; /* NULL: no items */
+    _Atomic uint32_t slots, count;
+};
+_Static_assert(offsetof(struct expire_first, item) == EXPIRE_HEAD * sizeof(struct expire_item),
+               "the head is whole slots");
 
 /* One database of one shard. All zero: empty, owns nothing. */
 struct table {
@@ -382,6 +394,14 @@ uint64_t table_scan(const struct table *t, uint64_t cursor,
                     void (*visit)(void *arg, struct entry *e), void *arg);
 bool table_each(const struct table *t, bool (*visit)(void *arg, struct entry *e), void *arg);
 struct entry *table_random(const struct table *t);
+/* Where the item at `place`, which must be one of o's, is. */
+static inline struct expire_item *expire_at(const struct expire_order *o, uint32_t place)
+{
+    uint32_t slot = place + EXPIRE_HEAD;
+    return slot < EXPIRE_CHUNK ? &o->first->item[place]
+                               : &o->first->more[slot / EXPIRE_CHUNK - 1][slot % EXPIRE_CHUNK];
+}
+
 static inline uint32_t table_expires(const struct table *t)
 {
     return atomic_load_explicit(&t->expire.count, memory_order_relaxed);
@@ -412,6 +432,8 @@ void expire_fields_moved(struct table *t, struct entry *e);
 uint32_t expire_fields_count(const struct table *t);
 void expire_detached(struct shard *s, const struct table *t); /* t is no longer in ks->dbs */
 int64_t expire_top(const struct table *t);                    /* the earliest; INT64_MAX: none */
+void expire_order_free(struct expire_order *o);               /* what it owns */
+size_t expire_order_memory(const struct expire_order *o);     /* bytes of that; without the lock */
 void expire_check(struct shard *s, const struct table *t);
 
 /* ================= Shards and keyspace ================= */

@@ -274,12 +274,10 @@ void table_free_entries(struct table *t, _Atomic uint64_t *done)
         }
         overflow_cut(t, b);
     }
-    mem_free(t->expire.item);
-    t->expire.item = NULL;
+    expire_order_free(&t->expire);
     struct expire_order *fields = relaxed_get(t->fields);
     if (fields != NULL) {
-        mem_free(fields->item);
-        fields->item = NULL;
+        expire_order_free(fields);
     }
 }
 
@@ -424,12 +422,12 @@ size_t table_memory(const struct table *t)
         return 0;
     }
     const struct expire_order *fields = atomic_load_explicit(&t->fields, memory_order_acquire);
-    size_t order = relaxed_get(t->expire.cap) + (fields != NULL ? relaxed_get(fields->cap) : 0);
+    size_t order = expire_order_memory(&t->expire);
+    order += fields != NULL ? expire_order_memory(fields) : 0;
     struct seg_place last = table_place(n - 1);
     uint32_t capacity = n + (1u << last.line) - 1 - last.offset;
     return ((size_t)capacity + relaxed_get(t->overflow)) * sizeof(struct bucket) +
-           relaxed_get(t->doublings) * sizeof(struct directory) +
-           order * sizeof(struct expire_item);
+           relaxed_get(t->doublings) * sizeof(struct directory) + order;
 }
 
 void table_stats(const struct table *t, struct table_stats *add_to)

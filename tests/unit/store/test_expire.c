@@ -419,9 +419,167 @@ START_TEST(test_field_dues)
 }
 END_TEST
 
+/* ---- Several chunks of it ---- */
+
+enum { MANY = 3000, PER_CHUNK = 256 }; /* a dozen chunks */
+
+static int64_t many[MANY]; /* 0: no due */
+
+/* Gives key i this due, or none; the key stays. The due is of the key or of a field in it. */
+static void set_many(unsigned i, int64_t when, bool field)
+{
+    static const struct fields_limits limits = { 128, 64 };
+    struct named_key nk;
+    const struct key *k = store_key(ks, &nk, i);
+    struct shard *s = keyspace_shard(ks, 0);
+    struct entry *e = shard_find(s, 0, k);
+    many[i] = when;
+    if (!field) {
+        e = e != NULL ? e : shard_set_int(s, 0, k, i, false);
+        ck_assert_ptr_nonnull(shard_set_expire(s, 0, e, when != 0 ? when : -1));
+        return;
+    }
+    struct fields f;
+    if (e == NULL) {
+        fields_new(&f);
+        e = shard_add_object(s, 0, k, OBJ_HASH, entry_fields_enc(&f), f.p);
+    }
+    entry_get_fields(e, FIELDS_ALL, &f);
+    ck_assert_int_ge(fields_put_due(&f, S("f"), S("v"), when != 0 ? when : -1, &limits), 0);
+    shard_put_fields(s, 0, e, &f);
+}
+
+static void check_many(bool field)
+{
+    struct shard *s = keyspace_shard(ks, 0);
+    unsigned with = 0, db;
+    int64_t first = INT64_MAX;
+    for (unsigned i = 0; i < MANY; i++) {
+        with += many[i] != 0;
+        first = many[i] != 0 && many[i] < first ? many[i] : first;
+    }
+    ck_assert_uint_eq(field ? keyspace_subexpires(ks, 0) : keyspace_expires(ks, 0), with);
+    ck_assert_int_eq(shard_next_due(s), first);
+    struct entry *e = shard_first_due(s, INT64_MAX - 1, &db);
+    ck_assert_int_eq(e != NULL, with > 0);
+    for (unsigned i = 0; e != NULL && !field && i < 3; i++) {
+        int64_t number;
+        ck_assert(entry_int(shard_random(s, 0, true), &number));
+        ck_assert_int_ne(many[number], 0);
+    }
+    shard_check(s);
+}
+
+/* Up and down through all sizes, thrice, with changes between; the last time it ends empty. */
+static void wander(bool field)
+{
+    unsigned with = 0, peak[3] = { MANY * 9 / 10, PER_CHUNK + 40, MANY / 2 },
+             low[3] = { 100, 1, 0 };
+    for (unsigned round = 0; round < 6; round++) {
+        bool up = round % 2 == 0;
+        unsigned to = up ? peak[round / 2] : low[round / 2];
+        for (unsigned step = 0; with != to; step++) {
+            unsigned i = (unsigned)rng_below(MANY), what = (unsigned)rng_below(10);
+            bool far = with > to + MANY / 4 || with + MANY / 4 < to; /* else it might not arrive */
+            bool in = many[i] != 0, wanted = what < 7 ? up : far && what < 8 ? !up : in;
+            set_many(i, wanted ? 1 + (int64_t)rng_below(what % 2 ? 50 : 1000000) : 0, field);
+            with += (unsigned)wanted - (unsigned)in;
+            if (step % 32 == 0) {
+                check_many(field);
+            }
+        }
+        check_many(field);
+    }
+}
+
+START_TEST(test_chunks)
+{
+    rng_seed_all(unit_seed());
+    for (unsigned field = 0; field < 2; field++) {
+        ks = store_new(1, 1, 0);
+        struct shard *s = keyspace_shard(ks, 0);
+        memset(many, 0, sizeof many);
+        shard_lock(s);
+        wander(field);
+        for (unsigned i = 0; i < MANY; i++) { /* those of a flushed table go with it */
+            set_many(i, 1 + (int64_t)rng_below(1000), field);
+        }
+        check_many(field);
+        size_t used = mem_used();
+        ck_assert_uint_eq(keyspace_flush(ks, 0, false), MANY);
+        ck_assert_uint_lt(mem_used(), used - MANY * 16);
+        ck_assert_int_eq(shard_next_due(s), INT64_MAX);
+        shard_unlock(s);
+        keyspace_free(ks);
+    }
+}
+END_TEST
+
+/* Bytes allocated beside the entries, and what the keyspace says of them. */
+static void overhead_is(size_t empty, size_t *told_bytes)
+{
+    size_t entries = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        entries += mem_usable(find(0, i));
+    }
+    size_t real = mem_used() - empty - entries;
+    *told_bytes = keyspace_overhead(ks, 0);
+    ck_assert_uint_ge(real + 64, *told_bytes);
+    ck_assert_uint_le(real, *told_bytes + 512); /* what the allocator rounds up */
+}
+
+/* The order's part of the overhead is what it owns, follows its size both ways, and going to and
+ * fro over the end of a chunk costs no memory. */
+START_TEST(test_chunks_are_counted)
+{
+    size_t empty = mem_used(), told_bytes, before, least;
+    ks = store_new(1, 1, 0);
+    empty = mem_used();
+    struct shard *s = keyspace_shard(ks, 0);
+    shard_lock(s);
+    for (unsigned i = 0; i < MANY; i++) {
+        set_many(i, 0, false);
+    }
+    overhead_is(empty, &before);
+    for (unsigned i = 0; i < MANY; i++) {
+        set_many(i, 1 + i, false);
+        if (i % 64 == 0 || i < 40) {
+            overhead_is(empty, &told_bytes);
+            size_t items = (i + 1) * 16, chunk = PER_CHUNK * 16;
+            ck_assert_uint_ge(told_bytes - before, items);
+            ck_assert_uint_le(told_bytes - before, items + (i < 300 ? items : chunk) + 256);
+        }
+    }
+    for (unsigned i = 0; i < 20; i++) { /* about where a chunk begins */
+        unsigned at = 2 * PER_CHUNK - 13 + i;
+        for (unsigned k = MANY; k-- > at;) {
+            set_many(k, 0, false);
+        }
+        least = keyspace_overhead(ks, 0);
+        set_many(at, 1, false);
+        set_many(at, 0, false);
+        ck_assert_uint_le(keyspace_overhead(ks, 0), least + PER_CHUNK * 16);
+        ck_assert_uint_le(least - before, (at + PER_CHUNK * 3 / 2 + 4) * 16 + 256);
+        overhead_is(empty, &told_bytes);
+        for (unsigned k = at; k < MANY; k++) {
+            set_many(k, 1 + k, false);
+        }
+    }
+    for (unsigned i = MANY; i-- > 0;) {
+        set_many(i, 0, false);
+    }
+    overhead_is(empty, &told_bytes);
+    ck_assert_uint_eq(told_bytes, before);
+    shard_check(s);
+    shard_unlock(s);
+    keyspace_free(ks);
+}
+END_TEST
+
 UNIT_SUITE(store_expire)
 {
     unit_case_slow(suite, "order", 300, test_order, test_due_at_the_millisecond, test_field_dues);
+    unit_case_slow(suite, "chunks", 300, test_chunks, test_chunks_are_counted);
     unit_case(suite, "changes", test_overwrite_and_keep, test_next_due_of_whole_databases,
               test_avg_ttl, test_earlier_is_told);
 }
