@@ -67,7 +67,8 @@ SPAWN, SLOW = "spawn:", "slow:"
 FORMS = {"short": ["--tags", "-slow"], "slow": [], "resp3": ["--force-resp3", "--tags", "-slow"]}
 CLASSES = ("changed", "internals", "module", "later")
 HANG_SECONDS = 240  # without a verdict; the slowest check waits for 30,000 barriers one after the other: 10 s on a quiet disk
-HANG_SECONDS_RACES = 60  # of a unit with races, where hangs are expected: its slowest check waits for 1 s
+# Units where hangs are expected, of a race or of a listed check, and whose slowest check needs 1 s.
+QUICK, QUICK_SECONDS = ("unit/type/list", "unit/tracking", "spawn:unit/tracking"), 60
 ROUNDS = 5
 
 # Appended to the copy of the suite. An error between two checks, such as filling a key of a type that kv does not have, otherwise ends the
@@ -181,7 +182,7 @@ class Suite:
 
     def patience(self, unit):
         """Seconds without a verdict after which a check of the unit hangs."""
-        return HANG_SECONDS_RACES if self.named(unit) in RACES else HANG_SECONDS
+        return QUICK_SECONDS if self.named(unit) in QUICK else HANG_SECONDS
 
     def run(self, kind, unit, skip, *more, seconds=None):
         """One round of one unit on a server of its own."""
