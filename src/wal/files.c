@@ -229,28 +229,32 @@ static void kick_preparer(struct wal *w)
 }
 
 /* The next file, at least `need` bytes long. Waits until there is one; -errno (why there is none)
- * when the log is being stopped. */
+ * when the log is being stopped, -ECANCELED when it is for a mode that nobody wants any more. */
 int wal_files_next(struct wal *w, uint64_t need, struct wal_file *out)
 {
     for (;;) {
         uint32_t seen = wal_events(w);
+        bool pointless = wal_switch_pointless(w);
         lock_acquire(&w->files);
-        bool got = suffices_locked(w, need);
+        bool got = !pointless && suffices_locked(w, need);
         if (got) {
             *out = w->ready[0];
             w->nready--;
             memmove(&w->ready[0], &w->ready[1], w->nready * sizeof w->ready[0]);
             count_locked(w);
         }
-        w->need_bytes = got ? 0 : u64_max(need, 1);
+        w->need_bytes = got || pointless ? 0 : u64_max(need, 1);
         lock_release(&w->files);
         kick_preparer(w);
         int why = atomic_load_explicit(&w->last_errno, memory_order_relaxed);
         bool failing = wal_state(w) == WAL_NOSPACE;
-        atomic_store_explicit(&w->holding, !got && failing, memory_order_seq_cst);
+        atomic_store_explicit(&w->holding, !got && !pointless && failing, memory_order_seq_cst);
         if (got) {
             atomic_fetch_add_explicit(&w->segments, 1, memory_order_relaxed);
             return 0;
+        }
+        if (pointless) {
+            return -ECANCELED;
         }
         if (failing && atomic_load_explicit(&w->give_up, memory_order_relaxed)) {
             return -why;

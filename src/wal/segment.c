@@ -3,7 +3,8 @@
  *
  * WHY         A valid header or a footer proves to recovery that everything before it had been
  * durable. So nothing is written to a segment before its predecessor is durable and sealed. That
- * drains the groups in flight once per segment, and one segment is written one way only.
+ * drains the groups in flight once per segment, and one segment is written one way only: another
+ * mode begins another one.
  * THREADS     The writer that set w->switching, or the main thread when there are no writers. Until
  * it clears the flag, position and current file are its own.
  * LOCKS       take, to install; none across I/O. */
@@ -70,8 +71,8 @@ static void write_footer(struct wal *w)
     }
 }
 
-/* Makes the rest of it durable before the footer says so. */
-static void seal(struct wal *w)
+/* Nothing is in flight; what is written becomes durable. */
+static void settle(struct wal *w)
 {
     if (w->pos.sync != WAL_SYNC_ALWAYS) {
         struct wal_flight upto = wal_publish_written(w);
@@ -82,6 +83,12 @@ static void seal(struct wal *w)
         wal_publish_synced(w, &upto);
     }
     must(wal_synced_upto(w) == w->pos.next_seq - 1);
+}
+
+/* Makes the rest of it durable before the footer says so. */
+static void seal(struct wal *w)
+{
+    settle(w);
     write_footer(w);
 }
 
@@ -115,7 +122,7 @@ static bool install(struct wal *w, const struct wal_file *file, enum wal_sync sy
     w->pos.offset = 0;
     w->pos.size = file->size;
     w->pos.sync = sync;
-    w->switching = false;
+    w->switching = w->trying = false;
     atomic_store_explicit(&w->room_current, file->size, memory_order_relaxed);
     wal_publish_mode(w, sync); /* under take: who finds the new mode there can rely on it */
     lock_release(&w->take);
@@ -146,20 +153,61 @@ static void give_up(struct wal *w, int err)
 {
     lock_acquire(&w->take);
     w->failed = err;
-    w->switching = false;
+    w->switching = w->trying = false;
     lock_release(&w->take);
 }
 
-/* Leaves the current segment, if any, for one of at least `need` bytes. Waits for space; it returns
- * an error only when the log is being stopped meanwhile. */
+/* ---- Only the mode asks for another one ----
+ *
+ * There is room left in the current segment. It is not sealed before there is another one: when the
+ * disk is full and the mode is given up, the log goes on in it, and so does a later start. */
+
+static bool try_for_mode(struct wal *w, uint64_t need)
+{
+    lock_acquire(&w->take);
+    w->trying = need == 0 && w->cur.fd >= 0 && w->pos.offset != 0 && wal_group_fits_empty(w);
+    bool tries = w->trying;
+    lock_release(&w->take);
+    return tries;
+}
+
+/* Nobody wants the mode any more. */
+bool wal_switch_pointless(struct wal *w)
+{
+    lock_acquire(&w->take);
+    bool pointless = w->trying && w->want_sync == w->pos.sync;
+    lock_release(&w->take);
+    return pointless;
+}
+
+static void stay(struct wal *w)
+{
+    lock_acquire(&w->take);
+    w->switching = w->trying = false;
+    lock_release(&w->take);
+}
+
+/* Leaves the current segment, if any, for one of at least `need` bytes (0: whatever there is).
+ * Waits for space; it returns an error only when the log is being stopped meanwhile, or -ECANCELED:
+ * the mode it was for is not wanted any more, the segment is the old one. */
 int wal_switch_segment(struct wal *w, uint64_t need)
 {
     (void)fault("wal.switch");
-    leave(w);
+    bool tries = try_for_mode(w, need);
+    if (tries) {
+        settle(w); /* no timed sync runs while it switches */
+    } else {
+        leave(w);
+    }
     struct wal_file next = { .fd = -1 };
     int err = wal_files_next(w, need, &next);
     if (err == 0) {
+        if (tries) {
+            leave(w);
+        }
         begin(w, &next);
+    } else if (err == -ECANCELED) {
+        stay(w);
     } else {
         give_up(w, err);
     }

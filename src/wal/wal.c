@@ -339,6 +339,21 @@ static bool unwant_sync(struct wal *w, enum wal_sync sync, enum wal_sync before)
     return !acts;
 }
 
+/* Until the log goes on where it was, or has left it all the same, since there was space again. */
+static void await_unwanted(struct wal *w)
+{
+    for (;;) {
+        uint32_t seen = wal_events(w);
+        lock_acquire(&w->take);
+        bool tries = w->trying;
+        lock_release(&w->take);
+        if (!tries) {
+            return;
+        }
+        wal_event_wait(w, seen, -1);
+    }
+}
+
 int wal_set_sync(struct wal *w, enum wal_sync sync)
 {
     enum wal_sync before = (enum wal_sync)atomic_load(&w->mode);
@@ -354,6 +369,7 @@ int wal_set_sync(struct wal *w, enum wal_sync sync)
         }
         /* No space for the segment that the switch needs. */
         if (atomic_load(&w->holding) && unwant_sync(w, sync, before)) {
+            await_unwanted(w);
             return -atomic_load(&w->last_errno);
         }
         wal_event_wait(w, seen, -1);

@@ -244,6 +244,7 @@ struct wal {
     uint64_t taken;          /* ticket up to which records have left the queues */
     enum wal_sync want_sync; /* differs from pos.sync: switch */
     bool switching;          /* somebody seals and opens the next segment, outside the lock */
+    bool trying;             /* switching for want_sync alone: it may still stay where it is */
     bool syncing;            /* a timed sync runs, outside the lock */
     bool proved;             /* the last batch is an empty one that proves all others */
     bool stopping;
@@ -334,6 +335,7 @@ void wal_segment_header_make(const struct wal *w, struct wal_segment_header *h,
                              const struct wal_file *file);
 must_check int wal_segment_open(struct wal *w, uint64_t number, enum wal_sync sync);
 int wal_switch_segment(struct wal *w, uint64_t need);
+bool wal_switch_pointless(struct wal *w);
 
 /* files.c */
 void wal_sync_dir(const char *dir);

@@ -309,6 +309,34 @@ START_TEST(test_full_preload)
 }
 END_TEST
 
+/* Another appendfsync cannot be had. What the server says of it is an error, and nothing is
+ * different afterwards: a start on the full disk finds the log as it would have been. */
+START_TEST(test_full_mode)
+{
+    struct disk d;
+    preload(&d);
+    start(&d);
+    connect_all(&d);
+    fill_up(&d);
+    struct client *c = server_connect(&d.s);
+    for (unsigned i = 0; i < 2; i++) {
+        client_expect_error(c, "ERR CONFIG SET failed", "CONFIG SET appendfsync %s",
+                            i == 0 ? "everysec" : "no");
+        client_expect(c, "[\"appendfsync\", \"always\"]", "CONFIG GET appendfsync");
+        client_expect(c, "+PONG", "PING");
+    }
+    client_close(c);
+    check_refused(&d);
+    restart_full(&d);
+    check_refused(&d);
+    give_space(&d);
+    resume(&d);
+    check_acked(&d);
+    close_all(&d);
+    server_stop(&d.s);
+}
+END_TEST
+
 /* Under everysec a killed process may take its newest writes along; the others are a prefix. */
 static void forget_lost(struct disk *d)
 {
@@ -387,6 +415,6 @@ END_TEST
 UNIT_SUITE(diskfull)
 {
     unit_case_slow(suite, "full preload", unit_torture() ? 1200 : 300, test_full_preload,
-                   test_full_unclean);
+                   test_full_unclean, test_full_mode);
     unit_case_slow(suite, "full mount", unit_torture() ? 1200 : 300, test_full_mount);
 }

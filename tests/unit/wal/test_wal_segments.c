@@ -457,26 +457,39 @@ static void on_wake_watched(void *arg unused_arg, unsigned producer unused_arg)
     }
 }
 
+/* Uses the prepared segments, and there will be no other; the last one is not full. */
+static void use_prepared(struct rig *r)
+{
+    enum wal_sync mode = r->cfg.sync;
+    enum wal_sync other = mode == WAL_SYNC_NO ? WAL_SYNC_ALWAYS : WAL_SYNC_NO;
+    ck_assert(eventually(rig_stats(r).prepared == 2));
+    ck_assert_int_eq(fault_arm("wal.segment_create=enospc:0:0"), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(wal_set_sync(r->w, i == 0 ? other : mode), 0);
+        ck_assert_int_eq(wal_wait_until(r->w, rig_append(r, 0, S("used"))), 0);
+    }
+    ck_assert(eventually(wal_state(r->w) == WAL_NOSPACE));
+}
+
 START_TEST(test_set_sync_refused)
 {
     static const enum wal_sync refused[] = { WAL_SYNC_NO, WAL_SYNC_EVERYSEC };
+    static char block[30000];
     struct rig r;
     rig_init(&r, unit_tmpdir());
     r.cfg.segment_bytes = 64 * 1024;
     r.cfg.wake = on_wake_watched;
     rig_start(&r);
     for (unsigned round = 0; round < countof(refused); round++) {
-        ck_assert(eventually(rig_stats(&r).prepared == 2));
+        uint64_t lsn = 0;
         watched = r.w;
-        ck_assert_int_eq(fault_arm("wal.segment_create=enospc:0:0"), 0);
-        for (unsigned i = 0; i < 2; i++) { /* each takes a prepared segment, and uses it */
-            ck_assert_int_eq(wal_set_sync(r.w, i == 0 ? WAL_SYNC_NO : WAL_SYNC_ALWAYS), 0);
-            ck_assert_int_eq(wal_wait_until(r.w, rig_append(&r, 0, S("used"))), 0);
+        use_prepared(&r);
+        for (unsigned i = 0; i < 3; i++) { /* more than fits */
+            lsn = rig_append(&r, 0, slice_of(block, sizeof block));
         }
-        ck_assert(eventually(wal_state(r.w) == WAL_NOSPACE));
-        ck_assert_int_eq(wal_set_sync(r.w, refused[round]), -ENOSPC);
-        uint64_t lsn = rig_append(&r, 0, S("waits for space"));
         wal_announce(r.w, 0);
+        ck_assert(eventually(wal_wait_until(r.w, lsn) == -ENOSPC));
+        ck_assert_int_eq(wal_set_sync(r.w, refused[round]), -ENOSPC);
         ck_assert_uint_lt(wal_wait(r.w, 0, lsn, false), lsn);
         atomic_store(&told_early, false);
         ck_assert_int_eq(fault_arm(""), 0);
@@ -485,6 +498,43 @@ START_TEST(test_set_sync_refused)
         ck_assert_int_eq(rig_stats(&r).sync, WAL_SYNC_ALWAYS);
     }
     rig_stop(&r);
+}
+END_TEST
+
+/* Nor does it cost anything: the log goes on in the segment that it has, and so does a later start
+ * on the full disk. A start in a mode that cannot be had leaves all as it was, too. */
+START_TEST(test_set_sync_stays)
+{
+    struct rig r;
+    struct seen_log s;
+    unsigned appended = 2;
+    rig_init(&r, unit_tmpdir());
+    r.cfg.segment_bytes = 256 * 1024;
+    r.cfg.sync = (enum wal_sync)_i;
+    rig_start(&r);
+    use_prepared(&r);
+    uint64_t segment = rig_stats(&r).current_segment;
+    for (unsigned i = 0; i < 6; i++) {
+        if (i % 3 != (unsigned)_i) {
+            ck_assert_int_eq(wal_set_sync(r.w, (enum wal_sync)(i % 3)), -ENOSPC);
+            ck_assert_int_eq(wal_wait_until(r.w, rig_append(&r, 0, S("fits"))), 0);
+            appended++;
+        }
+        ck_assert_int_eq(rig_stats(&r).sync, _i);
+        ck_assert_uint_eq(rig_stats(&r).current_segment, segment);
+    }
+    rig_stop(&r);
+    for (unsigned i = 0; i < 3; i++) {
+        r.cfg.sync = (enum wal_sync)i;
+        ck_assert_int_eq(rig_try_start(&r), i == (unsigned)_i ? 0 : -ENOSPC);
+        if (i == (unsigned)_i) {
+            rig_stop(&r);
+        }
+    }
+    ck_assert_int_eq(fault_arm(""), 0);
+    seen_read_sound(&s, r.cfg.dir);
+    ck_assert_uint_eq(s.records, appended);
+    seen_free(&s);
 }
 END_TEST
 
@@ -530,6 +580,7 @@ UNIT_SUITE(wal_segments)
     unit_case_loop(suite, "set_sync", 120, test_set_sync, 3);
     unit_case(suite, "set_sync under load", test_set_sync_under_load);
     unit_case(suite, "set_sync refused", test_set_sync_refused);
+    unit_case_loop(suite, "set_sync stays", 60, test_set_sync_stays, 3);
     unit_case_loop(suite, "set_sync then full", 60, test_set_sync_then_full, 2);
     unit_case(suite, "directory", test_locked, test_current, test_bad_config, test_whole);
     unit_case_loop(suite, "birth", 120, test_birth_interrupted, 11);
