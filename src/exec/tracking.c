@@ -380,7 +380,7 @@ static bool tell_of_key(struct worker *w, struct slice key, const uint64_t *hand
 }
 
 /* False: no memory. */
-static bool remember(struct exec *x, const struct key *k, uint64_t handle)
+static must_check bool remember(struct exec *x, const struct key *k, uint64_t handle)
 {
     struct keynode *at = keymap_make(&x->shards[k->shard].tracked, 0, k);
     if (at == NULL) {
@@ -461,7 +461,9 @@ void tracking_undo(struct txn *t)
         const uint64_t *handle = (const void *)e->text.p;
         for (size_t k = 0; is_of_key(e) && k < e->text.n / sizeof *handle; k++) {
             struct key key = keyspace_key(x->ks, e->channel);
-            remember(x, &key, handle[k]);
+            if (!remember(x, &key, handle[k])) { /* as in tracking_remember() */
+                (void)tell_of_key(t->w, key.s, &handle[k], 1, 0, 0);
+            }
         }
     }
 }

@@ -136,6 +136,37 @@ START_TEST(test_told)
 }
 END_TEST
 
+/* What the script changes is undone, since it needs a key that it has not declared, and it runs
+ * again. Who was taken out of the table is in it again, or hears of the key at once. */
+START_TEST(test_told_after_undo)
+{
+    static const struct told reads = { { "CLIENT TRACKING ON", "GET k" }, NULL, 3 };
+    unsigned done = 0, refused = 0, in_a_row = 0;
+    for (unsigned after = 0; in_a_row < 30; after++) { /* then all have failed, Lua's too */
+        struct client *hears = listener(&reads), *c = server_connect(&kv);
+        const struct resp *r = NULL;
+        client_expect(admin, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1", after);
+        client_send(c,
+                    "EVAL \"redis.call('set', KEYS[1], '%u') return redis.call('get', 'u')"
+                    "\" 1 k",
+                    after);
+        bool ok = client_try_read(c, &r) == RESP_OK && r->type != RESP_ERROR;
+        disarm();
+        if (ok) {
+            client_timeout(hears, unit_patient_ms(5000));
+            ck_assert_msg(client_try_read(hears, &r) == RESP_OK, "not told, after %u", after);
+        }
+        done += ok;
+        refused += !ok;
+        in_a_row = ok ? in_a_row + 1 : 0;
+        ck_assert_uint_lt(after, 2000);
+        client_close(hears);
+        client_close(c);
+    }
+    ck_assert_msg(done > in_a_row && refused > 0, "%u done, %u refused", done, refused);
+}
+END_TEST
+
 /* Who listens to something else is not disconnected for a message that is lost. */
 START_TEST(test_others_stay)
 {
@@ -541,6 +572,7 @@ UNIT_SUITE(memory_told)
     tcase_add_unchecked_fixture(tc, setup, teardown);
     tc = unit_case_loop(suite, "waits", 60, test_held, 1);
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, test_told_after_undo);
     tcase_add_test(tc, test_others_stay);
     tcase_add_test(tc, test_blocked);
     tcase_add_test(tc, test_keys);
