@@ -639,7 +639,8 @@ bool script_is_function(const struct call *c); /* c is an FCALL, or else an EVAL
 /* Others hear of the script that c runs, if they hear of no other, or if it is the slow one. True:
  * they do, until script_untell() of its worker. */
 bool script_tell(const struct call *c, const struct running_script *script, bool slow);
-void script_untell(struct worker *w);
+/* True: it was killed, from when it was told of to now. */
+must_check bool script_untell(struct worker *w);
 /* Asked now and then by the script that is told of, which says whether it has written. */
 bool script_killed(struct worker *w, bool wrote);
 /* Before its first write. False: it was killed; true: nobody hears any more that it was. */

@@ -60,10 +60,11 @@ bool script_tell(const struct call *c, const struct running_script *script, bool
     return told;
 }
 
-void script_untell(struct worker *w)
+bool script_untell(struct worker *w)
 {
     struct exec *x = w->x;
     lock_acquire(&x->busy_lock);
+    bool killed = w->script_killed;
     w->script_killed = false;
     if (x->busy_by == w) {
         mem_free(x->busy_script.name);
@@ -71,6 +72,7 @@ void script_untell(struct worker *w)
         x->busy_by = NULL;
     }
     lock_release(&x->busy_lock);
+    return killed;
 }
 
 bool script_killed(struct worker *w, bool wrote)

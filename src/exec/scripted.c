@@ -122,6 +122,8 @@ static bool attempt(struct call *c, bool (*body)(struct call *c, void *arg), voi
 
 #define REPLY_KEPT 65536 /* its room, for the next script */
 
+#define SCRIPT_KILLED "ERR Script killed by user with SCRIPT KILL."
+
 static bool slow_end(struct worker *w);
 
 static void run_script(struct call *c, const char *name, bool alone,
@@ -170,7 +172,10 @@ void call_script(struct call *c, const char *name, bool alone,
     run_script(c, name, alone, body, arg);
     if (unlikely(c->in->w->scripts->told)) {
         c->in->w->scripts->told = false;
-        script_untell(c->in->w);
+        if (script_untell(c->in->w) && c->in->held) { /* who ended it has heard so: it is over */
+            c->in->held = false;
+            reply_error(c, SCRIPT_KILLED);
+        }
     }
 }
 
@@ -322,7 +327,7 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
     }
     txn_gates(in.t, c.keys, c.nkeys);
     if (unlikely(sc->told) && !sc->wrote && (ref->row->flags & CMD_WRITE) && !script_may_write(w)) {
-        reply_error(&c, "ERR Script killed by user with SCRIPT KILL.");
+        reply_error(&c, SCRIPT_KILLED);
     } else if (likely(fx_room_request(&c))) {
         call_invoke(&c);
         tracking_read(&c);

@@ -437,6 +437,49 @@ START_TEST(test_killed_or_written)
 }
 END_TEST
 
+#ifdef KV_FAULTS
+/* A script is killed when its attempt, which needs a key that it has not declared, has just ended,
+ * and a pause begins before it could go on alone. False: it was over before. */
+static bool killed_and_held(struct client *a, struct client *b)
+{
+    client_expect(b, "+OK", "DEBUG FAULT exec.section=delay%d", unit_patient_ms(2000));
+    client_send(a, "EVAL \"local t = os.clock() + 0.2 while os.clock() < t do end "
+                   "redis.call('set','u','x') return 7\" 1 k");
+    usleep((useconds_t)unit_patient_ms(500) * 1000);
+    bool ok = client_line_starts(b, "+OK", "SCRIPT KILL");
+    client_expect(b, "+OK", "CLIENT PAUSE 600000 WRITE"); /* once its reactor lets others in */
+    usleep(100000);
+    client_expect(b, "+OK", "CLIENT UNPAUSE");
+    const char *said = client_read_line(a);
+    ck_assert_msg(!ok || strstr(said, "killed by user") != NULL, "%s", said);
+    ck_assert_int_eq(client_int(b, "EXISTS u"), !ok);
+    client_expect_error(b, "NOTBUSY", "SCRIPT KILL");
+    return ok;
+}
+#endif
+
+START_TEST(test_killed_and_held)
+{
+#ifdef KV_FAULTS
+    bool killed = false;
+    for (unsigned i = 0; i < 5 && !killed; i++) {
+        server_init(&kv, SERVER_KV);
+        server_start(&kv, "--threads", "2");
+        struct client *a = server_connect(&kv);
+        client_expect(a, "+PONG", "PING");
+        struct client *b = server_connect(&kv); /* to the other reactor */
+        killed = killed_and_held(a, b);
+        client_close(a);
+        client_close(b);
+        server_stop(&kv);
+    }
+    ck_assert(killed);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 UNIT_SUITE(script_busy)
 {
     TCase *tc = unit_case(suite, "script busy", test_busy);
@@ -448,5 +491,6 @@ UNIT_SUITE(script_busy)
     tcase_add_test(tc, test_flush_while_waiting);
     tcase_add_test(tc, test_unkillable);
     tcase_add_test(tc, test_early);
+    tcase_add_test(tc, test_killed_and_held);
     unit_case_loop(suite, "written", 60, test_killed_or_written, 2);
 }
