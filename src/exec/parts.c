@@ -3,6 +3,7 @@
  * error counters of a worker are its own until they are summed. */
 #include "exec/tracking.h"
 #include "base/log.h"
+#include <stdlib.h>
 
 /* ---- Registry: session id -> session, for CLIENT commands and INFO ---- */
 
@@ -134,6 +135,11 @@ void error_count(struct exec *x, struct worker *w, struct slice code)
     lock_release(&e->lock);
 }
 
+static int by_code(const void *a, const void *b)
+{
+    return strcmp(a, b); /* the code comes first */
+}
+
 void exec_errorstats(struct exec *x, void (*visit)(void *arg, const char *code, uint64_t count),
                      void *arg)
 {
@@ -143,6 +149,7 @@ void exec_errorstats(struct exec *x, void (*visit)(void *arg, const char *code, 
     memcpy(copy.kind, e->kind, sizeof copy.kind);
     copy.n = e->n;
     lock_release(&e->lock);
+    qsort(copy.kind, copy.n, sizeof copy.kind[0], by_code);
     for (unsigned i = 0; i < copy.n; i++) {
         visit(arg, copy.kind[i].code, copy.kind[i].count);
     }
