@@ -185,6 +185,7 @@ static void stay(struct wal *w)
     lock_acquire(&w->take);
     w->switching = w->trying = false;
     lock_release(&w->take);
+    wal_event(w); /* for the other writers, and for who gave the mode up */
 }
 
 /* Leaves the current segment, if any, for one of at least `need` bytes (0: whatever there is).
