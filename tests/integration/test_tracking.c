@@ -273,7 +273,7 @@ END_TEST
 START_TEST(test_expired)
 {
     struct client *w = server_connect(&kv), *c = tracker("NOLOOP"), *b = tracker("BCAST NOLOOP");
-    client_expect(c, "+OK", "SET k v PX 100");
+    client_expect(c, "+OK", "SET k v PX 300");
     client_expect_next(b, TOLD("k"));
     client_expect(c, "\"v\"", "GET k");
     client_expect_next(c, TOLD("k")); /* by nobody, so NOLOOP does not matter */
@@ -281,9 +281,9 @@ START_TEST(test_expired)
     client_expect(b, "+OK", "SET k v PX 50");
     client_expect_next(b, TOLD("k"));
     client_expect(w, "+OK", "DEBUG SET-ACTIVE-EXPIRE 0");
-    client_expect(w, "+OK", "SET k v PX 50");
+    client_expect(w, "+OK", "SET k v PX 300");
     client_expect(c, "\"v\"", "GET k");
-    usleep(100000);
+    usleep(400000);
     client_expect(c, "[nil, nil]", "MGET other k"); /* its own read deletes it */
     client_expect_next(c, TOLD("k"));
     client_expect(w, "+OK", "SET k v"); /* it has read that there is none */
