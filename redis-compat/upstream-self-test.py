@@ -10,12 +10,13 @@ import sys
 
 import upstream
 
-UNIT, RACE = "unit/made-up", "a race"
+UNIT, RACE, SPOILT = "unit/made-up", "a race", "spoilt"
 ORDER = ["before", RACE, "after"]
 
 
 class Suite:
-    """A suite of three checks. `hangs` has, for each check, how many of the rounds that reach it hang there."""
+    """A suite of three checks. `hangs` has, for each check, how many of the rounds that reach it hang there; SPOILT: the race fails, but for alone,
+    and leaves behind what fails the next one."""
 
     form = "short"
 
@@ -31,13 +32,15 @@ class Suite:
     def run(self, _kind, _unit, skip, *more, seconds=None):
         only = more[1:] if more[:1] == ("--only",) else ORDER
         self.alone += only != ORDER
-        text = ""
+        text, spoilt = "", False
         for name in ORDER:
             if name in skip or name not in only:
                 text += f"[skip]: {name}\n"
             elif self.hangs[name] > 0:
                 self.hangs[name] -= 1
                 return upstream.parse(text + f"[TIMEOUT]: clients state report follows.\nsock1 => (IN PROGRESS) {name}\n\nThe End\n")
+            elif spoilt or (name == RACE and only == ORDER and self.hangs[SPOILT]):
+                text, spoilt = text + f"[err]: {name} in tests/{UNIT}.tcl\nthe reason\n", True
             else:
                 text += f"[ok]: {name} (3 ms)\n"
         return upstream.parse(text + f"[1/1 done]: {UNIT} (1 seconds)\n\nThe End\n")
@@ -49,6 +52,7 @@ CASES = {
     "a race hangs once": ({RACE: 1}, (2, 0, 1), [f"RACED {UNIT}: {RACE}", "again without it"], 1),
     "a race hangs alone, too": ({RACE: 4}, (2, 0, 1), [f"RACED {UNIT}: {RACE}"], 4),
     "a race never passes": ({RACE: 1000}, (2, 1, 0), [f"FAILED {UNIT}: {RACE}"], upstream.RACE_ROUNDS),
+    "a race fails and spoils the next check": ({SPOILT: 1}, (2, 0, 1), [f"RACED {UNIT}: {RACE}", "the reason"], 1),
     "another check hangs": ({"before": 1}, (2, 1, 0), [f"FAILED {UNIT}: before", "no answer within 1 s"], 0),
     "a race hangs, then another check": ({RACE: 1, "after": 1}, (1, 1, 1), [f"RACED {UNIT}: {RACE}", f"FAILED {UNIT}: after"], 1),
 }
