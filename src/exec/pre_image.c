@@ -89,7 +89,7 @@ void pre_images_put_back(struct pre_images *all, struct keyspace *ks)
             shard_delete(s, p->db, now);
         }
         if (p->before != NULL) {
-            shard_insert_as(s, p->db, &p->key, p->before, entry_expire(p->before));
+            shard_insert_copy(s, p->db, &p->key, p->before); /* nothing here may fail */
             p->before = NULL;
         }
     }

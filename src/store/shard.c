@@ -405,6 +405,12 @@ struct entry *shard_insert_as(struct shard *s, unsigned db, const struct key *k,
     return e;
 }
 
+void shard_insert_copy(struct shard *s, unsigned db, const struct key *k, struct entry *copy)
+{
+    shard_assert_held(s);
+    add(s, db, k->hash, copy);
+}
+
 static struct entry *copy_of(const struct key *k, const struct entry *e, int64_t expire_ms)
 {
     struct entry_form f = entry_form_of(e);

@@ -222,9 +222,11 @@ struct entry *shard_insert_as(struct shard *s, unsigned db, const struct key *k,
  * that is there still. */
 struct entry *shard_copy_as(struct shard *s, unsigned db, const struct key *k,
                             const struct entry *e, int64_t expire_ms) must_check;
-/* The same outside of any table, with e's expiry, then for shard_insert_as() or entry_discard().
+/* The same outside of any table, with e's expiry, then for shard_insert_copy() or entry_discard().
  * NULL: no memory. */
 struct entry *entry_copy(const struct key *k, const struct entry *e) must_check;
+/* Takes the copy that was made for k, which must be free. Never fails, however long k is. */
+void shard_insert_copy(struct shard *s, unsigned db, const struct key *k, struct entry *copy);
 /* expire_ms -1 removes the expiry. */
 struct entry *shard_set_expire(struct shard *s, unsigned db, struct entry *e, int64_t expire_ms);
 
