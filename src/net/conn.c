@@ -246,7 +246,11 @@ void conn_resume(struct conn *c, enum conn_stop_reason why)
         r->admission--;
     }
     c->stop &= (uint8_t)~ends;
-    if ((c->stop == 0 && c->in_n > 0) || c->ended) {
+    /* Its end waits for what stopped it. Only what changes is looked at again: a resume that finds
+     * nothing to end, turn after turn, must not keep the reactor awake, or a closed connection. */
+    bool ends_now = c->ended && ends != 0 && !conn_closing(c) &&
+                    (c->stop & (STOP_ADMISSION | STOP_PARKED)) == 0;
+    if ((c->stop == 0 && c->in_n > 0) || ends_now) {
         list_push(r, LIST_RESUME, c);
     }
     if (c->stop == 0 && c->tls != NULL && tls_has_input(c)) {

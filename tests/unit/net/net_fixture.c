@@ -409,6 +409,10 @@ static uint64_t on_turn_end(void *arg, struct reactor *r)
 {
     struct fixture *f = arg;
     must(r == reactor_self());
+    struct conn *c = conn_by_handle(r, atomic_load(&f->nudged));
+    if (c != NULL) {
+        conn_resume(c, STOP_ADMISSION);
+    }
     return atomic_load(&f->release);
 }
 

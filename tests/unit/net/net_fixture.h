@@ -42,7 +42,10 @@ struct fixture {
     atomic_bool go;
     atomic_uint ahead_calls, ahead_inputs,
         ahead_unfed; /* inputs announced; and not given as announced */
-    unsigned batch;  /* requests parsed before any is executed; default 16 */
+    /* Handle of a connection that each turn resumes from STOP_ADMISSION, stopped for that or not.
+     */
+    _Atomic uint64_t nudged;
+    unsigned batch; /* requests parsed before any is executed; default 16 */
 };
 
 struct fixture *fixture_new(unsigned threads); /* not started; change config, then start */

@@ -255,9 +255,42 @@ START_TEST(end_beside_resume_waits_for_admission)
 }
 END_TEST
 
+/* Parked behind the disk it keeps no reactor awake, whoever looks at it in each turn, and when it
+ * is killed it is freed. */
+START_TEST(end_parked_is_quiet)
+{
+    struct fixture *f = fixture_run(1);
+    struct client *c = connect_to(f), *a = connect_to(f);
+    int64_t h = client_int(a, "HANDLE");
+    char text[64];
+    snprintf(text, sizeof text, "DEFER\r\nSTOP %u 100000\r\nECHO x\r\n", STOP_PARKED);
+    send_text(a, text);
+    ck_assert_int_eq(shutdown(client_fd(a), SHUT_WR), 0);
+    wait_ended(c, h);
+    atomic_store(&f->nudged, (uint64_t)h);
+    unblock(c, h);
+    client_expect_next(a, "+UNBLOCKED");
+    struct net_stats before, after;
+    net_stats(f->net, &before);
+    sleep_ms(200);
+    net_stats(f->net, &after);
+    ck_assert_uint_lt(after.turns - before.turns, 1000); /* of ticks; a busy one has 100,000 */
+    client_expect(c, "+OK", "KILL %lld", (long long)h);
+    wait_uint(&f->closed, 1);
+    net_stats(f->net, &before);
+    sleep_ms(200);
+    net_stats(f->net, &after);
+    ck_assert_uint_lt(after.turns - before.turns, 1000);
+    client_close(a);
+    client_close(c);
+    fixture_stop(f);
+}
+END_TEST
+
 UNIT_SUITE(net_end)
 {
     unit_case_loop(suite, "deferred", 60, end_waits_for_what_is_deferred, KINDS);
     unit_case_loop(suite, "broken", 60, no_end_waits_longer_than_its_connection, KINDS);
-    unit_case(suite, "admission", end_waits_for_admission, end_beside_resume_waits_for_admission);
+    unit_case(suite, "admission", end_waits_for_admission, end_beside_resume_waits_for_admission,
+              end_parked_is_quiet);
 }
