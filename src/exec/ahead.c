@@ -11,7 +11,8 @@
  *
  * MEMBERS  Requests of a pipeline that name elements of one large container are in the same place:
  *          its key is in the cache, but each element is a walk to memory. They are fetched together
- *          under the shard's lock, which they need anyway; if somebody has it, they are not.
+ *          under the shard's lock, which they need anyway; if somebody has it, they are not, and
+ * not while a log is loaded, which may change everything without a lock.
  *
  * THREADS  The reactor's; the shard's lock for members, no other. */
 #include "ds/fields.h"
@@ -152,6 +153,9 @@ static void members_of_key(struct worker *w, unsigned db, const struct pending *
 void members_ahead(struct worker *w, unsigned db, unsigned n)
 {
     const struct pending *p = w->batch;
+    if (unlikely(atomic_load_explicit(&w->x->loading, memory_order_acquire))) {
+        return; /* what the log did alone is done without locks (replay.c) */
+    }
     for (unsigned i = 0, end; i < n; i = end) {
         end = i + 1;
         if (!names_member(&p[i])) {

@@ -301,7 +301,8 @@ static bool apply_some(struct replayer *rp, const struct work *job, unsigned at,
             }
             continue;
         }
-        /* Alone between two rendezvous(): FLUSHALL finds all shards its own. */
+        /* Alone between two rendezvous(): FLUSHALL finds all shards its own. No lock is taken: who
+         * looks at the keyspace while it is loaded must do so as keyspace_sweep() does. */
         bool alone = rec->slot >= 16384;
         rp->w.in_section = alone;
         lock_assume_all(RANK_SHARD, alone);

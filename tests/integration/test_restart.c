@@ -1,5 +1,6 @@
 /* test_restart.c -- What a start under other directives makes of a log, and what clients hear of
  * writes that are not durable yet. SPDX-License-Identifier: BSD-3-Clause */
+#include "base/bytes.h"
 #include "lib/server.h"
 #include "lib/unit.h"
 #include <stdio.h>
@@ -215,6 +216,36 @@ END_TEST
 #define ROUNDS 6
 #define KEYS   5000
 
+#define EXECS   120
+#define MEMBERS 200
+
+/* Members of large containers come and go. */
+static void write_alone(struct client *c, unsigned r, unsigned i)
+{
+    struct buf b = { 0 };
+    buf_printf(&b, "MULTI\r\nSET other:%u 1\r\n", i);
+    for (unsigned k = 0; k < 3; k++) {
+        static const char *const more[] = { "HSET h", "ZADD z", "SADD s" };
+        static const char *const less[] = { "HDEL h", "ZREM z", "SREM s" };
+        bool add = i % 3 != 2;
+        buf_printf(&b, "%s", add ? more[k] : less[k]);
+        for (unsigned n = 0; n < MEMBERS; n++) {
+            unsigned member = (i * 77 + n * 13 + r) % (20 * MEMBERS);
+            buf_printf(&b, k == 1 && add ? " %u m%u" : " m%u", member, member);
+            if (k == 0 && add) {
+                buf_printf(&b, " v");
+            }
+        }
+        buf_printf(&b, "\r\n");
+    }
+    buf_printf(&b, i % 40 == 39 ? "DEL h z s\r\nEXEC\r\n" : "EXEC\r\n");
+    client_send_raw(c, b.p, b.n);
+    buf_free(&b);
+    for (unsigned k = 0; k < (i % 40 == 39 ? 7 : 6); k++) {
+        client_read_line(c);
+    }
+}
+
 /* Tables grow, shrink and go away: their memory is given back while others look. */
 static void write_rounds(struct client *c)
 {
@@ -227,6 +258,9 @@ static void write_rounds(struct client *c)
         }
         for (unsigned i = 0; i < 2 * KEYS; i++) {
             client_read_line(c);
+        }
+        for (unsigned i = 0; r + 1 < ROUNDS && i < EXECS; i++) { /* of several slots: done alone */
+            write_alone(c, r, i);
         }
         client_expect(c, "+OK", "SET left %u", r);
         if (r + 1 < ROUNDS) {
@@ -242,8 +276,15 @@ static bool look_around(struct client *c)
     for (unsigned i = 0; i < 64; i++) {
         client_send(c, "GET key:%u:%u", i % ROUNDS, i * 71);
     }
-    client_send(c, "INFO keyspace");
+    struct buf b = { 0 };
     for (unsigned i = 0; i < 64; i++) {
+        static const char *const looks[] = { "HGET h", "ZRANK z", "SISMEMBER s" };
+        buf_printf(&b, "%s m%u\r\n", looks[i / 22], i * 61);
+    }
+    client_send_raw(c, b.p, b.n);
+    buf_free(&b);
+    client_send(c, "INFO keyspace");
+    for (unsigned i = 0; i < 128; i++) {
         loading |= strncmp(client_read_line(c), "-LOADING", 8) == 0;
     }
     client_read_line(c);
