@@ -7,6 +7,7 @@
 #include "exec/cmd_tracking.h"
 #include "exec/tracking.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 static void cmd_client_id(struct call *c)
 {
@@ -178,6 +179,31 @@ static void cmd_client_info(struct call *c)
     buf_free(&text);
 }
 
+/* How many clients the filter takes, and into `list`, if not NULL, which. */
+static unsigned clients_filtered(const struct call *c, const struct client_filter *f,
+                                 struct session **list)
+{
+    unsigned n = 0;
+    for (unsigned r = 0; r < c->x->reactors; r++) {
+        for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
+            if (client_filter_takes(c, s, f)) {
+                if (list != NULL) {
+                    list[n] = s;
+                }
+                n++;
+            }
+        }
+    }
+    return n;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = (*(struct session *const *)a)->id, y = (*(struct session *const *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+/* The oldest first, as in Redis. */
 static void cmd_client_list(struct call *c)
 {
     struct client_filter f = { .skip_me = false };
@@ -185,17 +211,22 @@ static void cmd_client_list(struct call *c)
         return;
     }
     clients_evict_now(c->x); /* nobody is shown that maxmemory-clients has no room for */
+    unsigned n = clients_filtered(c, &f, NULL), at = 0;
+    struct session **list = mem_try_alloc((n + 1) * sizeof(struct session *));
+    if (list == NULL) {
+        reply_oom(c);
+        return;
+    }
+    must(clients_filtered(c, &f, list) == n);
+    qsort(list, n, sizeof(struct session *), by_id);
     struct buf text = { 0 };
-    for (unsigned r = 0; r < c->x->reactors; r++) {
-        for (struct session *s = c->x->workers[r].sessions; s != NULL; s = s->next) {
-            if (client_filter_takes(c, s, &f)) {
-                client_describe(c, s, &text);
-                buf_add_char(&text, '\n');
-            }
-        }
+    for (; at < n; at++) {
+        client_describe(c, list[at], &text);
+        buf_add_char(&text, '\n');
     }
     reply_verbatim(c, buf_slice(&text), "txt");
     buf_free(&text);
+    mem_free(list);
 }
 
 /* ---- KILL ---- */

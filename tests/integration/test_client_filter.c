@@ -4,6 +4,7 @@
 #include "server.h"
 #include "unit.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct server kv;
@@ -147,8 +148,31 @@ START_TEST(test_capa)
 }
 END_TEST
 
+/* Whichever reactors they belong to. */
+START_TEST(test_order)
+{
+    struct client *more[12];
+    for (size_t i = 0; i < countof(more); i++) {
+        more[i] = server_connect(&kv);
+    }
+    const char *line = client_ask(c, "CLIENT LIST")->text;
+    long long last = 0;
+    unsigned lines = 0;
+    for (; (line = strstr(line, "id=")) != NULL; line = strchr(line, '\n')) {
+        ck_assert_int_gt(atoll(line + 3), last);
+        last = atoll(line + 3);
+        lines++;
+    }
+    ck_assert_uint_eq(lines, 3 + countof(more));
+    for (size_t i = 0; i < countof(more); i++) {
+        client_close(more[i]);
+    }
+}
+END_TEST
+
 UNIT_SUITE(client_filter)
 {
-    TCase *tc = unit_case(suite, "filters", test_list, test_errors, test_kill, test_capa);
+    TCase *tc =
+        unit_case(suite, "filters", test_list, test_errors, test_kill, test_capa, test_order);
     tcase_add_checked_fixture(tc, setup, teardown);
 }
