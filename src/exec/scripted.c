@@ -212,8 +212,9 @@ static const char *refusal(const struct call *outer, const struct cmd_ref *ref, 
     return NULL;
 }
 
-static unsigned find_keys(struct script_scope *sc, struct keyspace *ks, const struct cmd_ref *ref,
-                          const struct slice *argv, unsigned argc)
+/* False: no memory for so many. */
+static bool find_keys(struct script_scope *sc, struct keyspace *ks, const struct cmd_ref *ref,
+                      const struct slice *argv, unsigned argc, unsigned *nkeys)
 {
     int n = 0;
     for (;;) {
@@ -221,14 +222,21 @@ static unsigned find_keys(struct script_scope *sc, struct keyspace *ks, const st
         if (n <= (int)sc->keys_cap) {
             break;
         }
-        sc->keys_cap = (unsigned)n + 16;
-        sc->index = mem_realloc(sc->index, sc->keys_cap * sizeof *sc->index);
-        sc->keys = mem_realloc(sc->keys, sc->keys_cap * sizeof *sc->keys);
+        unsigned cap = (unsigned)n + 16;
+        uint32_t *index = mem_try_realloc(sc->index, cap * sizeof *index);
+        sc->index = index != NULL ? index : sc->index;
+        struct key *keys = mem_try_realloc(sc->keys, cap * sizeof *keys);
+        sc->keys = keys != NULL ? keys : sc->keys;
+        if (index == NULL || keys == NULL) {
+            return false;
+        }
+        sc->keys_cap = cap;
     }
     for (int i = 0; i < n; i++) {
         sc->keys[i] = keyspace_key(ks, argv[sc->index[i]]);
     }
-    return n > 0 ? (unsigned)n : 0;
+    *nkeys = n > 0 ? (unsigned)n : 0;
+    return true;
 }
 
 /* MOVE, and COPY with DB, change a database besides the one that pre-images are of. */
@@ -317,7 +325,12 @@ bool call_script_command(struct call *outer, const struct slice *argv, unsigned 
         *reply = take_reply(sc);
         return true;
     }
-    c.nkeys = find_keys(sc, c.ks, ref, argv, argc);
+    if (!find_keys(sc, c.ks, ref, argv, argc, &c.nkeys)) {
+        tally_rejected(&sc->tally, w, ref->id);
+        reply_oom(&c);
+        *reply = take_reply(sc);
+        return true;
+    }
     c.keys = sc->keys;
     if (!prepare(&c, sc)) {
         return false;

@@ -170,10 +170,15 @@ static int64_t integer_of(double v)
     return v >= -9223372036854775808.0 && v < 9223372036854775808.0 ? (int64_t)v : INT64_MIN;
 }
 
-/* The text of a reply of one line: what is behind a line end would be another reply. */
-static char *one_line(const char *p, size_t n, size_t *len)
+/* The text of a reply of one line: what is behind a line end would be another reply. NULL: no
+ * memory, which is replied. */
+static char *one_line(struct call *c, const char *p, size_t n, size_t *len)
 {
-    char *text = mem_alloc(n + 1);
+    char *text = mem_try_alloc(n + 1);
+    if (text == NULL) {
+        reply_oom(c);
+        return NULL;
+    }
     for (size_t i = 0; i < n; i++) {
         text[i] = (char)(p[i] == '\r' || p[i] == '\n' || p[i] == '\0' ? ' ' : p[i]);
     }
@@ -229,8 +234,10 @@ static void reply_line(struct call *c, lua_State *L, bool error)
 {
     size_t n;
     const char *p = lua_tolstring(L, -1, &n);
-    char *text = one_line(p, n, &n);
-    if (error) {
+    char *text = one_line(c, p, n, &n);
+    if (text == NULL) {
+        /* replied */
+    } else if (error) {
         lua_pushliteral(L, "ignore_error_stats_update");
         lua_rawget(L, -3);
         bool counted = lua_toboolean(L, -1);
@@ -295,8 +302,10 @@ static void reply_table(struct call *c, lua_State *L, int resp)
     } else if (field(L, "big_number", LUA_TSTRING)) {
         size_t n;
         const char *p = lua_tolstring(L, -1, &n);
-        char *text = one_line(p, n, &n);
-        reply_bignum(c, slice_of(text, n));
+        char *text = one_line(c, p, n, &n);
+        if (text != NULL) {
+            reply_bignum(c, slice_of(text, n));
+        }
         mem_free(text);
         lua_pop(L, 1);
     } else if (!(field(L, "verbatim_string", LUA_TTABLE) && reply_verbatim_of(c, L))) {

@@ -148,6 +148,20 @@ static bool read_metadata(struct call *c, const struct slice *word, unsigned n,
     return true;
 }
 
+/* Without functions yet. NULL: no memory. */
+static struct library *library_alloc(struct slice name, struct slice code)
+{
+    struct library *l = mem_calloc(sizeof *l);
+    l->name = try_dup(name);
+    l->name_n = name.n;
+    l->code = slice_of(try_dup(code), code.n);
+    if (l->name == NULL || l->code.p == NULL) {
+        library_free(l);
+        return NULL;
+    }
+    return l;
+}
+
 /* The library of this text; NULL: the error is replied. */
 static struct library *library_read(struct call *c, struct slice code, struct slice *body)
 {
@@ -165,10 +179,10 @@ static struct library *library_read(struct call *c, struct slice code, struct sl
         !split_args(first, &store, &word, &n) || n == 0 || word[0].n < 2) {
         reply_error(c, "ERR Invalid library metadata");
     } else if (read_metadata(c, word, n, &engine, &name)) {
-        l = mem_calloc(sizeof *l);
-        l->name = mem_dup(name.p, name.n);
-        l->name_n = name.n;
-        l->code = slice_of(mem_dup(code.p, code.n), code.n);
+        l = library_alloc(name, code);
+        if (l == NULL) {
+            reply_oom(c);
+        }
     }
     mem_free(word);
     buf_free(&store);

@@ -142,6 +142,16 @@ static void read_arguments(lua_State *L, struct registration *r)
     r->callback = 2;
 }
 
+char *try_dup(struct slice s)
+{
+    char *copy = mem_try_alloc(s.n + 1);
+    if (copy != NULL) {
+        memcpy(copy, s.p, s.n);
+        copy[s.n] = '\0';
+    }
+    return copy;
+}
+
 static void add_function(lua_State *L, struct library *l, const struct registration *r)
 {
     for (unsigned i = 0; i < l->n; i++) {
@@ -149,14 +159,23 @@ static void add_function(lua_State *L, struct library *l, const struct registrat
             refuse(L, "Function already exists in the library");
         }
     }
+    struct slice text = slice_of(r->description, r->description_n);
+    char *name = try_dup(slice_of(r->name, r->name_n));
+    char *description = r->description != NULL ? try_dup(text) : NULL;
+    struct function **all = mem_try_realloc(l->functions, (l->n + 1) * sizeof *all);
+    l->functions = all != NULL ? all : l->functions;
+    if (name == NULL || (r->description != NULL && description == NULL) || all == NULL) {
+        mem_free(name);
+        mem_free(description);
+        refuse(L, "not enough memory");
+    }
     struct function *f = mem_calloc(sizeof *f);
-    f->of = l;
-    f->name = mem_strdup(r->name);
-    f->name_n = r->name_n;
-    f->description = r->description != NULL ? mem_dup(r->description, r->description_n) : NULL;
-    f->description_n = r->description_n;
-    f->flags = r->flags;
-    l->functions = mem_realloc(l->functions, (l->n + 1) * sizeof(struct function *));
+    *f = (struct function){ .of = l,
+                            .name = name,
+                            .name_n = r->name_n,
+                            .description = description,
+                            .description_n = r->description_n,
+                            .flags = r->flags };
     l->functions[l->n++] = f;
 }
 

@@ -202,6 +202,7 @@ bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules
 /* register.c */
 int api_register_function(lua_State *L);
 bool library_name_ok(const char *name, size_t n); /* of libraries and functions */
+char *try_dup(struct slice s);                    /* a copy and a NUL behind it; NULL: no memory */
 void push_lower(lua_State *L, const char *name);  /* the key of a function */
 
 /* functions.c */

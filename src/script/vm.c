@@ -218,6 +218,8 @@ static void push_raw(lua_State *L, int index, const char *name)
     lua_rawget(L, index);
 }
 
+#define POSITION_ROOM 64 /* what stands around the name and the place of an error */
+
 static void reply_failure(struct call *c, lua_State *L, const char *name)
 {
     if (!lua_istable(L, -1)) {
@@ -232,10 +234,15 @@ static void reply_failure(struct call *c, lua_State *L, const char *name)
     const char *err = lua_isstring(L, -4) ? lua_tostring(L, -4) : "ERR unknown error";
     bool counted = lua_toboolean(L, -1);
     struct buf text = { 0 };
+    const char *where = lua_isstring(L, -3) ? lua_tostring(L, -3) : "";
+    size_t room = strlen(err) + strlen(name) + strlen(where) + POSITION_ROOM;
+    if (!buf_try_reserve(&text, room)) {
+        reply_oom(c);
+        return;
+    }
     buf_add(&text, err, strlen(err));
     if (lua_isstring(L, -3) && lua_isnumber(L, -2)) {
-        buf_printf(&text, " script: %s, on %s:%d.", name, lua_tostring(L, -3),
-                   (int)lua_tointeger(L, -2));
+        buf_printf(&text, " script: %s, on %s:%d.", name, where, (int)lua_tointeger(L, -2));
     }
     buf_add_char(&text, '\0');
     (counted ? reply_error_again : reply_error)(c, text.p);

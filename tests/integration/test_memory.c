@@ -121,6 +121,9 @@ static const struct step steps[] = {
     { { "UNWATCH" }, "WATCH V W Vb", 3 },
     { { NULL }, "BLPOP W V Vb 0.001", 5 },
     { { "SET k 1" }, "EVAL return{KEYS[1],ARGV[1]..ARGV[2]} 1 W V X", 3 },
+    { { "SET k 1" }, "EVAL return{ok=ARGV[1]} 0 V", 3 },
+    { { "SET k 1" }, "EVAL return{big_number=ARGV[1]} 0 V", 3 },
+    { { "SET k 1" }, "EVAL error(ARGV[1]..'not\\32enough\\32memory') 0 V", 3 }, /* always one */
 };
 
 static struct server kv;
@@ -399,6 +402,87 @@ START_TEST(test_exec)
 }
 END_TEST
 
+#ifdef KV_FAULTS
+/* One request of which each allocation fails in turn, Lua's too: it is refused, or done as usual
+ * after three of them, and nothing else. */
+static void until_done(const char *before, void (*send)(void), const char *reply)
+{
+    unsigned failed = 0, in_a_row = 0;
+    for (unsigned after = 0; in_a_row < 3; after++) {
+        ck_assert_uint_lt(after, 2000);
+        client_ask(c, "%s", before);
+        client_expect(c, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1,mem.large=nomem:0:0", after);
+        send();
+        const struct resp *r = NULL;
+        bool read = client_try_read(c, &r) == RESP_OK; /* or the request could not be read */
+        bool refused = !read || r->type == RESP_ERROR;
+        if (read && refused) {
+            bool memory =
+                strstr(r->text, "OOM ") != NULL || strstr(r->text, "not enough memory") != NULL;
+            ck_assert_msg(memory, "%s", r->text);
+        } else if (read) {
+            ck_assert_str_eq(r->text, reply);
+        } else {
+            client_close(c);
+            c = server_connect(&kv);
+        }
+        client_expect(c, "+OK", "DEBUG FAULT ''");
+        failed += refused;
+        in_a_row = refused ? 0 : in_a_row + 1;
+    }
+    ck_assert_uint_ge(failed, 3);
+}
+
+static void send_mset(void)
+{
+    client_send(c, "EVAL \"local t={'mset'} for i=1,6000 do t[i+1]='k' end return "
+                   "redis.call(unpack(t))\" 0");
+}
+
+/* The code, a description or a name is of 100,000 bytes. */
+static void send_library(unsigned description, unsigned name)
+{
+    static char code[400000];
+    const char *argv[] = { "FUNCTION", "LOAD", code };
+    snprintf(code, sizeof code,
+             "#!lua name=lib\nredis.register_function{function_name='f%0*d',description='%0*d',"
+             "callback=function() end} --%0100000d",
+             (int)name, 0, (int)description, 0, 0);
+    size_t len[] = { 8, 4, strlen(code) };
+    client_send_args(c, 3, argv, len);
+}
+
+static void send_long_code(void)
+{
+    send_library(1, 1);
+}
+
+static void send_long_description(void)
+{
+    send_library(100000, 1);
+}
+
+static void send_long_name(void)
+{
+    send_library(1, 100000);
+}
+#endif
+
+START_TEST(test_scripts)
+{
+#ifdef KV_FAULTS
+    c = server_connect(&kv);
+    until_done("SCRIPT FLUSH", send_mset, "OK");
+    until_done("FUNCTION FLUSH", send_long_code, "lib");
+    until_done("FUNCTION FLUSH", send_long_description, "lib");
+    until_done("FUNCTION FLUSH", send_long_name, "lib");
+    client_close(c);
+#else
+    unit_skip("needs fault points");
+#endif
+}
+END_TEST
+
 /* What a transaction logs ends close to where its buffer does: around 128 KiB, where it doubles. */
 START_TEST(test_exec_of_many)
 {
@@ -431,4 +515,5 @@ UNIT_SUITE(memory)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, test_exec_of_many);
     tcase_add_test(tc, test_names);
+    tcase_add_test(tc, test_scripts);
 }
