@@ -73,10 +73,6 @@ void mem_thread_start(void)
 void mem_thread_stop(void)
 {
 }
-
-void mem_huge_pages(void)
-{
-}
 #else
 #define MEM_THREADS_MAX 1024 /* reactors (64), writers, background threads, and room for tests */
 
@@ -110,56 +106,10 @@ static int64_t balance(const struct thread_counters *t)
     return (int64_t)(__atomic_load_n(t->allocated, __ATOMIC_RELAXED) - freed);
 }
 
-/* ---- Huge pages ---- */
-
-#define HUGE_FROM ((size_t)8 << 20)
-
-static extent_hooks_t huge_hooks; /* the usual ones but for alloc; alloc NULL: not wanted */
-static extent_alloc_t *usual_alloc;
-
-static void *huge_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t alignment, bool *zero,
-                        bool *commit, unsigned arena)
-{
-    void *p = usual_alloc(hooks, at, size, alignment, zero, commit, arena);
-    if (p != NULL && size >= HUGE_FROM) {
-        int error = errno;
-        (void)madvise(p, size, MADV_HUGEPAGE); /* a wish */
-        errno = error;
-    }
-    return p;
-}
-
-/* The hooks of the arena from which this thread allocates; `set`, if not NULL, becomes them. */
-static extent_hooks_t *arena_hooks(extent_hooks_t *set)
-{
-    unsigned arena;
-    extent_hooks_t *had;
-    size_t len = sizeof arena, had_len = sizeof had;
-    char name[64];
-    must(mallctl("thread.arena", &arena, &len, NULL, 0) == 0);
-    snprintf(name, sizeof name, "arena.%u.extent_hooks", arena);
-    must(mallctl(name, &had, &had_len, set != NULL ? &set : NULL, set != NULL ? sizeof set : 0) ==
-         0);
-    return had;
-}
-
-void mem_huge_pages(void)
-{
-    if (huge_hooks.alloc == NULL) {
-        huge_hooks = *arena_hooks(NULL);
-        usual_alloc = huge_hooks.alloc;
-        huge_hooks.alloc = huge_alloc;
-    }
-    (void)arena_hooks(&huge_hooks);
-}
-
 void mem_thread_start(void)
 {
     if (own.allocated != NULL) {
         return;
-    }
-    if (huge_hooks.alloc != NULL) {
-        (void)arena_hooks(&huge_hooks);
     }
     uint64_t *allocated = NULL, *freed = NULL;
     size_t len = sizeof allocated;

@@ -47,13 +47,6 @@ size_t mem_used(void);
 void mem_thread_start(void);
 void mem_thread_stop(void);
 
-/* Asks the kernel for huge pages in what the allocator maps from now on for this thread, and for
- * those that call mem_thread_start() later: a table and its entries lie anywhere in memory, and
- * with pages of 4 KiB half of the accesses wait for a translation, too. Only mappings of 8 MiB and
- * more, which the allocator makes when it holds several times that already: a small process stays
- * small. Where the kernel has none, nothing happens. Nothing under a sanitizer. */
-void mem_huge_pages(void);
-
 size_t mem_rss(void);          /* resident set in bytes, from /proc/self; 0 when unreadable */
 size_t mem_total(void);        /* physical memory of the machine */
 const char *mem_library(void); /* "jemalloc-5.3.0" or "libc" */

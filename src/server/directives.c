@@ -382,15 +382,6 @@ const struct option server_option_table[] = {
       .doc = "always: a write is acknowledged when it is on disk. everysec: at once, synced each "
              "second (a crash of the machine may\ntake back about one second). no: at once, when "
              "the kernel likes." },
-    { .name = "huge-pages",
-      .kind = OPT_BOOL,
-      .flags = OPTF_IMMUTABLE | OPTF_OWN,
-      AT(huge_pages),
-      .def = "yes",
-      .doc =
-          "Ask the kernel for transparent huge pages, where it gives them to those who ask: less "
-          "waiting for memory, and\nno copying as kv never forks. no: on a machine whose memory "
-          "is so fragmented that making one takes long." },
     { .name = "wal-segment-size",
       .kind = OPT_MEMORY,
       .flags = OPTF_IMMUTABLE | OPTF_OWN,

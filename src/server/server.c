@@ -91,9 +91,6 @@ static int start_store(struct server *s, unsigned threads)
         log_warning("shards must be a power of two");
         return -EINVAL;
     }
-    if (option_int(&s->opt.huge_pages)) {
-        mem_huge_pages();
-    }
     struct keyspace_config kc = { .shards = (unsigned)shards,
                                   .databases = (unsigned)option_int(&s->opt.databases),
                                   .retire = exec_retire_of_server };

@@ -24,7 +24,7 @@ struct server_options { /* bound to server_option_table */
     _Atomic int64_t threads, shards, databases;
     _Atomic int64_t port, tls_port, unixsocketperm, tcp_backlog;
     _Atomic int64_t daemonize, supervised, loglevel, syslog_enabled, syslog_facility,
-        set_proc_title, huge_pages;
+        set_proc_title;
     _Atomic int64_t appendonly, appendfsync, wal_segment_size, wal_depth, wal_direct_io, wal_queue;
     _Atomic int64_t shutdown_timeout, shutdown_on_sigterm, shutdown_on_sigint, crash_log,
         aof_load_truncated, always_show_logo;

@@ -527,49 +527,6 @@ START_TEST(test_needs_faults)
 END_TEST
 #endif
 
-/* ---- Huge pages ---- */
-
-#ifndef KV_SANITIZE
-/* Of the address space of a process, for which huge pages are asked. */
-static size_t huge_bytes(pid_t pid)
-{
-    char path[64], line[4096];
-    snprintf(path, sizeof path, "/proc/%d/smaps", (int)pid);
-    FILE *f = fopen(path, "r");
-    ck_assert_ptr_nonnull(f);
-    size_t size = 0, sum = 0;
-    while (fgets(line, sizeof line, f) != NULL) {
-        size_t kib;
-        if (sscanf(line, "Size: %zu kB", &kib) == 1) {
-            size = kib * 1024;
-        }
-        if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " hg") != NULL) {
-            sum += size;
-        }
-    }
-    fclose(f);
-    return sum;
-}
-
-START_TEST(test_huge_pages)
-{
-    static const char *const words[] = { "no", "yes" };
-    for (int on = 0; on <= 1; on++) {
-        struct server s;
-        server_init(&s, SERVER_KV);
-        server_start(&s, "--threads", "1", "--appendonly", "no", "--huge-pages", words[on]);
-        struct client *one = server_connect(&s);
-        ck_assert_uint_eq(huge_bytes(s.pid), 0); /* small, and stays it */
-        client_expect(one, "+OK", "DEBUG POPULATE 60000 key 1000");
-        size_t huge = huge_bytes(s.pid);
-        ck_assert_msg(on ? huge >= 30u << 20 : huge == 0, "%s: %zu", words[on], huge);
-        client_close(one);
-        server_stop(&s);
-    }
-}
-END_TEST
-#endif
-
 UNIT_SUITE(memory_told)
 {
 #ifdef KV_FAULTS
@@ -590,8 +547,5 @@ UNIT_SUITE(memory_told)
     (void)unit_case_loop(suite, "told", 60, test_needs_faults, 1);
     (void)setup;
     (void)teardown;
-#endif
-#ifndef KV_SANITIZE
-    unit_case(suite, "huge pages", test_huge_pages);
 #endif
 }
