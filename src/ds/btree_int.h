@@ -204,8 +204,8 @@ static inline struct btree_sum btree_node_sum(const struct btree_node *n)
 
 /* The paths of a tree that is not empty. After insert, remove, tidy and cut a path is stale. */
 bool btree_path_find(const struct btree *t, uint64_t order, struct slice key, struct btree_path *p);
-/* The page in which the order is or belongs, and where in it to guess: the first place of several
- * equal ones, good enough for fetching. The page is not read, only fetched. The root is no page. */
+/* A page in which the order is or belongs, one of several if records share it, and where in it to
+ * guess: good enough for fetching. The page is not read, only fetched. The root is no page. */
 const struct btree_page *btree_page_guess(const struct btree *t, uint64_t order, unsigned *guess);
 void btree_path_rank(const struct btree *t, uint64_t rank, struct btree_path *p); /* < count */
 must_check bool btree_path_step(struct btree_path *p, bool forward); /* false: path unchanged */

@@ -11,8 +11,8 @@
  *
  * MEMBERS  Requests of a pipeline that name elements of one large container are in the same place:
  *          its key is in the cache, but each element is a walk to memory. They are fetched together
- *          under the shard's lock, which they need anyway; if somebody has it, they are not, and
- * not while a log is loaded, which may change everything without a lock.
+ *          under the shard's lock, which they need anyway. If somebody has it they are not. Neither
+ *          are they while a log is loaded, which may change everything without a lock.
  *
  * THREADS  The reactor's; the shard's lock for members, no other. */
 #include "ds/fields.h"
@@ -20,7 +20,7 @@
 #include "ds/zset.h"
 #include "exec/exec_int.h"
 
-#define KEY_MAX 256 /* the hash of a longer one costs more than it gains */
+#define KEY_MAX 256 /* of a key, or a member: the hash of a longer one costs more than it gains */
 
 /* "<kind><number>\r\n" at *at; moves behind it. */
 static bool take_length(struct slice in, size_t *at, char kind, size_t *value)
@@ -84,7 +84,8 @@ static unsigned member_index(const struct pending *p)
 
 static bool names_member(const struct pending *p)
 {
-    return p->keyed && p->ref->row->ahead != AHEAD_NOTHING && p->req.argc > member_index(p);
+    return p->keyed && p->ref->row->ahead != AHEAD_NOTHING && p->req.argc > member_index(p) &&
+           p->req.argv[member_index(p)].n <= KEY_MAX;
 }
 
 static struct zset_planned plan_of(const struct pending *p)

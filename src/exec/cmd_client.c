@@ -211,7 +211,7 @@ static void cmd_client_list(struct call *c)
         return;
     }
     clients_evict_now(c->x); /* nobody is shown that maxmemory-clients has no room for */
-    unsigned n = clients_filtered(c, &f, NULL), at = 0;
+    unsigned n = clients_filtered(c, &f, NULL);
     struct session **list = mem_try_alloc((n + 1) * sizeof(struct session *));
     if (list == NULL) {
         reply_oom(c);
@@ -220,8 +220,8 @@ static void cmd_client_list(struct call *c)
     must(clients_filtered(c, &f, list) == n);
     qsort(list, n, sizeof(struct session *), by_id);
     struct buf text = { 0 };
-    for (; at < n; at++) {
-        client_describe(c, list[at], &text);
+    for (unsigned i = 0; i < n; i++) {
+        client_describe(c, list[i], &text);
         buf_add_char(&text, '\n');
     }
     reply_verbatim(c, buf_slice(&text), "txt");
