@@ -248,10 +248,10 @@ void tracking_deliver(struct worker *w)
 
 /* ---- Handing over ---- */
 
-/* n bytes, which the caller writes. NULL: no memory for them. */
-static struct notice *notice_new(struct exec *x, size_t n, uint64_t gate)
+/* n bytes, which the caller writes, in `mem` of sizeof(struct notice) + n. NULL: there is none. */
+static struct notice *notice_new(struct exec *x, void *mem, size_t n, uint64_t gate)
 {
-    struct notice *notice = n > 0 ? mem_try_alloc(sizeof *notice + n) : mem_alloc(sizeof *notice);
+    struct notice *notice = mem;
     if (notice == NULL) {
         return NULL;
     }
@@ -351,7 +351,7 @@ void tracking_read_slow(struct call *c)
 
 static void tell_all(struct worker *w, uint64_t gate)
 {
-    struct notice *n = notice_new(w->x, 0, gate);
+    struct notice *n = notice_new(w->x, mem_alloc(sizeof *n), 0, gate);
     n->all = true;
     if (w->current != NULL) {
         n->author = w->current->handle;
@@ -367,7 +367,8 @@ static void tell_all(struct worker *w, uint64_t gate)
 static bool tell_of_key(struct worker *w, struct slice key, const uint64_t *handle, unsigned n,
                         uint64_t author, uint64_t gate)
 {
-    struct notice *notice = notice_new(w->x, 2 * (size_t)HEAD_ROOM + key.n + 2, gate);
+    size_t room = 2 * (size_t)HEAD_ROOM + key.n + 2;
+    struct notice *notice = notice_new(w->x, mem_try_alloc(sizeof *notice + room), room, gate);
     if (notice == NULL) {
         tell_all(w, gate);
         return false;
@@ -511,7 +512,8 @@ static bool tell_prefix(struct txn *t, const struct prefix *p, const struct slic
             n++;
         }
     }
-    struct notice *notice = n > 0 ? notice_new(t->w->x, bytes, gate) : NULL;
+    void *mem = n > 0 ? mem_try_alloc(sizeof(struct notice) + bytes) : NULL;
+    struct notice *notice = notice_new(t->w->x, mem, bytes, gate);
     if (notice == NULL) {
         return n == 0;
     }

@@ -242,7 +242,7 @@ void table_insert(struct keyspace *ks, struct table *t, uint64_t hash, struct en
 
 void table_remove(struct keyspace *ks, struct table *t, uint64_t hash, struct slot at)
 {
-    struct bucket *last = table_bucket(t, hash), *before = NULL;
+    struct bucket *last = bucket_at(t, table_index(hash, buckets_of(t))), *before = NULL;
     for (struct bucket *next; (next = bucket_next(last)) != NULL; last = next) {
         before = last;
     }
