@@ -1,7 +1,8 @@
 # Makefile -- builds kv, runs it, proves it. `make help` lists the targets.
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# One source tree, several variants: release (build/), and build/<variant>/ for test, debug, asan, ubsan, tsan, cover, bugs, fuzz.
+# One source tree, several variants: release (build/), and build/<variant>/ for test, debug, asan, ubsan, tsan, cover, bugs, fuzz, and
+# train, whose server's counts release is compiled with.
 # A target of a variant is built with V=<variant>, e.g. `make V=test build/test/unit-tests`. Tests use V=test unless V is given.
 # Everything is found by wildcard: a new src/*/*.c, tests/unit/*/*.c, tests/integration/*.c ... needs no line here.
 
@@ -44,6 +45,11 @@ DEBUG_DEFS := -DKV_DEBUG -DKV_FAULTS
 # Link-time optimization: a command crosses four layers of small functions. gcc's own, clang builds without.
 LTO := $(if $(findstring clang,$(CC)),,-flto=2 -fno-fat-lto-objects)
 CFLAGS_release := -O3 -g -DNDEBUG -fno-plt $(HARD) $(LTO)
+# Release builds are compiled with the counts of a run (utils/train.sh), made once per checkout; PGO=no: without, and at once.
+PGO ?= $(if $(findstring clang,$(CC)),no,yes)
+PROFILE := $(if $(filter releaseyes,$(V)$(PGO)),$(OUT)/obj/profile)
+CFLAGS_train   := -O3 -DNDEBUG -fno-plt $(HARD) -fprofile-generate -fprofile-update=prefer-atomic
+CFLAGS_release += $(if $(PROFILE),-fprofile-use -fprofile-partial-training -fprofile-correction -Wno-missing-profile -Wno-coverage-mismatch)
 CFLAGS_test    := -O1 -g $(DEBUG_DEFS) -Werror $(HARD)
 CFLAGS_debug   := -Og -g3 $(DEBUG_DEFS)
 CFLAGS_bugs    := -O1 -g $(DEBUG_DEFS) -DKV_SEEDED_BUGS
@@ -53,6 +59,7 @@ CFLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread $(DEBUG_DEFS)
 CFLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined $(DEBUG_DEFS) -DKV_SANITIZE
 CFLAGS_cover   := -O0 -g --coverage $(DEBUG_DEFS)
 LDFLAGS_release := -Wl,-z,relro,-z,now
+LDFLAGS_train   := -fprofile-generate
 LDFLAGS_asan    := -fsanitize=address
 LDFLAGS_ubsan   := -fsanitize=undefined
 LDFLAGS_tsan    := -fsanitize=thread
@@ -98,7 +105,13 @@ $(OUT)/obj/flags: always
 	@mkdir -p $(@D)
 	@test -f $@ && test "$$(cat $@)" = '$(FLAGS_NOW)' || echo '$(FLAGS_NOW)' > $@
 
-$(OUT)/obj/%.o: %.c $(OUT)/obj/flags | build/.deps-run
+build/obj/profile: | build/.deps-run
+	@echo '  TRAIN build/train/kv-server, once: a minute (PGO=no does without)'
+	@$(MAKE) V=train build/train/kv-server
+	@utils/train.sh build/train build/obj
+	@mkdir -p $(@D); touch $@
+
+$(OUT)/obj/%.o: %.c $(OUT)/obj/flags $(PROFILE) | build/.deps-run
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
@@ -159,7 +172,7 @@ clean: ## removes build/ except the peers of the compatibility tests
 	find build -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} + 2>/dev/null || true
 
 test test-unit test-integration test-crash test-compat torture coverage bench asan ubsan tsan seeded-bugs \
-check-layers check-lengths check-docs check-headers check-checks check-commands check-config check-info: | build/.deps-test
+check-layers check-lengths check-docs check-headers check-training check-checks check-commands check-config check-info: | build/.deps-test
 
 # --- tests (ONE=suite, case or test; SEED=n repeats a run) ------------------------------------------------------------------
 export ONE SEED
@@ -187,7 +200,7 @@ bench: all $(BENCHES:%=$(OUT)/bench/%) ## kv beside redis-server (CASES=..., RUN
 	utils/bench/bench.py
 
 # --- checks ---------------------------------------------------------------------------------------------------------------
-CHECKS := format-check check-layers check-lengths check-docs check-headers check-checks
+CHECKS := format-check check-layers check-lengths check-docs check-headers check-training check-checks
 format: ## formats all C files
 	clang-format -i $(C_FILES)
 format-check: | build/.deps-test ## C files are formatted as .clang-format says
@@ -200,6 +213,8 @@ check-docs: ## file:function named in a README exists; READMEs are short; deps a
 	@utils/check/docs.py
 check-headers: | build/.deps-run ## every header compiles alone and every file's head is in order
 	@CC='$(CC)' CFLAGS='-std=gnu11 -D_GNU_SOURCE= $(WARN) -Isrc -Itests/lib -Itests -isystem /usr/include/lua5.1' utils/check/headers.py
+check-training: $(OUT)/kv-server ## the load that release builds are trained with is one that kv takes
+	@CHECK=500 utils/train.sh $(OUT) $(OUT)/obj
 check-checks: ## the checks above and the test runner find what they are for
 	@utils/check/selftest.py
 check-commands: all ## the command table against COMMAND INFO and DOCS of redis-server
@@ -218,7 +233,7 @@ tidy: | build/.deps-test ## clang-tidy with the checks of .clang-tidy, on files 
 tags: ## ctags index
 	ctags -R src tests utils
 compile_commands.json: $(SRC) Makefile ## for editors and clang-tidy
-	@utils/compile-commands.py '$(filter-out ccache,$(CC)) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Itests/lib -Itests' $(filter %.c,$(C_FILES)) > $@
+	@utils/compile-commands.py '$(filter-out ccache,$(CC)) $(filter-out -MMD -MP -fprofile% -Wno-coverage-mismatch,$(ALL_CFLAGS)) -Itests/lib -Itests' $(filter %.c,$(C_FILES)) > $@
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
