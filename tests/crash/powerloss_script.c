@@ -455,14 +455,18 @@ static bool play_careful(struct play *p, unsigned end)
                 return false;
             }
         }
+        bool goes_on = true; /* when one has ended the others are heard still: what was refused */
         for (unsigned i = 0; i < SCRIPT_CONNECTIONS; i++) {
             enum heard what = play_hear(p, i, p->run->sent[i]);
             if (what == GONE || (what == REFUSED && clock_mono_ms() > deadline[i])) {
-                return false;
+                goes_on = false;
             }
             deadline[i] =
                 what == REFUSED ? deadline[i] : clock_mono_ms() + unit_patient_ms(REFUSED_MS);
             busy += p->heard[i] < end;
+        }
+        if (!goes_on) {
+            return false;
         }
     }
     return true;

@@ -97,6 +97,10 @@ static int failing_life(struct power_rig *r, const struct shot *s, struct script
     bool serves = power_rig_start(r, (struct power_life){ 0, s->seed, false }, &status);
     if (serves && s->when == FIRST_START) {
         (void)script_play(r->script, r->s.port, SCRIPT_CAREFUL, run);
+        /* Closed for want of memory: that a command of the last step was refused is not heard. */
+        for (unsigned i = 0; i < SCRIPT_CONNECTIONS && s->kind->ways == OF_MEMORY; i++) {
+            run->holes[i] |= s->way != NULL && run->sent[i] > run->told[i];
+        }
     } else if (serves) {
         int result = script_check(r->script, r->s.port, run);
         if (result < 0) {
