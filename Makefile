@@ -64,7 +64,7 @@ LDFLAGS_asan    := -fsanitize=address
 LDFLAGS_ubsan   := -fsanitize=undefined
 LDFLAGS_tsan    := -fsanitize=thread
 LDFLAGS_fuzz    := -fsanitize=fuzzer,address,undefined
-LDFLAGS_cover   := --coverage
+LDFLAGS_cover   := --coverage -Wl,--wrap=_exit
 # The allocator of the sanitizers must see every allocation, so these variants are built without jemalloc.
 JEMALLOC    := $(if $(filter asan tsan fuzz,$(V)),,-ljemalloc)
 ALL_CFLAGS  := -std=gnu11 -D_GNU_SOURCE= $(WARN) $(CFLAGS_$(V)) -pthread -Isrc -isystem /usr/include/lua5.1 -MMD -MP $(CFLAGS)
@@ -74,7 +74,7 @@ CHECK_LIBS  := -lcheck -lsubunit -lrt
 
 # --- what there is to build -----------------------------------------------------------------------------------------------
 SRC      := $(wildcard src/*/*.c)
-LIB_OBJ  := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out src/server/main.c,$(SRC)))
+LIB_OBJ  := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out src/server/main.c,$(SRC)) $(if $(filter cover,$(V)),utils/cover_exit.c))
 PROGRAMS := $(if $(wildcard src/server/main.c),kv-server) $(if $(wildcard utils/kv-wal.c),kv-wal)
 objects   = $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard $(1)))
 TESTLIB_OBJ     := $(call objects,tests/lib/*.c)

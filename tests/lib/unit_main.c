@@ -34,7 +34,7 @@
 #define WORKERS_MAX 16
 #define LOOK_MS     50
 #define GRACE_S     600 /* Check kills what unit_watch.h has not */
-#define TMPDIRS_MAX 256 /* directories one test process may ask for */
+#define TMPDIRS_MAX 1024 /* directories one test process may ask for */
 
 static struct unit_suite *suites;
 static uint64_t seed;

@@ -313,6 +313,120 @@ START_TEST(test_interrupted)
 }
 END_TEST
 
+/* ---- Any call fails ---- */
+
+static struct log_builder *forked_log(void)
+{
+    struct log_builder *b = lb_new();
+    for (unsigned h = 0; h < 3; h++) {
+        lb_add(b, 100);
+        lb_add(b, 200);
+        lb_footer(b);
+        lb_segment(b);
+        lb_add(b, 300);
+        if (h < 2) {
+            lb_fork(b);
+        }
+    }
+    return b;
+}
+
+static struct log_builder *damaged_log(void)
+{
+    struct log_builder *b = lb_new();
+    for (unsigned i = 0; i < 8; i++) {
+        lb_add(b, 100);
+        if (i % 4 == 3) {
+            lb_footer(b);
+            lb_segment(b);
+        }
+    }
+    lb_add(b, 100);
+    lb_flip(b, 1, b->batch[2].offset + 150);
+    return b;
+}
+
+static int count_records(void *arg, struct wal_batch *batch, const struct wal_record *rec,
+                         unsigned n)
+{
+    (void)rec;
+    *(unsigned *)arg += n;
+    wal_batch_release(batch);
+    return 0;
+}
+
+/* All that a start does. Its status; *records: how many it replayed. */
+static int whole_start(struct log_builder *b, const struct wal_recovery_options *o,
+                       unsigned *records)
+{
+    struct wal_report report = { .records = 0 };
+    struct wal_recovery *r = NULL;
+    *records = 0;
+    int err = wal_recovery_open(&r, b->dir, b->history, o, &report);
+    if (err != 0) {
+        ck_assert_ptr_null(r);
+        ck_assert(err < 0 || report.message[0] != '\0');
+        return err;
+    }
+    struct wal_replay to = { .arg = records, .records = count_records };
+    err = wal_recovery_repair(r, b->dir, o->force);
+    err = err != 0 ? err : wal_recovery_replay(r, &to);
+    wal_recovery_free(r);
+    return err;
+}
+
+static const struct log_kind {
+    struct log_builder *(*make)(void);
+    const struct wal_recovery_options *how;
+} log_kinds[] = {
+    { torn_log, &cached }, { torn_log, &disk }, { forked_log, &disk }, { damaged_log, &force }
+};
+
+/* False: there were not so many calls of that kind. `all`: the records of that log. */
+static bool start_fails_at(const struct log_kind *k, const char *fault, unsigned after,
+                           unsigned count, unsigned all)
+{
+    struct log_builder *b = k->make();
+    unsigned records, again;
+    char spec[64];
+    snprintf(spec, sizeof spec, "%s:%u:%u", fault, after, count);
+    ck_assert_int_eq(fault_arm(spec), 0);
+    int err = whole_start(b, k->how, &records);
+    bool hit = fault_armed() == 0;
+    ck_assert_int_eq(fault_arm(""), 0);
+    bool memory = strstr(fault, "nomem") != NULL;
+    ck_assert_msg(err == 0 || err == (memory ? -ENOMEM : -EIO) || (!memory && err == WAL_E_DAMAGED),
+                  "%s: %d", spec, err);
+    ck_assert_msg(err != 0 || records == all, "%s: %u of %u", spec, records, all);
+    ck_assert_int_eq(whole_start(b, k->how, &again), 0);
+    ck_assert_msg(again == all, "%s: %u of %u after it", spec, again, all);
+    lb_free(b);
+    return hit;
+}
+
+/* Once, or from then on: a start says so or does what it does otherwise, and the next one does. */
+START_TEST(test_any_call_fails)
+{
+    const struct log_kind *k = &log_kinds[_i];
+    const char *faults[] = { "mem.alloc=nomem",  "io.open=eio",      "io.read=eio",
+                             "wal.read=eio",     "io.write=eio",     "io.fsync=eio",
+                             "io.fsync_dir=eio", "io.fdatasync=eio", "io.mkdir=eio",
+                             "io.rename=eio",    "io.truncate=eio",  "io.unlink=eio" };
+    struct log_builder *untouched = k->make();
+    unsigned all, runs = 0;
+    ck_assert_int_eq(whole_start(untouched, k->how, &all), 0);
+    ck_assert_uint_gt(all, 0);
+    lb_free(untouched);
+    for (unsigned f = 0; f < countof(faults); f++) {
+        for (unsigned n = 0; start_fails_at(k, faults[f], n, 1, all); n++, runs++) {
+            (void)start_fails_at(k, faults[f], n, 0, all);
+        }
+    }
+    ck_assert_uint_gt(runs, 20);
+    printf("log %d: %u calls failed, once and from then on, 0 violations\n", _i, runs);
+}
+END_TEST
+
 /* ---- Forced ---- */
 
 static char *aside_path(const struct log_builder *b, uint64_t seq)
@@ -404,5 +518,6 @@ UNIT_SUITE(wal_repair)
     unit_case(suite, "cut", test_cut, test_cut_of_later_segments, test_torn_header_of_next_segment,
               test_size_is_restored, test_absurd_size, test_no_room_for_the_size,
               test_where_the_unproven_tail_begins, test_rewriting_fails, test_interrupted);
+    unit_case_loop(suite, "any call fails", 300, test_any_call_fails, countof(log_kinds));
     unit_case(suite, "force", test_set_aside, test_set_aside_unreadable);
 }
