@@ -33,7 +33,7 @@
 #define CASES_MAX   1024 /* of one program */
 #define WORKERS_MAX 16
 #define LOOK_MS     50
-#define GRACE_S     600 /* Check kills what unit_watch.h has not */
+#define GRACE_S     600  /* Check kills what unit_watch.h has not */
 #define TMPDIRS_MAX 1024 /* directories one test process may ask for */
 
 static struct unit_suite *suites;
