@@ -248,9 +248,11 @@ def waits_for_scores(words, kv, ref):
 
 
 def setid_order(_, kv, ref):
-    """XSETID: 7.0.15 looks at the entries before it looks at max_deleted_entry_id, and at that of an empty stream not at all."""
-    start = b"ERR The ID specified in XSETID is smaller than "
-    return kv[0] == "-" and kv[1].startswith(start) and (ref == ("+", b"OK") or ref[0] == "-" and ref[1].startswith(start))
+    """XSETID: 7.0.15 looks at the entries and their number, but not at the max_deleted_entry_id that the stream has."""
+    if kv != ("-", b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"):
+        return False
+    looked_at = (b"ERR The ID specified in XSETID is smaller than ", b"ERR The entries_added specified in XSETID is smaller than ")
+    return ref == ("+", b"OK") or ref[0] == "-" and ref[1].startswith(looked_at)
 
 
 def least_integer(words, kv, ref):
