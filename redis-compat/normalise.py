@@ -68,11 +68,11 @@ def near_ms(_, kv, ref):
 
 
 def scan_pairs(words, kv, ref):
-    """ZSCAN: as with SCAN, for pairs; a score in fewer digits is told from another one by its value."""
+    """ZSCAN: as with SCAN, for pairs; a score in fewer digits is told from another one by its value. A score of -0 is 0: zero_of_skiplist()."""
     def by_value(tree):
         cursor, items = tree[1]
         values = [item[1] for item in items[1]]
-        return ("*", [cursor, ("*", [("*", [("$", a), ("$", repr(float(b)).encode())]) for a, b in zip(values[::2], values[1::2])])])
+        return ("*", [cursor, ("*", [("*", [("$", a), ("$", repr(float(b) + 0.0).encode())]) for a, b in zip(values[::2], values[1::2])])])
 
     if kv[0] != "*" or ref[0] != "*":
         return False
