@@ -220,6 +220,7 @@ START_TEST(test_on_meets_everything)
     fill(c);
     client_send(c, "CONFIG SET appendonly yes");
     expect(d, "+OK", "RENAME key:7 renamed");
+    client_expect_error(d, "ERR", "CONFIG SET appendfsync no"); /* one change at a time */
     expect(d, "1", "MOVE key:8 9");
     expect(d, "1", "COPY long copy");
     expect(d, "1", "DEL key:9");
@@ -227,7 +228,6 @@ START_TEST(test_on_meets_everything)
     expect(d, "14", "APPEND text ' more'");
     expect(d, "+OK", "SWAPDB 5 6");
     expect(d, "+OK", "SET mortal x PX 20");
-    client_expect_error(d, "ERR", "CONFIG SET appendfsync no"); /* one change at a time */
     ck_assert_str_eq(client_read_line(c), "+OK");
     server_kill(&kv);
     server_env(&kv, "KV_FAULTS", "");
