@@ -198,7 +198,7 @@ static void sweep(bool buffered, enum when when, unsigned part)
            buffered ? "fallback" : "direct", when == RESTART ? "restart" : "start", part, t.runs,
            t.fine, t.refused, t.start, t.log, t.memory, t.damaged, counts);
     ck_assert_uint_gt(t.fine, 0);
-    if (unit_torture()) { /* of the samples of the short form none may end so */
+    if (unit_torture()) { /* the few samples of the short form may miss it */
         ck_assert_uint_gt(t.log, 0);
     }
     script_free(script);
