@@ -66,7 +66,7 @@ void inputs_ahead(struct worker *w, const struct net_input *in, unsigned n)
         struct slice guess;
         if (((const struct session *)in[i].user)->db == db && guess_key(in[i].in, &guess)) {
             struct key key = keyspace_key(w->x->ks, guess);
-            w->sweep[w->nsweep++] = sweep_key_of(&key);
+            sweep_key_set(&w->sweep[w->nsweep++], &key);
         }
     }
     keyspace_sweep(w->x->ks, db, w->sweep, w->nsweep);

@@ -99,16 +99,16 @@ struct call_int {
     struct txn *t;
     struct worker *w;
     const struct cmd_ref *ref;
-    struct request *req; /* NULL: copied arguments */
-    struct slice raw;    /* the request as it came, if contiguous */
-    bool changed;        /* key_changed() was called */
-    bool explicit_fx;    /* effect_*() was called: no verbatim */
-    bool force_verbatim;
+    struct request *req;    /* NULL: copied arguments */
+    struct slice raw;       /* the request as it came, if contiguous */
+    bool changed;           /* key_changed() was called */
+    bool explicit_fx;       /* effect_*() was called: no verbatim */
     bool error;             /* replied with an error */
     bool blocked;           /* call_block() was called */
     size_t reply_from;      /* 1 + out_size() before the reply; 0: not known */
     uint32_t redacted;      /* arguments that are secrets, by bit; call_redact() */
     bool held;              /* a pause began before it could run: nothing was done */
+    bool force_verbatim;    /* WHY here: one load of it and `changed` would wait for their stores */
     struct waiter *serving; /* the blocked client this runs for */
     unsigned serving_key;   /* index of the ready key */
     int64_t more_changes;   /* call_more_changes(); -1 after flushing nothing */

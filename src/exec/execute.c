@@ -586,7 +586,7 @@ static void sweep_keys(const struct call *c)
     for (unsigned i = 0; i < c->nkeys && !c->in->w->busy;) {
         unsigned n = 0;
         while (n < countof(sweep) && i < c->nkeys) {
-            sweep[n++] = sweep_key_of(&c->keys[i++]);
+            sweep_key_set(&sweep[n++], &c->keys[i++]);
         }
         keyspace_sweep(c->ks, c->db, sweep, n);
     }

@@ -262,7 +262,7 @@ static bool read_ahead(struct replayer *rp, const struct wal_record *rec, struct
         }
     }
     a->key = keyspace_key(rp->all->x->ks, a->argv[1]);
-    *key = sweep_key_of(&a->key);
+    sweep_key_set(key, &a->key);
     const struct cmd_ref *ref = command_lookup_logged(rp->all->x, a->argv, (unsigned)argc);
     if (p == end && argc <= AHEAD_ARGS && ref != NULL && ref->one_key && ref->row->proc != NULL) {
         a->ref = ref;

@@ -96,11 +96,11 @@ static void pending_prepare(struct worker *w, struct pending *p)
     }
     if (p->ref != NULL && p->ref->counted_keys && p->req.argc > 3 && !w->busy) {
         struct key first = keyspace_key(w->x->ks, p->req.argv[3]);
-        w->sweep[w->nsweep++] = sweep_key_of(&first);
+        sweep_key_set(&w->sweep[w->nsweep++], &first);
         side_fetch(w->x, &first, true);
     }
     if (p->keyed && likely(!w->busy)) { /* while busy nobody waits for our looks */
-        w->sweep[w->nsweep++] = sweep_key_of(&p->key);
+        sweep_key_set(&w->sweep[w->nsweep++], &p->key);
         side_fetch(w->x, &p->key, (p->ref->row->flags & CMD_WRITE) != 0);
     }
 }

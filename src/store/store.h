@@ -158,9 +158,11 @@ struct sweep_key {
     uint32_t shard;
     const void *bucket, *entry; /* set by the sweep, never NULL */
 };
-static inline struct sweep_key sweep_key_of(const struct key *k)
+static inline void sweep_key_set(struct sweep_key *s, const struct key *k)
 {
-    return (struct sweep_key){ .hash = k->hash, .shard = k->shard };
+    s->hash = k->hash;
+    s->shard = k->shard;
+    s->bucket = s->entry = NULL;
 }
 void keyspace_sweep(struct keyspace *ks, unsigned db, struct sweep_key *keys, unsigned n);
 /* Once more, a command or two before this one: the processor drops prefetches when too many are

@@ -160,7 +160,7 @@ static void *work(void *arg)
             make_key(text[i], w->first + (r >> 16) % w->keys);
             set[i] = (r & 0xffff) % 100 < w->set_percent;
             k[i] = keyspace_key(w->ks, slice_of(text[i], KEY_BYTES));
-            sweep[i] = sweep_key_of(&k[i]);
+            sweep_key_set(&sweep[i], &k[i]);
         }
         if (w->sweeps) {
             keyspace_sweep(w->ks, 0, sweep, BATCH);

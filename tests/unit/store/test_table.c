@@ -381,7 +381,7 @@ static void *sweeper(void *arg unused_arg)
         struct sweep_key keys[64];
         for (unsigned i = 0; i < 64; i++) {
             struct named_key nk;
-            keys[i] = sweep_key_of(store_key(sweep.ks, &nk, (unsigned)rng_below(SWEEP_KEYS)));
+            sweep_key_set(&keys[i], store_key(sweep.ks, &nk, (unsigned)rng_below(SWEEP_KEYS)));
         }
         keyspace_sweep(sweep.ks, (unsigned)rng_below(2), keys, 64);
         atomic_fetch_add(&sweep.quiet, 1);
@@ -425,7 +425,8 @@ END_TEST
 static struct sweep_key swept(struct keyspace *ks, unsigned number)
 {
     struct named_key nk;
-    struct sweep_key key = sweep_key_of(store_key(ks, &nk, number));
+    struct sweep_key key;
+    sweep_key_set(&key, store_key(ks, &nk, number));
     keyspace_sweep(ks, 0, &key, 1);
     ck_assert(key.bucket != NULL && key.entry != NULL);
     sweep_again(&key);
