@@ -5,9 +5,11 @@
  *             changed; and what is in the log should never be locked in it. Reads with the same
  * code as recovery, takes no lock, writes nothing below the directory. FAILURE     Exit status: 0
  * fine, 1 damage, 2 usage, 3 could not be read or written. */
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "ds/btree.h"
 #include "wal/recover.h"
 #include "wal/walk.h"
 #include <dirent.h>
@@ -21,12 +23,16 @@
 enum { EXIT_OK = 0, EXIT_DAMAGE = 1, EXIT_USAGE = 2, EXIT_IO = 3 };
 #define HEX (2 * WAL_HISTORY_BYTES)
 
+struct deadlines;
 struct tool {
     char *dir; /* holds CURRENT and the histories */
     uint8_t current[WAL_HISTORY_BYTES];
     bool chosen; /* --history instead of CURRENT */
     uint64_t from, to;
     struct buf line;
+    struct slice *arg; /* of the command read last */
+    size_t args, args_cap;
+    struct deadlines *deadlines; /* export */
 };
 
 static const char help[] =
@@ -36,6 +42,11 @@ static const char help[] =
     "  kv-wal verify [DIR]   reads everything from the disk and judges it as a start would\n"
     "  kv-wal dump   [DIR]   one line per record: LSN, batch, time, slot, database, command\n"
     "  kv-wal export [DIR]   the commands as Redis protocol: kv-wal export | redis-cli --pipe\n"
+    "\n"
+    "A server runs its clock while it reads an export, and would drop what a later command kept.\n"
+    "So deadlines that are over, or come within an hour, are exported as an hour from now: import\n"
+    "within it. Those of keys are set right by the last commands of the export; fields of hashes\n"
+    "live up to that hour longer.\n"
     "\n"
     "DIR is the data directory or the `wal` directory in it; without it the present one.\n"
     "  --history ID   this history (40 hex digits) and its parents instead of the current one\n"
@@ -318,25 +329,33 @@ static bool take_number(struct slice *s, char type, uint64_t *n)
     return true;
 }
 
-static bool add_command(struct buf *line, struct slice *s)
+/* One command off the front of *s into t->arg, which points there. */
+static bool take_command(struct tool *t, struct slice *s)
 {
+    struct slice rest = *s;
     uint64_t argc, n;
-    if (!take_number(s, '*', &argc)) {
+    t->args = 0;
+    if (!take_number(&rest, '*', &argc)) {
         return false;
     }
     for (uint64_t i = 0; i < argc; i++) {
-        if (!take_number(s, '$', &n) || n > s->n || s->n - n < 2) {
+        if (!take_number(&rest, '$', &n) || n > rest.n || rest.n - n < 2) {
             return false;
         }
-        buf_add_char(line, ' ');
-        buf_add_repr(line, slice_of(s->p, n));
-        *s = slice_of(s->p + n + 2, s->n - n - 2);
+        if (t->args == t->args_cap) {
+            t->args_cap = 2 * t->args_cap + 16;
+            t->arg = mem_realloc(t->arg, t->args_cap * sizeof *t->arg);
+        }
+        t->arg[t->args++] = slice_of(rest.p, n);
+        rest = slice_of(rest.p + n + 2, rest.n - n - 2);
     }
+    *s = rest;
     return true;
 }
 
-static void add_payload(struct buf *line, struct slice payload)
+static void add_payload(struct tool *t, struct slice payload)
 {
+    struct buf *line = &t->line;
     size_t start = line->n;
     struct slice rest = payload;
     bool commands = payload.n > 0;
@@ -344,7 +363,11 @@ static void add_payload(struct buf *line, struct slice payload)
         if (line->n > start) {
             buf_add_str(line, " ;");
         }
-        commands = add_command(line, &rest);
+        commands = take_command(t, &rest);
+        for (size_t i = 0; commands && i < t->args; i++) {
+            buf_add_char(line, ' ');
+            buf_add_repr(line, t->arg[i]);
+        }
     }
     if (!commands) {
         line->n = start;
@@ -376,7 +399,7 @@ static int dump_batch(void *arg, struct wal_batch *window unused_arg,
         add_slot(&t->line, rec.slot);
         buf_printf(&t->line, " db=%u%s", rec.db,
                    (rec.flags & WAL_REC_UNSHIPPED) != 0 ? " unshipped" : "");
-        add_payload(&t->line, rec.payload);
+        add_payload(t, rec.payload);
         buf_add_char(&t->line, '\n');
         printf("lsn=%llu batch=%llu time=", (unsigned long long)rec.lsn,
                (unsigned long long)b->seq);
@@ -386,15 +409,217 @@ static int dump_batch(void *arg, struct wal_batch *window unused_arg,
     return ferror(stdout) ? -EPIPE : 0;
 }
 
+/* ---- Deadlines ----
+ *
+ * kv logs a DEL (an HDEL) for all that has expired, and reads its log without a clock. Whoever
+ * imports an export has one, and would lose for good what a PERSIST or a later deadline kept. So
+ * none is written that could come during the import. The log has them in four forms, all absolute:
+ * the handlers and exec/image.c write no other. (Those of fields in a payload of RESTORE stay.)
+ *
+ * `moved`: (database, key) -> the true deadline, where the last one that the key was given is such
+ * a one. Not all commands that remove a key are followed; so at the end the true deadline is for
+ * keys that have one (XX): that can only be the last one they were given, or that came with them
+ * from another name. */
+#define MARGIN_MS 3600000 /* what an import may take */
+#define DATABASES 65536   /* the log's records have 16 bits for them */
+
+struct deadlines {
+    int64_t soonest; /* none is written that is earlier, unix ms */
+    struct btree *moved;
+    struct buf key;
+    uint16_t db;               /* that the next command is about */
+    uint16_t place[DATABASES]; /* SWAPDB: under which number `moved` has a database */
+};
+
+/* (db, key) as `moved` has it, until the next call. */
+static struct slice place_of(struct deadlines *d, uint16_t db, struct slice key, uint64_t *order)
+{
+    d->key.n = 0;
+    buf_add(&d->key, &d->place[db], sizeof d->place[db]);
+    buf_add_slice(&d->key, key);
+    *order = hash_xxh3(d->key.p, d->key.n);
+    return buf_slice(&d->key);
+}
+
+static void forget(struct deadlines *d, uint16_t db, struct slice key)
+{
+    uint64_t order;
+    if (btree_count(d->moved) > 0) {
+        struct slice at = place_of(d, db, key, &order);
+        (void)btree_remove(d->moved, order, at);
+    }
+}
+
+static void remember(struct deadlines *d, uint16_t db, struct slice key, int64_t ms)
+{
+    uint64_t order;
+    struct slice at = place_of(d, db, key, &order);
+    if (btree_put(d->moved, order, at, slice_of(&ms, sizeof ms), BTREE_NO_DUE) < 0) {
+        forget(d, db, key); /* no memory: it lives longer */
+    }
+}
+
+/* The key has got what the other one has. */
+static void follow_copy(struct deadlines *d, struct slice from, uint16_t db, struct slice to)
+{
+    uint64_t order;
+    struct btree_item item;
+    int64_t ms;
+    struct slice at = place_of(d, d->db, from, &order);
+    if (btree_find(d->moved, order, at, &item)) {
+        memcpy(&ms, item.value.p, sizeof ms);
+        remember(d, db, to, ms);
+    } else {
+        forget(d, db, to);
+    }
+}
+
+static bool is(const struct tool *t, const char *name, size_t args)
+{
+    return t->args == args && slice_is(t->arg[0], name);
+}
+
+static uint16_t database(struct slice number)
+{
+    uint64_t db;
+    return parse_u64(number, &db) ? (uint16_t)db : 0;
+}
+
+/* Commands about keys as a whole. */
+static void follow_keys(const struct tool *t, struct deadlines *d)
+{
+    const struct slice *arg = t->arg;
+    if (is(t, "select", 2)) {
+        d->db = database(arg[1]);
+    } else if (is(t, "swapdb", 3)) {
+        uint16_t a = database(arg[1]), b = database(arg[2]), was = d->place[a];
+        d->place[a] = d->place[b];
+        d->place[b] = was;
+    } else if ((is(t, "rename", 3) || is(t, "renamenx", 3)) && !slice_eq(arg[1], arg[2])) {
+        follow_copy(d, arg[1], d->db, arg[2]);
+        forget(d, d->db, arg[1]);
+    } else if (is(t, "move", 3)) {
+        follow_copy(d, arg[1], database(arg[2]), arg[1]);
+        forget(d, d->db, arg[1]);
+    } else if (t->args >= 3 && slice_is(arg[0], "copy")) {
+        uint16_t db = d->db;
+        for (size_t i = 3; i + 1 < t->args; i++) {
+            db = slice_is(arg[i], "db") ? database(arg[i + 1]) : db;
+        }
+        follow_copy(d, arg[1], db, arg[2]);
+    } else if (t->args > 0 && slice_is(arg[0], "flushall")) {
+        (void)btree_remove_range(d->moved, 0, btree_count(d->moved));
+    } else if (t->args > 1 && (slice_is(arg[0], "del") || slice_is(arg[0], "unlink"))) {
+        for (size_t i = 1; i < t->args; i++) {
+            forget(d, d->db, arg[i]);
+        }
+    }
+}
+
+/* Which argument is the deadline of the key or of its fields; 0: there is none. */
+static size_t deadline_at(const struct tool *t, bool *of_key)
+{
+    const struct slice *arg = t->arg;
+    *of_key = true;
+    if (is(t, "set", 5) && slice_is(arg[3], "pxat")) {
+        return 4;
+    }
+    if (is(t, "pexpireat", 3) || (is(t, "restore", 6) && !slice_eq(arg[2], S("0")))) {
+        return 2;
+    }
+    *of_key = false;
+    return t->args > 5 && slice_is(arg[0], "hpexpireat") ? 2 : 0;
+}
+
+/* The command in t->arg: which argument is a deadline to be moved; 0: none. */
+static size_t follow(const struct tool *t, struct deadlines *d)
+{
+    int64_t ms;
+    bool of_key;
+    size_t at = deadline_at(t, &of_key);
+    bool moves = at != 0 && parse_i64(t->arg[at], &ms) && ms < d->soonest;
+    if (of_key && moves) {
+        remember(d, d->db, t->arg[1], ms);
+    } else if (of_key) {
+        forget(d, d->db, t->arg[1]);
+    } else {
+        follow_keys(t, d);
+    }
+    return moves ? at : 0;
+}
+
+static void put_command(const struct slice *arg, size_t n)
+{
+    printf("*%zu\r\n", n);
+    for (size_t i = 0; i < n; i++) {
+        printf("$%zu\r\n", arg[i].n);
+        fwrite(arg[i].p, 1, arg[i].n, stdout);
+        fputs("\r\n", stdout);
+    }
+}
+
+static void put_select(uint16_t db)
+{
+    char text[I64_TEXT_MAX];
+    put_command((struct slice[]){ S("SELECT"), slice_of(text, format_u64(text, db)) }, 2);
+}
+
+static void export_payload(struct tool *t, struct slice payload)
+{
+    struct slice rest = payload;
+    const char *kept = payload.p; /* from here on it is written as it is */
+    for (const char *from = rest.p; rest.n > 0 && take_command(t, &rest); from = rest.p) {
+        char text[I64_TEXT_MAX];
+        size_t at = follow(t, t->deadlines);
+        if (at != 0) {
+            fwrite(kept, 1, (size_t)(from - kept), stdout);
+            t->arg[at] = slice_of(text, format_i64(text, t->deadlines->soonest));
+            put_command(t->arg, t->args);
+            kept = rest.p;
+        }
+    }
+    fwrite(kept, 1, (size_t)(payload.p + payload.n - kept), stdout);
+}
+
+/* The true ones. */
+static void export_moved(const struct deadlines *d)
+{
+    uint16_t *back = mem_calloc(DATABASES * sizeof *back), db = 0, place;
+    struct btree_iter it;
+    struct btree_item item;
+    for (unsigned i = 0; i < DATABASES; i++) {
+        back[d->place[i]] = (uint16_t)i;
+    }
+    btree_iter(&it, d->moved, 0, true);
+    while (btree_next(&it, &item)) {
+        char text[I64_TEXT_MAX];
+        int64_t ms;
+        memcpy(&place, item.key.p, sizeof place);
+        memcpy(&ms, item.value.p, sizeof ms);
+        if (back[place] != db) {
+            db = back[place];
+            put_select(db);
+        }
+        struct slice key = slice_of(item.key.p + sizeof place, item.key.n - sizeof place);
+        put_command(
+            (struct slice[]){ S("PEXPIREAT"), key, slice_of(text, format_i64(text, ms)), S("XX") },
+            4);
+    }
+    if (db != 0) {
+        put_select(0);
+    }
+    mem_free(back);
+}
+
 static int export_batch(void *arg, struct wal_batch *window unused_arg,
                         const struct wal_batch_header *b)
 {
-    const struct tool *t = arg;
+    struct tool *t = arg;
     const uint8_t *body = (const uint8_t *)(b + 1);
     struct wal_record rec = { .lsn = b->first_lsn };
     for (uint64_t at = 0; wal_next_record(body, b->body_bytes, &at, &rec);) {
         if (wanted(t, &rec)) {
-            fwrite(rec.payload.p, 1, rec.payload.n, stdout);
+            export_payload(t, rec.payload);
         }
     }
     return ferror(stdout) ? -EPIPE : 0;
@@ -417,6 +642,9 @@ static int run_records(struct tool *t,
     }
     struct wal_visitor v = { .arg = t, .batch = batch, .read = ignore_progress };
     err = wal_recovery_visit(r, &v);
+    if (t->deadlines != NULL) {
+        export_moved(t->deadlines);
+    }
     bool damaged = r->forced;
     wal_recovery_free(r);
     if (fflush(stdout) != 0 || ferror(stdout)) {
@@ -435,7 +663,18 @@ static int run_dump(struct tool *t)
 
 static int run_export(struct tool *t)
 {
-    return run_records(t, export_batch);
+    struct deadlines *d = mem_calloc(sizeof *d);
+    d->soonest = clock_wall_ms() + MARGIN_MS;
+    d->moved = btree_new();
+    for (unsigned i = 0; i < DATABASES; i++) {
+        d->place[i] = (uint16_t)i;
+    }
+    t->deadlines = d;
+    int status = run_records(t, export_batch);
+    btree_free(d->moved);
+    buf_free(&d->key);
+    mem_free(d);
+    return status;
 }
 
 /* ---- Command line ---- */
@@ -511,6 +750,7 @@ int main(int argc, char **argv)
             status = failed(EXIT_IO, "standard output", strerror(errno));
         }
         buf_free(&t.line);
+        mem_free(t.arg);
         mem_free(t.dir);
         return status;
     }

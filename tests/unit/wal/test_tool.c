@@ -131,6 +131,139 @@ START_TEST(test_export)
 }
 END_TEST
 
+/* Adds the words as one command, in a record of its own. */
+static void add_words(struct log_builder *b, const char *words)
+{
+    struct buf command = { NULL, 0, 0 }, args = { NULL, 0, 0 };
+    unsigned n = 0;
+    for (const char *at = words; *at != '\0'; n++) {
+        size_t len = strcspn(at, " ");
+        buf_printf(&args, "$%zu\r\n%.*s\r\n", len, (int)len, at);
+        at += len + (at[len] == ' ');
+    }
+    buf_printf(&command, "*%u\r\n", n);
+    buf_add_slice(&command, buf_slice(&args));
+    lb_record(b, command.p, command.n, 77, 0, 0);
+    buf_free(&command);
+    buf_free(&args);
+}
+
+/* The commands that came out, each a line of words. Moved deadlines, which must be `from` or later
+ * and before a far one, are replaced by "+1h". */
+static char *words_out(int64_t from)
+{
+    struct buf text = { NULL, 0, 0 };
+    bool first = true;
+    for (char *line = strtok(out.p, "\r\n"); line != NULL; line = strtok(NULL, "\r\n")) {
+        int64_t number;
+        if (*line == '*') {
+            buf_add_str(&text, first ? "" : "\n");
+            first = true;
+        } else if (*line != '$') {
+            bool later = parse_i64(slice_str(line), &number) && number >= from &&
+                         number < from + 1000 * 1000;
+            buf_printf(&text, "%s%s", first ? "" : " ", later ? "+1h" : line);
+            first = false;
+        }
+    }
+    buf_add_char(&text, '\0');
+    return text.p;
+}
+
+static const char *const timed[] = {
+    "SET sess data PXAT 1000",
+    "PEXPIREAT sess 4000000000000", /* kept */
+    "SET late data PXAT 1000",
+    "PERSIST late",
+    "RPUSH over x",
+    "PEXPIREAT over -5",
+    "HSET h a 1",
+    "HPEXPIREAT h 2000 FIELDS 1 a",
+    "HPEXPIREAT h 4000000000000 FIELDS 1 a",
+    "RESTORE r 3000 payload REPLACE ABSTTL",
+    "RESTORE e 0 payload REPLACE ABSTTL",
+    "SET gone x PXAT 4000",
+    "DEL gone",
+    "SET a 1 PXAT 5000",
+    "RENAME a b",
+    "SET far 1 PXAT 4000000000000",
+    "SET c 1 PXAT 5500",
+    "RENAME far c",
+    "SELECT 2",
+    "SET d2 1 pxat 6000",
+    "COPY d2 d3 REPLACE DB 3",
+    "MOVE d2 4",
+    "SWAPDB 3 5",
+    "SELECT 0",
+};
+static const char *const moved[] = {
+    "SET sess data PXAT +1h",
+    "PEXPIREAT sess 4000000000000",
+    "SET late data PXAT +1h",
+    "PERSIST late",
+    "RPUSH over x",
+    "PEXPIREAT over +1h",
+    "HSET h a 1",
+    "HPEXPIREAT h +1h FIELDS 1 a",
+    "HPEXPIREAT h 4000000000000 FIELDS 1 a",
+    "RESTORE r +1h payload REPLACE ABSTTL",
+    "RESTORE e 0 payload REPLACE ABSTTL",
+    "SET gone x PXAT +1h",
+    "DEL gone",
+    "SET a 1 PXAT +1h",
+    "RENAME a b",
+    "SET far 1 PXAT 4000000000000",
+    "SET c 1 PXAT +1h",
+    "RENAME far c",
+    "SELECT 2",
+    "SET d2 1 pxat +1h",
+    "COPY d2 d3 REPLACE DB 3",
+    "MOVE d2 4",
+    "SWAPDB 3 5",
+    "SELECT 0",
+};
+/* Behind them, in any order; what PERSIST did is left to XX. */
+static const char *const behind[] = {
+    "PEXPIREAT over -5 XX", "PEXPIREAT r 3000 XX",  "PEXPIREAT b 5000 XX",
+    "PEXPIREAT d3 6000 XX", "PEXPIREAT d2 6000 XX", "PEXPIREAT late 1000 XX",
+};
+
+/* Deadlines that come before an import is through are moved, and set right at the end for keys
+ * that still have them. */
+START_TEST(test_deadlines)
+{
+    struct log_builder *b = lb_new();
+    for (unsigned i = 0; i < countof(timed); i++) {
+        add_words(b, timed[i]);
+    }
+    lb_write(b, 0, 0);
+    int64_t from = clock_wall_ms() + 3600 * 1000;
+    ck_assert_int_eq(run("export", b->dir, NULL, NULL), 0);
+    char *got = words_out(from), *line = strtok(got, "\n");
+    for (unsigned i = 0; i < countof(moved); i++, line = strtok(NULL, "\n")) {
+        ck_assert_ptr_nonnull(line);
+        ck_assert_str_eq(line, moved[i]);
+    }
+    unsigned db = 0, found = 0;
+    for (; line != NULL; line = strtok(NULL, "\n")) {
+        if (sscanf(line, "SELECT %u", &db) == 1) {
+            continue;
+        }
+        bool known = false;
+        for (unsigned i = 0; i < countof(behind); i++) {
+            known |= strcmp(line, behind[i]) == 0;
+        }
+        ck_assert_msg(known, "%s", line);
+        found++;
+        ck_assert_uint_eq(db, strstr(line, " d3 ") != NULL ? 5 : strstr(line, " d2 ") ? 4 : 0);
+    }
+    ck_assert_uint_eq(found, countof(behind));
+    ck_assert_uint_eq(db, 0);
+    mem_free(got);
+    lb_free(b);
+}
+END_TEST
+
 START_TEST(test_list)
 {
     struct log_builder *b = commands_log();
@@ -209,6 +342,6 @@ END_TEST
 
 UNIT_SUITE(wal_tool)
 {
-    unit_case(suite, "kv-wal", test_dump, test_ranges, test_export, test_list, test_verify,
-              test_bad_usage);
+    unit_case(suite, "kv-wal", test_dump, test_ranges, test_export, test_deadlines, test_list,
+              test_verify, test_bad_usage);
 }
