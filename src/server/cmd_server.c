@@ -44,7 +44,7 @@ static void cmd_role(struct call *c)
     struct server *s = server_of(c);
     reply_array(c, 3);
     reply_bulk(c, S("master"));
-    reply_int(c, s->wal != NULL ? (int64_t)wal_durable(s->wal).v : 0);
+    reply_int(c, s->wal != NULL ? (int64_t)wal_durable_lsn(s->wal) : 0);
     reply_array(c, 0);
 }
 

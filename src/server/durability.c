@@ -38,6 +38,7 @@ static void fill_config(struct server *s, struct wal_config *wc)
                                .segment_bytes =
                                    (uint64_t)option_int(&s->opt.wal_segment_size) & ~(uint64_t)4095,
                                .queue_bytes = (size_t)option_int(&s->opt.wal_queue),
+                               .first_ticket = s->first_ticket,
                                .buffered = !option_int(&s->opt.wal_direct_io),
                                .wake = exec_wal_wake,
                                .barrier = exec_wal_barrier,
@@ -100,6 +101,7 @@ static void no_log(void *arg)
 {
     struct server *s = arg;
     exec_log_end(s->x);
+    s->first_ticket = wal_tail(s->wal) + 1; /* gates of changes while it ended are one above it */
     s->wal = NULL;
 }
 
@@ -295,7 +297,7 @@ static void end_log(struct server *s, struct buf *why)
     }
     exec_exclusive(s->x, no_log, s);
     (void)fault("server.log_closed");
-    uint64_t end = wal_tail(w);
+    uint64_t end = wal_durable_lsn(w);
     rc = wal_stop(w);
     wal_free(w);
     if (rc != 0) {

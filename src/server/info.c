@@ -395,7 +395,7 @@ static void section_replication(struct server *s, struct buf *b)
             id[2 * i] = digits[h[i] >> 4];
             id[2 * i + 1] = digits[h[i] & 15];
         }
-        offset = wal_durable(s->wal).v;
+        offset = wal_durable_lsn(s->wal);
     } else {
         memcpy(id, s->run_id, 40);
     }

@@ -87,8 +87,9 @@ struct server {
     struct keyspace *ks;
     struct exec *x;
     struct scripts *scripts;
-    struct wal *wal;      /* NULL: no log; changes in exclusive sections */
-    struct wal *next_wal; /* of the thread that changes the log */
+    struct wal *wal;       /* NULL: no log; changes in exclusive sections */
+    struct wal *next_wal;  /* of the thread that changes the log */
+    uint64_t first_ticket; /* above all gates of logs that have ended; changes in sections */
     struct net *net;
     bool tls_loaded; /* net has the certificates; changes in exclusive sections */
     struct {

@@ -79,14 +79,16 @@ static void set_durable_locked(struct wal *w, uint64_t seq, uint64_t end, uint64
 void wal_publish_init(struct wal *w)
 {
     lock_acquire(&w->publish);
-    uint64_t start = w->pos.next_lsn, seq = w->pos.next_seq - 1;
+    uint64_t lsn = w->pos.next_lsn, start = u64_max(lsn, w->cfg.first_ticket);
+    uint64_t seq = w->pos.next_seq - 1;
+    w->tickets_ahead = start - lsn;
     atomic_store(&w->tail, start);
     atomic_store(&w->written, start);
-    w->stream_written = start;
+    w->stream_written = lsn;
     atomic_store(&w->written_seq, seq);
     atomic_store(&w->current_seq, seq);
     atomic_store(&w->current_segment, w->pos.segment);
-    set_durable_locked(w, seq, start, start);
+    set_durable_locked(w, seq, start, lsn);
     set_admission_locked(w);
     for (unsigned i = 0; i < w->cfg.producers; i++) {
         w->producers[i].seen = start;
@@ -273,6 +275,11 @@ uint64_t wal_release_point(const struct wal *w)
 struct wal_durable wal_durable(const struct wal *w)
 {
     return (struct wal_durable){ atomic_load_explicit(&w->durable, memory_order_acquire) };
+}
+
+uint64_t wal_durable_lsn(const struct wal *w)
+{
+    return atomic_load_explicit(&w->stream_durable, memory_order_relaxed);
 }
 
 static void announce(_Atomic uint64_t *announced, uint64_t value)

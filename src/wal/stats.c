@@ -76,8 +76,8 @@ static uint64_t get(const _Atomic uint64_t *v)
 void wal_stats(struct wal *w, struct wal_stats *out)
 {
     *out = (struct wal_stats){
-        .written = get(&w->written),
-        .durable = get(&w->durable),
+        .written = get(&w->written) - w->tickets_ahead,
+        .durable = get(&w->durable) - w->tickets_ahead,
         .stream_durable = get(&w->stream_durable),
         .groups = get(&w->groups),
         .records = get(&w->records),
@@ -99,7 +99,7 @@ void wal_stats(struct wal *w, struct wal_stats *out)
         .last_errno = atomic_load_explicit(&w->last_errno, memory_order_relaxed),
     };
     /* After `written`, so that the difference is never negative. */
-    out->appended = atomic_load_explicit(&w->tail, memory_order_acquire);
+    out->appended = atomic_load_explicit(&w->tail, memory_order_acquire) - w->tickets_ahead;
     out->queued_bytes = out->appended - out->written;
     for (unsigned i = 0; i < w->cfg.producers; i++) {
         out->admission_stops += get(&w->producers[i].stops);

@@ -45,8 +45,10 @@ struct wal_config {
     unsigned producers; /* 1..128; producer ids are 0..producers-1 */
     unsigned depth;     /* writer threads, 1..4; 2 is the default; forced to 1 without O_DIRECT */
     uint64_t segment_bytes; /* multiple of 4096; default 64 MiB */
-    size_t queue_bytes; /* admission limit: bytes appended but not yet written; default 64 MiB */
-    bool buffered;      /* never use O_DIRECT: the fallback path (pwrite + fdatasync, depth 1) */
+    size_t queue_bytes;    /* admission limit: bytes appended but not yet written; default 64 MiB */
+    uint64_t first_ticket; /* what wal_append() returns begins above it, and above the log's LSN:
+                              above every gate of a log that ended in this process; 0 without */
+    bool buffered;         /* never use O_DIRECT: the fallback path (pwrite + fdatasync, depth 1) */
     bool force_lossy_recovery; /* --force-lossy-recovery */
     bool judge_later;          /* wal_open() leaves an existing log unread: wal_load() comes next */
     bool whole; /* `appendonly` no -> yes: begin a history that holds the whole keyspace; CURRENT
@@ -166,6 +168,7 @@ must_check bool wal_admit(struct wal *w, unsigned producer, size_t bytes);
  * everysec and no. One relaxed-cost load. */
 uint64_t wal_release_point(const struct wal *w);
 struct wal_durable wal_durable(const struct wal *w); /* has survived a barrier, in every mode */
+uint64_t wal_durable_lsn(const struct wal *w); /* the same as the offset that replicas count in */
 uint64_t wal_tail(
     const struct wal *w); /* newest appended LSN of anybody; a gate for whole-keyspace reads */
 
@@ -197,7 +200,7 @@ must_check int wal_make_current(struct wal *w);
 void wal_delay_writes(struct wal *w, int64_t us);
 
 struct wal_stats {
-    uint64_t appended, written, durable; /* as producers count */
+    uint64_t appended, written, durable; /* as producers count, from the LSN at the start */
     uint64_t stream_durable;             /* LSN without unshipped records: offsets of replicas */
     uint64_t groups, records, bytes_written; /* since start; bytes include framing and padding */
     uint64_t group_records_p50, group_records_p99, group_records_max;

@@ -197,14 +197,16 @@ struct wal_writer {
 /* A ticket is a byte position in everything appended since the start: it begins at the recovered
  * LSN and, unlike the LSN, also counts unshipped records, so that every record has a place in the
  * order and a gate of its own. Gates and watermarks of producers are tickets. Without unshipped
- * records a ticket is the LSN. */
+ * records a ticket is the LSN, unless an earlier log of this process came further: tickets never go
+ * back, so that a gate of that one, on its way in a message or kept by a connection, is open. */
 struct wal {
     /* Set by open and start, constant while threads run. */
     struct wal_config cfg;
     char *dir; /* <data directory>/wal */
     int lock_fd;
-    bool direct;  /* O_DIRECT|O_DSYNC works here */
-    bool running; /* between wal_start() and wal_stop() */
+    bool direct;            /* O_DIRECT|O_DSYNC works here */
+    bool running;           /* between wal_start() and wal_stop() */
+    uint64_t tickets_ahead; /* of the LSN, at the start */
     struct wal_producer *producers;
     struct wal_writer *writers;
     unsigned nwriters, started;

@@ -668,6 +668,54 @@ START_TEST(test_dir_goes_back)
 }
 END_TEST
 
+/* What waits for a log that has ended is heard, though the next one, elsewhere, begins at LSN 0
+ * before the reactor's turn is over. */
+START_TEST(test_gates_of_an_ended_log)
+{
+    enum { SCRIPTS = 30, LISTENERS = 4 };
+    char other[400];
+    server_start(&kv, "--threads", "2", "--enable-protected-configs", "yes");
+    struct client *c = server_connect(&kv), *a = server_connect(&kv), *told[LISTENERS];
+    snprintf(other, sizeof other, "%s/other", kv.dir);
+    ck_assert_int_eq(mkdir(other, 0700), 0);
+    static char pad[3000001]; /* an LSN that the next log is far from */
+    memset(pad, 'x', sizeof pad - 1);
+    client_expect(c, "+OK", "SET pad %s", pad);
+    client_expect(c, "1", "DEL pad");
+    client_expect(c, "+OK", "CONFIG SET notify-keyspace-events KEA");
+    for (unsigned i = 0; i < LISTENERS; i++) {
+        told[i] = server_connect(&kv);
+        client_line(told[i], "SUBSCRIBE __keyspace@0__:seen");
+    }
+    client_send(a, "SET mine 1");
+    for (unsigned i = 0; i < SCRIPTS; i++) {
+        client_send(a, "EVAL \"local t = os.clock() repeat until os.clock() - t > 0.1\" 0");
+    }
+    client_expect(c, "+OK", "SET seen 1");
+    client_expect(c, "+OK", "CONFIG SET appendonly no");
+    client_expect(c, "+OK", "CONFIG SET dir %s", other);
+    client_expect(c, "+OK", "CONFIG SET appendonly yes");
+    ck_assert_str_eq(client_read_line(a), "+OK");
+    for (unsigned i = 0; i < SCRIPTS; i++) {
+        ck_assert_str_eq(client_read_line(a), "nil");
+    }
+    for (unsigned i = 0; i < LISTENERS; i++) {
+        ck_assert_str_eq(client_read_line(told[i]),
+                         "[\"message\", \"__keyspace@0__:seen\", \"set\"]");
+        client_close(told[i]);
+    }
+    unsigned long long lsn = 0;
+    const char *line = strstr(client_ask(c, "INFO durability")->text, "wal_durable_lsn:");
+    ck_assert(line != NULL && sscanf(line, "wal_durable_lsn:%llu", &lsn) == 1);
+    ck_assert_uint_lt(lsn, 1000000); /* of this log, whatever the replies are gated by */
+    snprintf(other, sizeof other, "[\"master\", %llu, []]", lsn);
+    client_expect(c, other, "ROLE");
+    client_close(a);
+    client_close(c);
+    server_kill(&kv);
+}
+END_TEST
+
 /* What cannot go back keeps nothing else from it. */
 START_TEST(test_dir_cannot_go_back)
 {
@@ -743,6 +791,6 @@ UNIT_SUITE(log_begin)
                        sizeof by_pattern / sizeof by_pattern[0]);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case(suite, "fails", test_dir_goes_back, test_dir_cannot_go_back,
-                  test_only_its_own_values_go_back);
+                  test_gates_of_an_ended_log, test_only_its_own_values_go_back);
     tcase_add_checked_fixture(c, setup, teardown);
 }

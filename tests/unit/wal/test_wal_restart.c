@@ -55,8 +55,11 @@ static void start_counted_at(struct rig *r, struct counted *c, uint64_t base)
     ck_assert_uint_eq(c->records, r->report.records);
     err = wal_start(r->w);
     ck_assert_int_eq(err, 0);
-    ck_assert_uint_eq(wal_tail(r->w), c->lsn);
-    ck_assert_uint_eq(wal_durable(r->w).v, c->lsn);
+    uint64_t ticket = u64_max(c->lsn, r->cfg.first_ticket);
+    ck_assert_uint_eq(wal_tail(r->w), ticket);
+    ck_assert_uint_eq(wal_durable(r->w).v, ticket);
+    ck_assert_uint_eq(wal_durable_lsn(r->w), c->lsn);
+    ck_assert_uint_eq(rig_stats(r).appended, c->lsn);
 }
 
 static void start_counted(struct rig *r, struct counted *c)
@@ -127,6 +130,7 @@ static void random_config(struct life *l)
     l->r.cfg.depth = 1 + (unsigned)rng_below(4);
     l->r.cfg.buffered = rng_below(3) == 0;
     l->r.cfg.sync = rng_below(2) == 0 ? WAL_SYNC_ALWAYS : (enum wal_sync)rng_below(3);
+    l->r.cfg.first_ticket = rng_below(3) == 0 ? rng_below(1u << 22) : 0; /* of another log before */
 }
 
 /* What was acknowledged is there, in order; what was never sent is not. A process that is killed
