@@ -346,8 +346,9 @@ void exec_net_upcalls(struct exec *x, struct net_upcalls *up)
     };
 }
 
-void exec_set_leave(struct exec *x, void (*leave)(void *arg), void *arg)
+void exec_set_leave(struct exec *x, void (*stop)(void *arg), void (*leave)(void *arg), void *arg)
 {
+    x->stop = stop;
     x->leave = leave;
     x->leave_arg = arg;
 }

@@ -631,9 +631,10 @@ void exec_adopt_options(struct exec *x, struct exec_options *loaded); /* takes t
  * before threads. False: *error says why. */
 must_check bool exec_load_users(struct exec *x, struct buf *error);
 void exec_set_net(struct exec *x, struct net *n);
-/* Before threads. leave(arg) is called, on any reactor, where the process ends at once because a
- * script that has written has to. */
-void exec_set_leave(struct exec *x, void (*leave)(void *arg), void *arg);
+/* Before threads; both are called on any reactor. stop(arg): a SHUTDOWN NOSAVE was seen beside a
+ * script, and the process stops from here on, whatever becomes of its client. leave(arg): the
+ * process ends at once because a script that has written has to. */
+void exec_set_leave(struct exec *x, void (*stop)(void *arg), void (*leave)(void *arg), void *arg);
 void exec_set_wal(struct exec *x, struct wal *w); /* NULL: no log */
 /* A log that begins or ends while clients are served. One thread of server/, which calls
  * exec_log_image() outside of exclusive sections and the others inside.

@@ -322,7 +322,8 @@ struct exec {
     _Atomic int64_t leaving_mem; /* of evicted clients that are not closed yet */
     _Atomic int64_t telling_mem; /* of invalidations on their way to reactors */
     _Atomic int shutdown_flags;  /* -1: none asked */
-    void (*leave)(void *arg);    /* NULL: nothing to do; set before threads, as the next */
+    void (*stop)(void *arg);     /* NULL: nothing to do; set before threads, as the next two */
+    void (*leave)(void *arg);
     void *leave_arg;
     _Atomic unsigned blocked_now, blocked_timed, blocking_keys, watching_clients, watched_keys,
         blocking_missing;

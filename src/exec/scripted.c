@@ -435,6 +435,16 @@ static void answer_refused(struct worker *w, struct session *s, const struct cmd
     }
 }
 
+/* Seeing the request is the request: its client may be gone, or be held back, before it runs. The
+ * script ends now. */
+static void ask_to_stop(struct exec *x)
+{
+    exec_shutdown_request(x, 0);
+    if (x->stop != NULL) {
+        x->stop(x->leave_arg);
+    }
+}
+
 /* One request that the kernel has for a client of this reactor, parsed from a look at it. */
 static void answer_busy(struct worker *w, struct session *s, const struct request *req, size_t used)
 {
@@ -450,7 +460,7 @@ static void answer_busy(struct worker *w, struct session *s, const struct reques
     if (s->multi == NULL && about) {
         answer_about_script(w, s, ref, req, used, silent);
     } else if (ends && nosave && !listens) {
-        exec_shutdown_request(w->x, 0);
+        ask_to_stop(w->x);
     } else if (silent) {
         /* It waits, for no answer or for another one. */
     } else if (strcmp(ref->full, "multi") == 0 && req->argc == 1 && s->multi == NULL) {

@@ -212,6 +212,12 @@ static void tell_running(struct server *s)
     }
 }
 
+/* The main thread stops in order; done before, it changes nothing. */
+static void ask_to_stop(void *server unused_arg)
+{
+    kill(getpid(), SIGUSR2); /* to the thread of signals, as SHUTDOWN does */
+}
+
 /* With a log to load: who connects waits, as with Redis, unless that takes long. Most logs are
  * loaded by then, and nobody hears LOADING of them. */
 static int start_net(struct server *s, bool loads)
@@ -236,7 +242,7 @@ static int start_net(struct server *s, bool loads)
     atomic_store(&s->listening, true);
     process_pidfile_write(s);
     exec_set_net(s->x, s->net);
-    exec_set_leave(s->x, process_leave, s);
+    exec_set_leave(s->x, ask_to_stop, process_leave, s);
     tell_running(s); /* from then on directives change */
     return net_start(s->net);
 }

@@ -372,6 +372,71 @@ START_TEST(test_shutdown_of_subscriber)
 }
 END_TEST
 
+/* A script and what its client asks next, in one packet: both are there when `asks`, a client of
+ * the same reactor, asks for the end. */
+static void shutdown_beside(struct client *asks, const char *next)
+{
+    char bytes[200];
+    struct client *k = server_connect(&kv), *a = server_connect(&kv);
+    int n = snprintf(bytes, sizeof bytes, "EVAL 'while true do end' 0\r\n%s\r\n", next);
+    client_send_raw(a, bytes, (size_t)n);
+    wait_busy(k);
+    client_send(asks, "SHUTDOWN NOSAVE");
+    client_close(k);
+    client_close(a);
+}
+
+/* One that is seen while a script runs is the end, with status 0, whatever happens to its client
+ * before its turn comes: it is killed, or is held back and leaves. */
+START_TEST(test_shutdown_never_runs)
+{
+    char kill_it[60];
+    server_stop(&kv);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "50");
+    struct client *x = server_connect(&kv);
+    snprintf(kill_it, sizeof kill_it, "CLIENT KILL ID %lld", (long long)client_int(x, "CLIENT ID"));
+    shutdown_beside(x, _i == 0 ? kill_it : "CLIENT PAUSE 600000 ALL");
+    if (_i == 1) {
+        client_close(x);
+    }
+    ck_assert_int_eq(server_wait_exit(&kv, unit_patient_ms(20000)), 0);
+    if (_i == 0) {
+        client_close(x);
+    }
+}
+END_TEST
+
+/* Who may not do it does not do it there either. */
+START_TEST(test_shutdown_denied)
+{
+    server_stop(&kv);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "50");
+    struct client *a = server_connect(&kv), *k = server_connect(&kv), *x = server_connect(&kv), *y;
+    client_expect(k, "+OK", "ACL SETUSER u on nopass +@all -shutdown ~* &*");
+    client_expect(x, "+OK", "AUTH u x");
+    client_expect(k, "+OK", "CONFIG SET requirepass secret");
+    client_expect(k, "+OK", "AUTH secret");
+    client_expect(a, "+OK", "AUTH secret");
+    y = server_connect(&kv);
+    client_expect_error(y, "NOAUTH", "GET k");
+    client_send(a, ENDLESS);
+    wait_busy(k);
+    client_send(x, "SHUTDOWN NOSAVE");
+    client_send(y, "SHUTDOWN NOSAVE");
+    for (unsigned i = 0; i < 3; i++) { /* each after another look at the clients */
+        client_expect_error(k, "BUSY", "GET k");
+    }
+    client_expect(k, "+OK", "SCRIPT KILL");
+    client_expect_next(x, "-NOPERM User u has no permissions to run the 'shutdown' command");
+    client_expect_next(y, "-NOAUTH Authentication required.");
+    client_expect(k, "+PONG", "PING");
+    client_close(a);
+    client_close(k);
+    client_close(x);
+    client_close(y);
+}
+END_TEST
+
 /* While it is not busy yet, a script has its time. */
 START_TEST(test_shutdown_waits_for_script)
 {
@@ -452,5 +517,8 @@ UNIT_SUITE(script_slow)
                           test_shutdown, test_shutdown_refused, test_clients_above_limit,
                           test_shutdown_of_subscriber, test_shutdown_waits_for_script,
                           test_signal_waits_for_script, test_nothing_left_behind);
+    tcase_add_test(tc, test_shutdown_denied);
+    tcase_add_checked_fixture(tc, start, stop);
+    tc = unit_case_loop(suite, "shutdown", 120, test_shutdown_never_runs, 2);
     tcase_add_checked_fixture(tc, start, stop);
 }
