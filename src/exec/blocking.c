@@ -53,6 +53,7 @@ static bool node_link(struct exec *x, struct waiter *w, unsigned i)
         n->prev->next = n;
     } else {
         n->at->head = n;
+        w->bytes += mem_usable(n->at); /* another copy of the key, for all who wait for it */
     }
     n->at->tail = n;
     if (n->at->count++ == 0) {
@@ -157,6 +158,7 @@ void call_block(struct call *c, enum block_kind kind, unsigned first, unsigned n
     }
     conn_stop(s->conn, STOP_BLOCKED);
     atomic_fetch_add_explicit(&c->x->blocked_now, 1, memory_order_relaxed);
+    clients_account(s);
 }
 
 /* ---- Waiting for the log instead of a key: WAIT, WAITAOF ---- */
@@ -293,6 +295,7 @@ static void end_with(struct waiter *w, const struct served *end)
     }
     conn_gate(s->conn, s->last_gate);
     waiter_free(w);
+    clients_account(s);
     session_resume(s);
 }
 
@@ -412,5 +415,6 @@ void waiter_on_served(struct reactor *r, struct message *m)
     conn_gate(s->conn, d->gate);
     counter_add(&s->w->unblocked, 1);
     mem_free(d);
+    clients_account(s);
     session_resume(s);
 }

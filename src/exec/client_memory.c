@@ -7,6 +7,7 @@
  * wrote, stops everybody, counts exactly and closes the largest until the rest fits. THREADS  Sums
  * are read by anybody; sessions by their reactor, or in the exclusive section. */
 #include "exec/tracking.h"
+#include "exec/waiter.h"
 #include "base/log.h"
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ size_t session_memory(const struct session *s)
     for (const struct queued *q = s->held; q != NULL; q = q->next) {
         bytes += mem_usable((void *)(uintptr_t)q);
     }
+    bytes += s->waiter != NULL ? s->waiter->bytes : 0;
     const char *texts[] = { s->name, s->lib_name, s->lib_ver };
     for (unsigned i = 0; i < countof(texts); i++) {
         bytes += texts[i] != NULL ? strlen(texts[i]) + 1 : 0;

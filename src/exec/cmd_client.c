@@ -6,6 +6,7 @@
 #include "exec/client_filter.h"
 #include "exec/cmd_tracking.h"
 #include "exec/tracking.h"
+#include "exec/waiter.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -134,13 +135,21 @@ static const char *flags_of(const struct session *s, char text[FLAGS_MAX])
     return text;
 }
 
-/* Of another client its arguments are nowhere: it is between two commands. */
+/* Of a client that waits, or of this call. Others are between two commands: there are none. */
+static size_t args_bytes(const struct call *c, const struct session *s)
+{
+    const struct queued *waits = s->waiter != NULL ? s->waiter->args : NULL;
+    const struct slice *argv = waits != NULL ? waits->argv : c->argv;
+    unsigned argc = waits != NULL ? waits->argc : s == c->session ? c->argc : 0;
+    size_t bytes = 0;
+    for (unsigned i = 0; i < argc; i++) {
+        bytes += argv[i].n;
+    }
+    return bytes;
+}
+
 void client_describe(const struct call *c, struct session *s, struct buf *b)
 {
-    size_t argv_mem = 0;
-    for (unsigned i = 0; s == c->session && i < c->argc; i++) {
-        argv_mem += c->argv[i].n;
-    }
     char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], flags[FLAGS_MAX];
     conn_peer(s->conn, peer);
     conn_local(s->conn, local);
@@ -160,8 +169,9 @@ void client_describe(const struct call *c, struct session *s, struct buf *b)
                " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%u rbp=%u obl=%zu oll=%zu "
                "omem=%zu tot-mem=%zu events=r cmd=%s user=%s redir=%lld "
                "resp=%d lib-name=%s lib-ver=%s",
-               in, cap > in ? cap - in : 0, argv_mem, s->multi_mem, (unsigned)OUT_BLOCK_BYTES, 0u,
-               out - more, (more + OUT_BLOCK_BYTES - 1) / OUT_BLOCK_BYTES, more, session_memory(s),
+               in, cap > in ? cap - in : 0, args_bytes(c, s), s->multi_mem,
+               (unsigned)OUT_BLOCK_BYTES, 0u, out - more,
+               (more + OUT_BLOCK_BYTES - 1) / OUT_BLOCK_BYTES, more, session_memory(s),
                s->last_cmd != NULL ? s->last_cmd->full : "NULL", session_user_name(s),
                s->tracking != NULL ? (long long)s->tracking->redirect : -1LL, s->resp,
                s->lib_name != NULL ? s->lib_name : "", s->lib_ver != NULL ? s->lib_ver : "");

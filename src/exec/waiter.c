@@ -28,5 +28,6 @@ struct waiter *waiter_new(const struct call *c, unsigned n)
     w->args = args;
     w->keys = keys;
     w->nkeys = c->nkeys;
+    w->bytes = mem_usable(w) + mem_usable(keys) + mem_usable(args);
     return w;
 }

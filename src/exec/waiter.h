@@ -31,6 +31,7 @@ struct waiter {
     const struct acl_user *user; /* its deletion ends the wait */
     struct key *keys;            /* all declared keys of the command, bytes in args */
     unsigned nkeys, first, n;
+    size_t bytes; /* of itself, its copies, and of what it was the first to wait for */
     struct reactor_timer timer;
     bool leaves; /* it ended; a slow script has the locks that taking it out of the lists needs */
     /* home reactor only: in home->durable_waits until `lsn` is durable */
