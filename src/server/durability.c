@@ -21,8 +21,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RETRY_US 20000 /* between two looks whether the disk has space again */
@@ -69,9 +72,31 @@ static void explain(struct buf *why, int rc, const struct wal_report *report)
     }
 }
 
+/* Is there a log, or something that cannot be looked at? Opening it will tell. A directory that
+ * holds the lock alone, or nothing, is no log yet. */
+static bool log_found(void)
+{
+    struct stat st;
+    if (lstat("wal", &st) != 0) {
+        return errno != ENOENT;
+    }
+    DIR *d = opendir("wal");
+    bool found = d == NULL;
+    struct dirent *e;
+    while (!found && (errno = 0, e = readdir(d)) != NULL) {
+        found = strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+                strcmp(e->d_name, "LOCK") != 0;
+    }
+    found |= errno != 0;
+    if (d != NULL) {
+        closedir(d);
+    }
+    return found;
+}
+
 bool log_wanted_at_start(const struct server *s)
 {
-    return option_int(&s->opt.appendonly) || access("wal/CURRENT", F_OK) == 0;
+    return option_int(&s->opt.appendonly) || log_found();
 }
 
 /* The log is as it was. The exit status. */
@@ -109,8 +134,9 @@ static void no_log(void *arg)
 static int end_old_log(struct server *s)
 {
     struct wal *w = s->wal;
-    int rc = s->report.clean ? 0 : wal_start(w);
-    if (rc == 0 && !s->report.clean) {
+    bool ended = s->report.clean || s->report.created; /* created: there was none after all */
+    int rc = ended ? 0 : wal_start(w);
+    if (rc == 0 && !ended) {
         rc = wal_stop(w);
     }
     if (rc == -ENOSPC || rc == -EDQUOT) { /* what was loaded is in it; the rest can wait */
@@ -120,10 +146,12 @@ static int end_old_log(struct server *s)
     }
     exec_exclusive(s->x, no_log, s);
     wal_free(w);
-    log_warning("appendonly no: the log of this directory was loaded, up to LSN %llu, and gets "
-                "nothing more. What is written from here on is lost when the process ends; the "
-                "next start loads the log again.",
-                (unsigned long long)s->report.end_lsn);
+    if (!s->report.created) {
+        log_warning("appendonly no: the log of this directory was loaded, up to LSN %llu, and gets "
+                    "nothing more. What is written from here on is lost when the process ends; the "
+                    "next start loads the log again.",
+                    (unsigned long long)s->report.end_lsn);
+    }
     return rc;
 }
 

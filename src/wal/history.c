@@ -114,8 +114,8 @@ static int refuse_if_orphaned(const struct wal *w, struct wal_report *report)
         if (history_parse(slice_str(entry->d_name), history) && in_service(w, history)) {
             snprintf(report->message, sizeof report->message,
                      "CURRENT is missing in %.200s, but %.40s holds a log. Restore CURRENT (it "
-                     "contains the "
-                     "name of that directory), or move the directory away to start empty.",
+                     "contains the name of that directory), or move the directory away to start "
+                     "empty",
                      w->dir, entry->d_name);
             err = WAL_E_FOREIGN;
         }
