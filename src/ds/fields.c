@@ -3,8 +3,10 @@
  *
  * FAILURE  A listpack that cannot grow becomes a tree, whose pages never fail: so a short pair can
  *          always be put, and who puts many needs to be able to go back only if one is long, or one
- *          that is there: limits may have been wider, and are no help in telling. */
+ *          that is there: limits may have been wider, and are no help in telling.
+ * FAULTS   "fields.dup" fails fields_dup(). */
 #include "ds/fields.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -96,6 +98,9 @@ static struct timed *timed_new(void *body, bool tree)
 
 bool fields_dup(const struct fields *f, struct fields *out)
 {
+    if (fault("fields.dup") == ENOMEM) {
+        return false;
+    }
     void *body = is_tree(f) ? (void *)btree_dup(body_of(f)) : (void *)lp_dup(body_of(f));
     if (body == NULL) {
         return false;
