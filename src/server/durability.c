@@ -99,6 +99,33 @@ bool log_wanted_at_start(const struct server *s)
     return option_int(&s->opt.appendonly) || log_found();
 }
 
+/* Adds the directive's file if it is there. */
+static void add_if_there(struct server *s, struct buf *found, const char *directive)
+{
+    struct buf name = { 0 };
+    if (config_value(s->config, directive, &name) && name.n > 0) {
+        buf_add_char(&name, '\0');
+        if (access(name.p, F_OK) == 0) {
+            buf_printf(found, "%s%s", found->n > 0 ? ", " : "", name.p);
+        }
+    }
+    buf_free(&name);
+}
+
+void log_tell_unread(struct server *s)
+{
+    struct buf found = { 0 };
+    add_if_there(s, &found, "dbfilename");
+    add_if_there(s, &found, "appenddirname");
+    add_if_there(s, &found, "appendfilename"); /* where Redis had it before 7.0 */
+    if (found.n > 0) {
+        log_warning("WARNING This directory has data of a Redis (%.*s) and no log of kv. kv does "
+                    "not read it yet: it starts empty. What is there is left untouched.",
+                    (int)found.n, found.p);
+    }
+    buf_free(&found);
+}
+
 /* The log is as it was. The exit status. */
 static int refused(const struct server *s, int rc)
 {

@@ -376,6 +376,9 @@ static int start(struct server *s, unsigned threads, bool force_lossy)
         }
         exec_set_loading(s->x, true);
     }
+    if (!logged || s->report.created) {
+        log_tell_unread(s);
+    }
     if (start_net(s, logged) != 0) {
         return 1;
     }

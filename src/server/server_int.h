@@ -128,6 +128,7 @@ int server_run(struct server *s,
 bool log_wanted_at_start(const struct server *s);
 must_check int log_open_at_start(struct server *s, bool force_lossy); /* 0 or the exit status */
 must_check int log_load(struct server *s, unsigned threads, bool on); /* 0 or the exit status */
+void log_tell_unread(struct server *s); /* without a log: a warning of what Redis left in `dir` */
 void log_durability(const struct server *s); /* one line of warning where it is not `always` */
 bool log_change_needed(struct server *s);
 bool log_change_busy(const struct server *s);

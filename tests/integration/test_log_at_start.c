@@ -140,9 +140,57 @@ START_TEST(test_nothing_in_it)
 }
 END_TEST
 
+static void make_file(const char *name)
+{
+    FILE *f = fopen(in_dir(name), "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("REDIS0011", f);
+    fclose(f);
+}
+
+static void expect_untouched(const char *name)
+{
+    char text[32] = "";
+    FILE *f = fopen(in_dir(name), "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(text, sizeof text, f));
+    ck_assert_str_eq(text, "REDIS0011");
+    fclose(f);
+}
+
+#define UNREAD(names) "WARNING This directory has data of a Redis (" names ") and no log of kv."
+
+/* kv does not read what Redis has written, and says so as long as it has no log of its own. */
+START_TEST(test_data_of_redis)
+{
+    server_start(&kv, "--appendonly", "no");
+    server_stop(&kv);
+    ck_assert(!server_log_has(&kv, "data of a Redis"));
+    make_file("dump.rdb");
+    server_start(&kv, "--appendonly", "no");
+    server_stop(&kv);
+    ck_assert(server_log_has(&kv, UNREAD("dump.rdb")));
+    make_file("other.rdb");
+    ck_assert_int_eq(mkdir(in_dir("aof"), 0700), 0);
+    server_start(&kv, "--dbfilename", "other.rdb", "--appenddirname", "aof");
+    expect("0", "DBSIZE");
+    server_stop(&kv);
+    ck_assert(server_log_has(&kv, UNREAD("other.rdb, aof")));
+    char *before = server_log(&kv);
+    server_start(&kv);
+    server_stop(&kv);
+    char *after = server_log(&kv);
+    ck_assert_ptr_null(strstr(after + strlen(before), "data of a Redis"));
+    free(before);
+    free(after);
+    expect_untouched("dump.rdb");
+    expect_untouched("other.rdb");
+}
+END_TEST
+
 UNIT_SUITE(log_at_start)
 {
     TCase *c = unit_case(suite, "a log that is not seen", test_no_current, test_no_directory,
-                         test_no_permission, test_nothing_in_it);
+                         test_no_permission, test_nothing_in_it, test_data_of_redis);
     tcase_add_checked_fixture(c, setup, teardown);
 }
