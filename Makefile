@@ -161,13 +161,19 @@ asan ubsan tsan: ## the unit, integration and crash suites under that sanitizer
 run: all ## starts the server with kv.conf on PORT (6379), data in ./data
 	@utils/run.sh build/kv-server $(PORT)
 
+# Paths may have spaces and quotes.
+quoted = '$(subst ','\'',$(1))'
+BINDIR := $(call quoted,$(DESTDIR)$(PREFIX)/bin)
+DOCDIR := $(call quoted,$(DESTDIR)$(PREFIX)/share/doc/kv)
+DOCS   := kv.conf README.md LICENSE
 install: all ## to PREFIX (/usr/local), below DESTDIR
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/kv
-	install -m 755 $(addprefix build/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 kv.conf README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/kv/
+	install -d $(BINDIR) $(DOCDIR)
+	install -m 755 $(addprefix build/,$(PROGRAMS)) $(BINDIR)
+	install -m 644 $(DOCS) $(DOCDIR)
 uninstall: ## removes what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS))
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/kv
+	for f in $(PROGRAMS); do rm -f $(BINDIR)/$$f; done
+	for f in $(DOCS); do rm -f $(DOCDIR)/$$f; done
+	rmdir $(DOCDIR) 2>/dev/null || true
 clean: ## removes build/ except the peers of the compatibility tests
 	find build -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} + 2>/dev/null || true
 

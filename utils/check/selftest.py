@@ -110,8 +110,21 @@ def check_test_runner():
            env={**env, "ONE": "this_one"})
 
 
+def check_make():
+    """The Makefile itself, where nothing has to be built."""
+    files = {"Makefile": (UTILS.parent / "Makefile").read_text(), "build/kv-server": "#!/bin/sh\n", "build/kv-wal": "#!/bin/sh\n",
+             "kv.conf": "", "README.md": "", "LICENSE": ""}
+    make = "env -u MAKEFLAGS -u MAKELEVEL -u V make -o all PROGRAMS='kv-server kv-wal' "
+    places = """DESTDIR="$PWD/a b's c" PREFIX="/u v" """
+    expect("make: install where names have spaces", {**files, "a/mine": "", "v/bin/kv-server": "", "c/mine": ""},
+           f"set -e; {make} {places} install; cd \"a b's c/u v\"; test -x bin/kv-server; test -x bin/kv-wal; test -f share/doc/kv/kv.conf; "
+           f"touch share/doc/kv/mine; cd ../..; {make} {places} uninstall; test -f a/mine; test -f c/mine; test -f v/bin/kv-server; "
+           "test ! -e \"a b's c/u v/bin/kv-server\"; test ! -e \"a b's c/u v/share/doc/kv/kv.conf\"; "
+           "test -f \"a b's c/u v/share/doc/kv/mine\"", 0)
+
+
 def main():
-    for check in (check_layers, check_lengths, check_docs, check_headers, check_test_runner):
+    for check in (check_layers, check_lengths, check_docs, check_headers, check_test_runner, check_make):
         check()
     print("\n".join(failures) or "check-checks: each check finds what it is for")
     return 1 if failures else 0
