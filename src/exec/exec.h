@@ -511,8 +511,9 @@ struct script_hooks { /* called in exclusive sections */
 /* Before threads. `hooks` stay; NULL only with `s`. */
 void exec_set_scripts(struct exec *x, struct scripts *s, const struct script_hooks *hooks);
 struct scripts *exec_scripts(const struct exec *x);
-/* Makes room as for a CMD_DENYOOM command. False: above maxmemory. Before call_script(). */
-bool call_make_room(struct call *c);
+/* When the client's request came there was room, or it could be made: what a CMD_DENYOOM command
+ * goes by. False: above maxmemory. */
+bool call_has_room(const struct call *c);
 /* Why no command could write now; NULL: it could. */
 const char *call_write_refusal(const struct call *c);
 

@@ -108,6 +108,7 @@ struct call_int {
     size_t reply_from;      /* 1 + out_size() before the reply; 0: not known */
     uint32_t redacted;      /* arguments that are secrets, by bit; call_redact() */
     bool held;              /* a pause began before it could run: nothing was done */
+    bool over_memory;       /* there was no room when its client's request came */
     bool force_verbatim;    /* WHY here: one load of it and `changed` would wait for their stores */
     struct waiter *serving; /* the blocked client this runs for */
     unsigned serving_key;   /* index of the ready key */

@@ -402,16 +402,16 @@ const char *write_refusal(struct exec *x, const struct command *row)
 }
 
 /* Reads, too, make room, as in Redis; what is evicted is told of before the reply. */
-static bool has_room(struct session *s, const struct command *row)
+static bool has_room(struct session *s, struct call *c)
 {
     if (s->w->busy) {
         return true; /* SCRIPT KILL must not wait for the script */
     }
-    bool room = memory_make_room(s->w);
+    c->in->over_memory = !memory_make_room(s->w);
     if (s->w->told != NULL && s->reply_mode == REPLY_ON) {
         tracking_deliver(s->w);
     }
-    return room || !(row->flags & CMD_DENYOOM);
+    return !c->in->over_memory || !(c->cmd->flags & CMD_DENYOOM);
 }
 
 static bool is_about_keys(const struct command *row)
@@ -465,7 +465,7 @@ static bool admitted(struct session *s, struct call *c)
         refuse(s, c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
-    if (unlikely(option_int(&x->opt.maxmemory) > 0) && !has_room(s, row)) {
+    if (unlikely(option_int(&x->opt.maxmemory) > 0) && !has_room(s, c)) {
         refuse(s, c, NO_MEMORY);
         return false;
     }

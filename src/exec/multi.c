@@ -354,9 +354,11 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
                      struct key *keys, unsigned nkeys, bool section)
 {
     struct worker *w = s->w;
-    struct call_int in = {
-        .t = &w->txn, .w = w, .ref = q->ref, .reply_from = out_size(outer->out) + 1
-    };
+    struct call_int in = { .t = &w->txn,
+                           .w = w,
+                           .ref = q->ref,
+                           .over_memory = outer->in->over_memory,
+                           .reply_from = out_size(outer->out) + 1 };
     struct call c = { .cmd = q->ref->row,
                       .argv = q->argv,
                       .argc = q->argc,
@@ -468,8 +470,7 @@ static void cmd_exec(struct call *c)
     const char *why = NULL;
     if (m->aborted) {
         why = "EXECABORT Transaction discarded because of previous errors.";
-    } else if ((m->flags & CMD_DENYOOM) && option_int(&c->x->opt.maxmemory) > 0 &&
-               !memory_make_room(w)) {
+    } else if ((m->flags & CMD_DENYOOM) && !call_has_room(c)) {
         why = EXECABORT "OOM command not allowed when used "
                         "memory > 'maxmemory'.";
     } else if ((m->flags & CMD_WRITE) && lacks_replicas(c->x)) {

@@ -644,17 +644,9 @@ int64_t call_time_us(const struct call *c)
 
 /* ---- What script/ asks ---- */
 
-bool call_make_room(struct call *c)
+bool call_has_room(const struct call *c)
 {
-    struct worker *w = c->in->w;
-    int64_t limit = option_int(&c->x->opt.maxmemory);
-    if (limit == 0) {
-        return true;
-    }
-    if (w->in_section) { /* EXEC has made room; evicting would be a transaction of its own */
-        return (int64_t)mem_used() <= limit;
-    }
-    return memory_make_room(w);
+    return !c->in->over_memory || option_int(&c->x->opt.maxmemory) == 0;
 }
 
 bool call_reply_lost(const struct call *c)

@@ -192,7 +192,7 @@ bool script_rules(struct call *c, unsigned flags, bool readonly, unsigned *rules
         reply_error(c, why);
         return false;
     }
-    if ((flags & SCRIPT_FLAG_ALLOW_OOM) || (*rules & SCRIPT_READONLY) || call_make_room(c)) {
+    if ((flags & SCRIPT_FLAG_ALLOW_OOM) || (*rules & SCRIPT_READONLY) || call_has_room(c)) {
         return true;
     }
     if (!(flags & SCRIPT_FLAG_COMPAT)) {

@@ -310,9 +310,56 @@ START_TEST(test_paused_while_making_room)
 }
 END_TEST
 
+/* A transaction that the eviction policy makes room for has room for its scripts, though memory is
+ * still above the limit: one key goes with each request here. */
+START_TEST(test_room_in_exec)
+{
+    static const char *const writes[] = {
+        "FCALL w 1 k",
+        "EVAL \"return redis.call('set', KEYS[1], 1)\" 1 k",
+        "EVAL \"#!lua\\nreturn redis.call('set', KEYS[1], 1)\" 1 k",
+    };
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "2");
+    struct client *a = server_connect(&kv);
+    client_expect(a, "\"l\"",
+                  "FUNCTION LOAD \"#!lua name=l\\nredis.register_function('w', "
+                  "function(k) return redis.call('set', k[1], 1) end)\"");
+    client_expect(
+        a, "nil",
+        "EVAL \"for i = 1, 60000 do redis.call('set', 'v' .. i, 1, 'ex', 100000) end\" 0");
+    client_expect(a, "+OK",
+                  "CONFIG SET maxmemory 1mb maxmemory-policy volatile-random "
+                  "maxmemory-eviction-tenacity 0");
+    for (unsigned i = 0; i < 20 * countof(writes); i++) {
+        client_expect(a, "+OK", "MULTI");
+        client_expect(a, "+QUEUED", "%s", writes[i % countof(writes)]);
+        client_expect(a, "[+OK]", "EXEC");
+    }
+    client_expect(a, "+OK", "MULTI"); /* it goes by the limit that it began with */
+    client_expect(a, "+QUEUED", "CONFIG SET maxmemory-policy noeviction");
+    client_expect(a, "+QUEUED", "%s", writes[0]);
+    client_expect(a, "[+OK, +OK]", "EXEC");
+    for (unsigned i = 0; i < countof(writes); i++) {
+        client_expect(a, "+OK", "MULTI");
+        client_expect(a, "+QUEUED", "%s", writes[i]);
+        const struct resp *r = client_ask(a, "EXEC");
+        ck_assert_uint_eq(r->count, 1);
+        ck_assert_msg(strstr(r->at[0]->text, "maxmemory") != NULL, "%s", r->at[0]->text);
+    }
+    client_expect_error(a, "OOM", "%s", writes[0]); /* and alone */
+    client_expect(a, "+OK", "MULTI");
+    client_expect(a, "+QUEUED", "CONFIG SET maxmemory 0");
+    client_expect(a, "+QUEUED", "%s", writes[0]);
+    client_expect(a, "[+OK, +OK]", "EXEC");
+    client_close(a);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(script_limits)
 {
     unit_case(suite, "own server", test_library_limits, test_evicted, test_evicted_memory,
               test_large_values, test_states_add_up, test_gone_while_making_room,
-              test_paused_while_making_room);
+              test_paused_while_making_room, test_room_in_exec);
 }
