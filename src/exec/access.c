@@ -398,10 +398,12 @@ static void created(struct call *c, const struct key *k)
 }
 
 /* Before a value replaces whatever k holds: true when k is new. A SET does not look the key up
- * first, unless somebody wants "new" events, or expired entries wait for their first access. */
+ * first, unless somebody wants the events of keys that are new or have expired, or expired entries
+ * wait for their first access. */
 static bool before_set(struct call *c, const struct key *k)
 {
-    if (likely(!(option_int(&c->x->opt.notify_flags) & NOTIFY_NEW) &&
+    const int64_t told = NOTIFY_NEW | NOTIFY_EXPIRED | NOTIFY_HASH;
+    if (likely(!(option_int(&c->x->opt.notify_flags) & told) &&
                option_int(&c->x->opt.active_expire)) ||
         (c->flags & CALL_REPLAY)) {
         return false;

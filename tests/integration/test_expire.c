@@ -3,6 +3,8 @@
 #include "base/base.h"
 #include "compare.h"
 #include "unit.h"
+#include <stdio.h>
+#include <string.h>
 
 static const char *const forms[] = { "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT" };
 
@@ -114,10 +116,66 @@ START_TEST(test_expire_recovered)
 }
 END_TEST
 
+static void expect_events(struct client *sub, const char *events)
+{
+    char all[200];
+    snprintf(all, sizeof all, "%s", events);
+    for (char *e = strtok(all, " "); e != NULL; e = strtok(NULL, " ")) {
+        char want[128];
+        snprintf(want, sizeof want,
+                 "[\"pmessage\", \"__keyevent@0__:*\", \"__keyevent@0__:%s\", \"k\"]", e);
+        client_expect_next(sub, want);
+    }
+}
+
+/* What has expired and is not deleted yet, because its time came behind requests that are there
+ * already, is told of by what replaces it. */
+START_TEST(test_replaced_after_its_time)
+{
+    static const struct {
+        const char *before, *request, *events;
+    } steps[] = {
+        { "SET k 1 PX 1", "SET k v", "set expire expired set" },
+        { "SET k 1 PX 1", "SET k v KEEPTTL", "set expire expired set" },
+        { "SET k 1 PX 1", "SET k v EX 100", "set expire expired set expire" },
+        { "SET k 1 PX 1", "SETEX k 100 v", "set expire expired set expire" },
+        { "SET k 1 PX 1", "MSET k v", "set expire expired set" },
+        { "SET k 1 PX 1", "MSETEX 1 k v", "set expire expired set" },
+        { "SET k 1 PX 1", "EVAL \"redis.call('set', KEYS[1], 'v')\" 1 k",
+          "set expire expired set" },
+        { "HSETEX k PX 1 FIELDS 1 a 1", "SET k v", "hset hexpire hexpired del set" },
+        { "HSETEX k PX 1 FIELDS 1 a 1", "MSET k v", "hset hexpire hexpired del set" },
+    };
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv, "--threads", "1", "--notify-keyspace-events", "KEA");
+    struct client *c = server_connect(&kv), *sub = server_connect(&kv);
+    client_ask(sub, "PSUBSCRIBE __keyevent@0__:*");
+    for (unsigned i = 0; i < countof(steps); i++) {
+        char lines[300];
+        int n = snprintf(lines, sizeof lines, "%s\r\nDEBUG SLEEP 0.01\r\n%s\r\nDEL k\r\n",
+                         steps[i].before, steps[i].request);
+        client_send_raw(c, lines, (size_t)n);
+        for (unsigned j = 0; j < 3; j++) {
+            ck_assert_int_ne(client_read(c)->type, RESP_ERROR);
+        }
+        client_expect_next(c, "1");
+        expect_events(sub, steps[i].events);
+        expect_events(sub, "del");
+    }
+    const char *stats = client_ask(c, "INFO stats")->text;
+    ck_assert_ptr_nonnull(strstr(stats, "\r\nexpired_keys:7\r\n"));
+    client_close(sub);
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(expire_commands)
 {
     TCase *tc = unit_case_slow(suite, "expire_commands", 300, test_expire_times,
                                test_expire_conditions, test_expire_misc);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "expire_commands_log", test_expire_recovered);
+    unit_case(suite, "expire_commands_own", test_replaced_after_its_time);
 }
