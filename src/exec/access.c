@@ -251,12 +251,17 @@ void key_expire_fields(struct call *c, const struct key *k, struct entry *e)
     fields_gone(c, k, e, &f, n);
 }
 
+/* While active expiry is off the first access deletes what has expired, as in Redis. */
+static bool expires_on_access(struct exec *x)
+{
+    return !option_int(&x->opt.active_expire) && !pause_active(x) && !log_is_full(x);
+}
+
 /* What a read sees of an expired entry: nothing. A write may depend on that (BITOP), and replay
- * knows no time: the DEL has to stand before it. While active expiry is off the first access
- * deletes it, as in Redis. */
+ * knows no time: the DEL has to stand before it. */
 static struct entry *expired_read(struct call *c, const struct key *k, struct entry *e)
 {
-    bool deletes = !option_int(&c->x->opt.active_expire) || (c->cmd->flags & CMD_WRITE) != 0;
+    bool deletes = (c->cmd->flags & CMD_WRITE) != 0 || expires_on_access(c->x);
     if (deletes && (c->in->t->exclusive || c->in->t->nlocked > 0)) {
         if (c->in->t->exclusive && log_begins(c->x)) {
             log_begin_keys(c->in->w, k, 1); /* nobody declared it: SORT finds it by a pattern */

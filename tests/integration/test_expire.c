@@ -5,6 +5,7 @@
 #include "unit.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const forms[] = { "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT" };
 
@@ -171,11 +172,34 @@ START_TEST(test_replaced_after_its_time)
 }
 END_TEST
 
+/* While active expiry is off what has expired goes when it is read, but not during a pause. */
+START_TEST(test_read_in_pause)
+{
+    struct server kv;
+    server_init(&kv, SERVER_KV);
+    server_start(&kv);
+    struct client *c = server_connect(&kv);
+    client_expect(c, "+OK", "DEBUG SET-ACTIVE-EXPIRE 0");
+    client_expect(c, "+OK", "SET k v PX 10");
+    client_expect(c, "+OK", "CLIENT PAUSE 100000 WRITE");
+    while (client_int(c, "PTTL k") != -2) {
+        usleep(1000);
+    }
+    client_expect(c, "nil", "GET k");
+    client_expect(c, "1", "DBSIZE");
+    client_expect(c, "+OK", "CLIENT UNPAUSE");
+    client_expect(c, "nil", "GET k");
+    client_expect(c, "0", "DBSIZE");
+    client_close(c);
+    server_stop(&kv);
+}
+END_TEST
+
 UNIT_SUITE(expire_commands)
 {
     TCase *tc = unit_case_slow(suite, "expire_commands", 300, test_expire_times,
                                test_expire_conditions, test_expire_misc);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "expire_commands_log", test_expire_recovered);
-    unit_case(suite, "expire_commands_own", test_replaced_after_its_time);
+    unit_case(suite, "expire_commands_own", test_replaced_after_its_time, test_read_in_pause);
 }

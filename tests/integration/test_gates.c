@@ -256,7 +256,7 @@ START_TEST(test_told_waits)
 END_TEST
 
 /* While the disk is full nothing can be logged, and reads go on: also of what expires, or would be
- * evicted, meanwhile. */
+ * evicted, meanwhile, or would go when it is read. */
 START_TEST(test_full_disk_reads)
 {
 #ifdef KV_FAULTS
@@ -270,6 +270,7 @@ START_TEST(test_full_disk_reads)
     client_expect(c, "+OK", "HOTKEYS START METRICS 1 NET");
     client_expect(c, "+OK", "SET k v PX 1500");
     client_expect(c, "+OK", "SET stays v");
+    client_expect(c, "+OK", "DEBUG SET-ACTIVE-EXPIRE %d", _i != 2);
     while (strstr(client_ask(d, "INFO durability")->text, "wal_prepared_segments:2") == NULL) {
         usleep(1000); /* else nothing at all could be written */
     }
@@ -313,7 +314,7 @@ UNIT_SUITE(gates)
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_loop(suite, "told", 120, test_told_waits, sizeof told / sizeof told[0]);
     tcase_add_checked_fixture(c, setup, teardown);
-    c = unit_case_loop(suite, "full disk", 120, test_full_disk_reads, 2);
+    c = unit_case_loop(suite, "full disk", 120, test_full_disk_reads, 3);
     tcase_add_checked_fixture(c, setup, teardown);
     c = unit_case_slow(suite, "parked", 120, test_parked_sleeps);
     tcase_add_checked_fixture(c, setup, teardown);
