@@ -63,7 +63,9 @@ static void cmd_client_reply(struct call *c)
 {
     struct session *s = c->session;
     if (arg_is(c, 2, "on")) {
-        s->reply_mode = REPLY_ON;
+        if (s->reply_mode != REPLY_SKIP_NEXT) { /* else it was asked for in this transaction */
+            s->reply_mode = REPLY_ON;
+        }
         reply_ok(c);
     } else if (arg_is(c, 2, "off")) {
         s->reply_mode = REPLY_OFF;

@@ -241,8 +241,9 @@ struct session {
     bool killed_script; /* its SCRIPT KILL has worked before it was read */
     bool in_input;      /* inside session_input(): no re-entry */
     enum reply_mode reply_mode;
-    bool confirmed;     /* this command has said so of a subscription: that is not silenced */
-    uint64_t last_lsn;  /* of its last write: WAIT, published messages */
+    bool confirmed;    /* what this command has said is not silenced: it confirms a subscription, or
+                          is EXEC, which has silenced its commands itself */
+    uint64_t last_lsn; /* of its last write: WAIT, published messages */
     uint64_t last_gate; /* newest gate of any reply */
     char *name, *lib_name, *lib_ver;
     struct queued *held, *held_tail; /* requests parsed but not executed: it blocked or was paused

@@ -392,6 +392,32 @@ static void exec_one(struct session *s, struct call *outer, const struct queued 
     call_account(s, &c);
 }
 
+/* count[i]: keys of command i, in w->keys. With CLIENT REPLY OFF each is silent, or not, on its
+ * own: one of them may switch, or confirm a subscription. The number of replies is one more. */
+static void exec_all(struct session *s, struct call *outer, const unsigned *count, bool section)
+{
+    struct key *k = s->w->keys;
+    bool silent = s->reply_mode == REPLY_OFF || s->reply_mode == REPLY_SKIP;
+    if (likely(!silent)) {
+        reply_array(outer, s->multi->count);
+    }
+    for (const struct queued *q = s->multi->first; q != NULL; q = q->next, count++) {
+        bool was = silent;
+        struct out_mark mark = { 0 };
+        if (unlikely(was)) {
+            mark = out_mark(outer->out);
+            s->confirmed = false;
+        }
+        exec_one(s, outer, q, k, *count, section);
+        silent = s->reply_mode == REPLY_OFF || (was && s->reply_mode != REPLY_ON);
+        if (unlikely(was && silent) && !s->confirmed) {
+            out_rewind(outer->out, mark);
+        }
+        k += *count;
+    }
+    s->confirmed = true; /* what is there is meant to be heard */
+}
+
 static void exec_run(struct session *s, struct call *outer)
 {
     struct worker *w = s->w;
@@ -425,13 +451,7 @@ static void exec_run(struct session *s, struct call *outer)
     if (atomic_load_explicit(&s->watch_dirty, memory_order_relaxed) || watched_expired(s, outer)) {
         reply_null_array(outer);
     } else {
-        reply_array(outer, m->count);
-        struct key *k = w->keys;
-        unsigned i = 0;
-        for (const struct queued *q = m->first; q != NULL; q = q->next, i++) {
-            exec_one(s, outer, q, k, count[i], section);
-            k += count[i];
-        }
+        exec_all(s, outer, count, section);
     }
     txn_commit(t);
     txn_unlock(t);
