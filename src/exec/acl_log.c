@@ -9,7 +9,7 @@
 #define GROUP_LOOK 10    /* newest entries that may be the same */
 
 struct log_entry {
-    struct log_entry *next;
+    struct log_entry *older, *newer;
     uint64_t id, count;
     enum acl_result why;
     enum acl_context where;
@@ -19,8 +19,8 @@ struct log_entry {
 };
 struct acl_log {
     struct lock lock;
-    struct log_entry *newest;
-    uint64_t next_id;
+    struct log_entry *newest, *oldest;
+    uint64_t n, next_id;
 };
 
 struct acl_log *acl_log_new(void)
@@ -38,19 +38,29 @@ static void entry_free(struct log_entry *e)
     mem_free(e);
 }
 
+static void unlink_entry(struct acl_log *log, struct log_entry *e)
+{
+    *(e->newer != NULL ? &e->newer->older : &log->newest) = e->older;
+    *(e->older != NULL ? &e->older->newer : &log->oldest) = e->newer;
+    e->older = e->newer = NULL;
+    log->n--;
+}
+
+static void link_newest(struct acl_log *log, struct log_entry *e)
+{
+    e->older = log->newest;
+    *(e->older != NULL ? &e->older->newer : &log->oldest) = e;
+    log->newest = e;
+    log->n++;
+}
+
 /* Keeps the newest `keep`. The lock is held. */
 static void cut(struct acl_log *log, uint64_t keep)
 {
-    struct log_entry **at = &log->newest;
-    for (uint64_t i = 0; i < keep && *at != NULL; i++) {
-        at = &(*at)->next;
-    }
-    struct log_entry *e = *at;
-    *at = NULL;
-    while (e != NULL) {
-        struct log_entry *next = e->next;
+    while (log->n > keep) {
+        struct log_entry *e = log->oldest;
+        unlink_entry(log, e);
         entry_free(e);
-        e = next;
     }
 }
 
@@ -70,13 +80,12 @@ static bool same(const struct log_entry *a, const struct log_entry *b)
 /* Takes e over. An old entry of the same comes to the front, with the client of e. */
 static void log_put(struct acl_log *log, struct log_entry *e)
 {
-    struct log_entry **at = &log->newest;
-    for (unsigned i = 0; i < GROUP_LOOK && *at != NULL && !same(*at, e); i++) {
-        at = &(*at)->next;
+    struct log_entry *old = log->newest;
+    for (unsigned i = 0; i < GROUP_LOOK && old != NULL && !same(old, e); i++) {
+        old = old->older;
     }
-    struct log_entry *old = *at;
     if (old != NULL && same(old, e)) {
-        *at = old->next;
+        unlink_entry(log, old);
         old->count++;
         old->updated_ms = e->updated_ms;
         struct buf client = old->client;
@@ -87,8 +96,7 @@ static void log_put(struct acl_log *log, struct log_entry *e)
     } else {
         e->id = log->next_id++;
     }
-    e->next = log->newest;
-    log->newest = e;
+    link_newest(log, e);
 }
 
 void acl_log_denied(struct call *c, enum acl_result why, enum acl_context where,
@@ -179,7 +187,7 @@ void cmd_acl_log(struct call *c)
     int64_t now_ms = clock_wall_ms(), n = 0;
     struct out_block *hole = reply_array_deferred(c);
     lock_acquire(&log->lock);
-    for (const struct log_entry *e = log->newest; e != NULL && n < count; e = e->next, n++) {
+    for (const struct log_entry *e = log->newest; e != NULL && n < count; e = e->older, n++) {
         reply_entry(c, e, now_ms);
     }
     lock_release(&log->lock);

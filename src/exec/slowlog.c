@@ -12,7 +12,7 @@
 #define BYTES_KEPT 128 /* of each */
 
 struct slow_entry {
-    struct slow_entry *next;
+    struct slow_entry *older, *newer;
     uint64_t id;
     int64_t time_s, value; /* microseconds or bytes */
     char peer[ADDR_TEXT_MAX];
@@ -21,7 +21,7 @@ struct slow_entry {
     struct slice argv[ARGS_KEPT]; /* each mem_dup'ed */
 };
 struct command_log {
-    struct slow_entry *newest;
+    struct slow_entry *newest, *oldest;
     unsigned n;
     uint64_t next_id;
 };
@@ -45,27 +45,41 @@ static void entry_drop(struct slow_entry *e)
     mem_free(e);
 }
 
-/* Keeps the newest `keep`. The lock is held. */
-static void cut(struct command_log *log, uint64_t keep)
+/* All of a list from cut(). */
+static void entries_drop(struct slow_entry *e)
 {
-    struct slow_entry **at = &log->newest;
-    for (uint64_t i = 0; i < keep && *at != NULL; i++) {
-        at = &(*at)->next;
-    }
-    struct slow_entry *e = *at;
-    *at = NULL;
     while (e != NULL) {
-        struct slow_entry *next = e->next;
+        struct slow_entry *newer = e->newer;
         entry_drop(e);
-        log->n--;
-        e = next;
+        e = newer;
     }
+}
+
+/* Keeps the newest `keep`; the others, linked from the oldest to newer ones, are for the caller to
+ * drop, without the lock, which is held. */
+static struct slow_entry *cut(struct command_log *log, uint64_t keep)
+{
+    struct slow_entry *first = log->oldest, *last = NULL;
+    for (; log->n > keep; log->n--) {
+        last = log->oldest;
+        log->oldest = last->newer;
+    }
+    if (last == NULL) {
+        return NULL;
+    }
+    last->newer = NULL;
+    if (log->oldest != NULL) {
+        log->oldest->older = NULL;
+    } else {
+        log->newest = NULL;
+    }
+    return first;
 }
 
 void slowlog_free(struct exec *x)
 {
     for (unsigned i = 0; i < COMMANDLOG_KINDS; i++) {
-        cut(&x->slowlog->log[i], 0);
+        entries_drop(cut(&x->slowlog->log[i], 0));
     }
     mem_free(x->slowlog);
 }
@@ -124,11 +138,17 @@ static void note(struct call *c, enum commandlog_kind kind, int64_t value)
     struct command_log *log = &c->x->slowlog->log[kind];
     lock_acquire(&c->x->slowlog->lock);
     e->id = log->next_id++;
-    e->next = log->newest;
+    e->older = log->newest;
+    if (log->newest != NULL) {
+        log->newest->newer = e;
+    } else {
+        log->oldest = e;
+    }
     log->newest = e;
     log->n++;
-    cut(log, (uint64_t)keep);
+    struct slow_entry *gone = cut(log, (uint64_t)keep);
     lock_release(&c->x->slowlog->lock);
+    entries_drop(gone);
 }
 
 void slowlog_note(struct call *c, uint64_t ticks)
@@ -189,7 +209,7 @@ void commandlog_get(struct call *c, enum commandlog_kind kind, int64_t count)
     size_t n = 0;
     lock_acquire(&all->lock);
     for (const struct slow_entry *e = all->log[kind].newest;
-         e != NULL && (count < 0 || (int64_t)n < count); e = e->next) {
+         e != NULL && (count < 0 || (int64_t)n < count); e = e->older) {
         reply_entry(c, e);
         n++;
     }
@@ -213,8 +233,9 @@ void commandlog_reset(struct call *c, enum commandlog_kind kind)
 {
     struct slowlog *all = c->x->slowlog;
     lock_acquire(&all->lock);
-    cut(&all->log[kind], 0);
+    struct slow_entry *gone = cut(&all->log[kind], 0);
     lock_release(&all->lock);
+    entries_drop(gone);
     reply_ok(c);
 }
 

@@ -444,6 +444,70 @@ START_TEST(test_log)
 }
 END_TEST
 
+/* The log as it should be, newest first: who, and how often. */
+struct denied {
+    unsigned user, count;
+};
+
+static void expect_denied(struct client *c, const struct denied *log, unsigned n)
+{
+    char user[16];
+    const struct resp *r = client_ask(c, "ACL LOG 1000");
+    ck_assert_uint_eq(r->count, n);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(user, sizeof user, "u%u", log[i].user);
+        ck_assert_int_eq(r->at[i]->at[1]->integer, log[i].count);
+        ck_assert_str_eq(r->at[i]->at[9]->text, user);
+    }
+}
+
+/* One more, of `user`, and what a log of `keep` then has. */
+static unsigned deny(struct denied *log, unsigned n, unsigned user, unsigned keep)
+{
+    unsigned at = 0;
+    while (at < n && at < 11 && log[at].user != user) {
+        at++;
+    }
+    bool known = at < n && at < 11;
+    struct denied e = { user, known ? log[at].count + 1 : 1 };
+    memmove(log + 1, log, (known ? at : n) * sizeof *log);
+    log[0] = e;
+    n += !known;
+    return n < keep ? n : keep;
+}
+
+/* The newest are kept, whatever the limit was before; the same again comes to the front. */
+START_TEST(test_log_limit)
+{
+    static const unsigned max_len[] = { 0, 1, 2, 5, 12, 30 };
+    struct client *c = server_connect(&kv);
+    struct denied log[31];
+    unsigned n = 0, keep = 5;
+    rng_seed_all(unit_seed());
+    client_expect(c, "+OK", "CONFIG SET acllog-max-len 5");
+    client_expect(c, "+OK", "ACL LOG RESET");
+    for (unsigned i = 0; i < 2000; i++) {
+        unsigned what = (unsigned)rng_below(40);
+        if (what == 0) {
+            keep = max_len[rng_below(countof(max_len))];
+            client_expect(c, "+OK", "CONFIG SET acllog-max-len %u", keep);
+        } else if (what == 1) {
+            client_expect(c, "+OK", "ACL LOG RESET");
+            n = 0;
+        } else if (what < 5) {
+            expect_denied(c, log, n);
+        } else {
+            unsigned user = (unsigned)rng_below(20);
+            client_expect_error(c, "WRONGPASS", "AUTH u%u pw", user);
+            n = deny(log, n, user, keep);
+        }
+    }
+    client_expect(c, "+OK", "ACL LOG RESET");
+    client_expect(c, "+OK", "CONFIG SET acllog-max-len 128");
+    client_close(c);
+}
+END_TEST
+
 START_TEST(test_secrets)
 {
     struct client *c = server_connect(&kv);
@@ -592,7 +656,7 @@ UNIT_SUITE(users)
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     tc = unit_case(suite, "acl", test_random_rights, test_changed_while_in_multi, test_deleted,
                    test_deletes_itself, test_subscribers, test_blocked, test_requirepass, test_log,
-                   test_secrets, test_clients, test_sort);
+                   test_log_limit, test_secrets, test_clients, test_sort);
     tcase_add_unchecked_fixture(tc, start, stop);
     unit_case(suite, "acl files", test_file_and_restart, test_configuration);
 }

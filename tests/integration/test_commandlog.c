@@ -1,9 +1,11 @@
 /* test_commandlog.c -- COMMANDLOG, which no reference server here knows: what its documentation
  * says. SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
+#include "base/rng.h"
 #include "server.h"
 #include "unit.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -186,9 +188,64 @@ START_TEST(test_limits)
 }
 END_TEST
 
+/* The log as a whole: the newest `n` of what has been noted, `next` being the id of what comes. */
+static void expect_log(const char *type, int64_t n, int64_t next)
+{
+    const struct resp *r = client_ask(c, "COMMANDLOG GET -1 %s", type);
+    ck_assert_int_eq((int64_t)r->count, n);
+    for (int64_t i = 0; i < n; i++) {
+        const struct resp *e = r->at[i];
+        ck_assert_int_eq(e->at[0]->integer, next - 1 - i);
+        if (strcmp(e->at[3]->at[0]->text, "ECHO") == 0) { /* it says which one it was to be */
+            ck_assert_int_eq(strtoll(e->at[3]->at[1]->text, NULL, 10), next - 1 - i);
+        }
+    }
+}
+
+/* The newest ones are kept, whatever the limit was before: each command here is noted. */
+START_TEST(test_at_the_limit)
+{
+    static const char *const logs[][2] = { { "slow", "commandlog-execution-slower-than" },
+                                           { "large-request", "commandlog-request-larger-than" },
+                                           { "large-reply", "commandlog-reply-larger-than" } };
+    static const char *const lens[] = { "commandlog-slow-execution-max-len",
+                                        "commandlog-large-request-max-len",
+                                        "commandlog-large-reply-max-len" };
+    static const unsigned max_len[] = { 0, 1, 2, 3, 10, 60, 1000 };
+    rng_seed_all(unit_seed());
+    for (unsigned kind = 0; kind < countof(logs); kind++) {
+        const char *type = logs[kind][0];
+        int64_t keep = 3, n = 1, next;
+        client_expect(c, "+OK", "CONFIG SET %s 3 %s 0", lens[kind], logs[kind][1]);
+        client_expect(c, "+OK", "COMMANDLOG RESET %s", type); /* the first one */
+        next = client_ask(c, "COMMANDLOG GET 1 %s", type)->at[0]->at[0]->integer + 1;
+        for (unsigned i = 0; i < 1500; i++) {
+            next += keep > 0; /* the command before */
+            n = keep == 0 ? n : n < keep ? n + 1 : keep;
+            switch (rng_below(40)) {
+            case 0:
+                keep = max_len[rng_below(countof(max_len))];
+                client_expect(c, "+OK", "CONFIG SET %s %lld", lens[kind], (long long)keep);
+                break;
+            case 1:
+                client_expect(c, "+OK", "COMMANDLOG RESET %s", type);
+                n = 0;
+                break;
+            case 2: ck_assert_int_eq(client_int(c, "COMMANDLOG LEN %s", type), n); break;
+            case 3: expect_log(type, n, next); break;
+            default: client_ask(c, "ECHO %lld", (long long)next);
+            }
+        }
+        client_expect(c, "+OK", "CONFIG SET %s -1", logs[kind][1]);
+        client_expect(c, "+OK", "COMMANDLOG RESET %s", type);
+        expect_log(type, 0, 0);
+    }
+}
+END_TEST
+
 UNIT_SUITE(commandlog)
 {
     TCase *tc = unit_case(suite, "commandlog", test_large, test_megabytes, test_slow_is_slowlog,
-                          test_limits, test_served);
+                          test_limits, test_at_the_limit, test_served);
     tcase_add_checked_fixture(tc, setup, teardown);
 }
