@@ -7,6 +7,10 @@
 # Everything is found by wildcard: a new src/*/*.c, tests/unit/*/*.c, tests/integration/*.c ... needs no line here.
 
 V       ?= release
+VARIANTS := release test debug asan ubsan tsan cover bugs fuzz train
+ifneq ($(words $(V)) $(filter $(VARIANTS),$(V)),1 $(V))
+$(error V=$(V) is no variant; there are: $(VARIANTS) (VERBOSE=1 shows the commands))
+endif
 JOBS    ?= $(shell nproc)
 PORT    ?= 6379
 TIME    ?= 60
@@ -159,7 +163,7 @@ asan ubsan tsan: ## the unit, integration and crash suites under that sanitizer
 
 # --- run and install ------------------------------------------------------------------------------------------------------
 run: all ## starts the server with kv.conf on PORT (6379), data in ./data
-	@utils/run.sh build/kv-server $(PORT)
+	@utils/run.sh $(OUT)/kv-server '$(PORT)'
 
 # Paths may have spaces and quotes.
 quoted = '$(subst ','\'',$(1))'
@@ -168,7 +172,7 @@ DOCDIR := $(call quoted,$(DESTDIR)$(PREFIX)/share/doc/kv)
 DOCS   := kv.conf README.md LICENSE
 install: all ## to PREFIX (/usr/local), below DESTDIR
 	install -d $(BINDIR) $(DOCDIR)
-	install -m 755 $(addprefix build/,$(PROGRAMS)) $(BINDIR)
+	install -m 755 $(addprefix $(OUT)/,$(PROGRAMS)) $(BINDIR)
 	install -m 644 $(DOCS) $(DOCDIR)
 uninstall: ## removes what install put there
 	for f in $(PROGRAMS); do rm -f $(BINDIR)/$$f; done

@@ -121,6 +121,12 @@ def check_make():
            f"touch share/doc/kv/mine; cd ../..; {make} {places} uninstall; test -f a/mine; test -f c/mine; test -f v/bin/kv-server; "
            "test ! -e \"a b's c/u v/bin/kv-server\"; test ! -e \"a b's c/u v/share/doc/kv/kv.conf\"; "
            "test -f \"a b's c/u v/share/doc/kv/mine\"", 0)
+    programs = {f"build/{name}": f"#!/bin/sh\necho this is {name} $*\n" for name in ("kv-server", "kv-wal", "debug/kv-server", "debug/kv-wal")}
+    expect("make: variants", {**files, **programs},
+           f"set -e; {make} V=debug PORT=1 run; {make} V=debug PREFIX=/p DESTDIR=$PWD install; p/bin/kv-wal; p/bin/kv-server; {make} PORT=1 run", 0,
+           "this is debug/kv-server kv.conf --port 1", "this is debug/kv-wal", "this is debug/kv-server\n", "this is kv-server kv.conf")
+    for name in ("1", "", "test debug"):
+        expect(f"make: V={name}", files, f"{make} V='{name}' help", 2, f"V={name} is no variant; there are: release test debug asan")
 
 
 def main():
