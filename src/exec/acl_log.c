@@ -81,10 +81,10 @@ static bool same(const struct log_entry *a, const struct log_entry *b)
 static void log_put(struct acl_log *log, struct log_entry *e)
 {
     struct log_entry *old = log->newest;
-    for (unsigned i = 0; i < GROUP_LOOK && old != NULL && !same(old, e); i++) {
-        old = old->older;
+    for (unsigned i = 1; old != NULL && !same(old, e); i++) {
+        old = i < GROUP_LOOK ? old->older : NULL;
     }
-    if (old != NULL && same(old, e)) {
+    if (old != NULL) {
         unlink_entry(log, old);
         old->count++;
         old->updated_ms = e->updated_ms;

@@ -464,11 +464,11 @@ static void expect_denied(struct client *c, const struct denied *log, unsigned n
 /* One more, of `user`, and what a log of `keep` then has. */
 static unsigned deny(struct denied *log, unsigned n, unsigned user, unsigned keep)
 {
-    unsigned at = 0;
-    while (at < n && at < 11 && log[at].user != user) {
+    unsigned at = 0, newest = n < 10 ? n : 10; /* only these may be the same */
+    while (at < newest && log[at].user != user) {
         at++;
     }
-    bool known = at < n && at < 11;
+    bool known = at < newest;
     struct denied e = { user, known ? log[at].count + 1 : 1 };
     memmove(log + 1, log, (known ? at : n) * sizeof *log);
     log[0] = e;
