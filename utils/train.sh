@@ -7,24 +7,30 @@
 #
 # The counts (.gcda) go beside the objects that are compiled with them. They need not be of just these sources: a function that
 # has changed since is compiled as if there were none. redis-benchmark is the load, over a socket of its own: no port is taken.
-# A build must not fail for want of a profile: this says what went wrong and ends with 0. With CHECK=<requests> the load is that
-# short, counts are neither removed nor copied, and what goes wrong is status 1. A load ends after 20 s, a server after 300.
+# A build must not fail for want of a profile: this says what went wrong and ends with 0. Either way <objects>/profile says that
+# there has been a training; remove it, and make trains again. With CHECK=<requests> the load is that short, counts are neither
+# removed nor copied, and what goes wrong is status 1. A load ends after 20 s, a server after 300. One training at a time.
 set -uf # no globs: XADD has a star
 build=$(cd "$1" && pwd) || exit 2
 objects=$(mkdir -p "$2" && cd "$2" && pwd) || exit 2
+profile=$2/profile # as it is called where make runs
 dir=$build/training # the current directory below: a socket's path is short
 server=
 value=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
 script="redis.call('set',KEYS[1],ARGV[1])return(redis.call('get',KEYS[1]))" # one word
 
 without() { # why
-    echo "training: $1; kv is built without a profile" >&2
-    [ -n "${CHECK-}" ] && exit 1
+    if [ -n "${CHECK-}" ]; then
+        echo "training: $1" >&2
+        exit 1
+    fi
+    echo "training: $1; kv is built without a profile. To train again: rm $profile; make" >&2
+    touch "$objects/profile"
     exit 0
 }
 
 start() { # option...
-    timeout 300 "$build/kv-server" --port 0 --unixsocket socket --dir data --save '' "$@" >>log 2>&1 &
+    timeout 300 "$build/kv-server" --port 0 --unixsocket socket --dir data --save '' "$@" >>log 2>&1 9>&- &
     server=$!
     tries=0
     until [ "$(redis-cli -s data/socket ping 2>/dev/null)" = PONG ]; do
@@ -44,7 +50,7 @@ stop() { # its counts are written when it ends
 load() { # pipeline requests
     while read -r words; do
         # shellcheck disable=SC2086
-        timeout 20 redis-benchmark -s data/socket -q -c 50 -r 100000 -P "$1" -n "${CHECK:-$2}" $words >>log 2>&1 ||
+        timeout 20 redis-benchmark -s data/socket -q -c 50 -r 100000 -P "$1" -n "${CHECK:-$2}" $words >>log 2>&1 9>&- ||
             without "the load fails ($dir/log): $words"
     done <<END
 SET key:__rand_int__ $value
@@ -76,6 +82,9 @@ DEL key:__rand_int__
 END
 }
 
+exec 9>"$build/training.lock"
+flock 9
+[ -z "${CHECK-}" ] && [ -e "$objects/profile" ] && exit 0 # another one made it meanwhile
 trap 'stop; rm -rf "$dir/data"' EXIT # the log stays, for whoever has to know
 trap 'exit 130' INT TERM HUP
 command -v redis-benchmark >/dev/null 2>&1 || without "there is no redis-benchmark"
@@ -98,7 +107,8 @@ stop
 rm -rf "$dir"
 [ -z "${CHECK-}" ] || exit 0
 cd "$build/obj" || without "no $build/obj"
+[ -n "$(find . -name '*.gcda' | head -n 1)" ] || without "no counts came to $build/obj (compiled elsewhere? rm -r $1)"
 find . -name '*.gcda' | while read -r counts; do
-    mkdir -p "$objects/${counts%/*}"
-    cp "$counts" "$objects/$counts"
-done
+    mkdir -p "$objects/${counts%/*}" && cp "$counts" "$objects/$counts" || exit 1
+done || without "the counts could not be copied to $objects"
+touch "$objects/profile"

@@ -129,8 +129,30 @@ def check_make():
         expect(f"make: V={name}", files, f"{make} V='{name}' help", 2, f"V={name} is no variant; there are: release test debug asan")
 
 
+def check_training():
+    """utils/train.sh and the rule that calls it, with a server that is a script."""
+    server = "#!/bin/sh\nat=${0%/*}\nmkdir -p $at/obj/a\necho >>$at/starts\nCOUNT\necho up >data/up\nexec sleep 60\n"
+    counts = {"build/train/kv-server": server.replace("COUNT", "echo count >$at/obj/a/a.gcda")}
+    files = {**counts, "bin/redis-cli": "#!/bin/sh\nmv data/up data/was 2>/dev/null && echo PONG\n", "bin/redis-benchmark": "#!/bin/sh\n",
+             "Makefile": (UTILS.parent / "Makefile").read_text(), "deps/install.sh": ""}
+    path = 'export PATH="$PWD/bin:$PATH"; export CHECK=; '
+    train = path + "utils/train.sh build/train build/obj"
+    good = "test -f build/obj/a/a.gcda; test -f build/obj/profile; "
+    again = "kv is built without a profile. To train again: rm build/obj/profile; make"
+    three = "test $(cat build/train/starts | wc -l) = 3"
+    expect("train.sh: good", files, f"set -e; {train}; {good} {three}", 0)
+    expect("train.sh: two at once", files, f"set -e; {train} & {train}; wait $!; {good} {three}", 0)
+    expect("train.sh: no counts", {**files, "build/train/kv-server": server.replace("COUNT", "")}, f"{train}; test -f build/obj/profile", 0,
+           "no counts came to", again)
+    expect("train.sh: load", {**files, "bin/redis-benchmark": "#!/bin/sh\nexit 1\n"}, f"{train}; test -f build/obj/profile", 0,
+           "the load fails", again)
+    expect("train.sh: check", {**files, "bin/redis-benchmark": "#!/bin/sh\nexit 1\n"},
+           f"{path} CHECK=5 utils/train.sh build/train build/obj || test ! -e build/obj/profile && exit 3", 3, "the load fails")
+    expect("make: training", files, f"set -e; {path} CHECK=5 env -u MAKEFLAGS -u MAKELEVEL -u V make MAKE=true DEPS=no build/obj/profile; {good}", 0)
+
+
 def main():
-    for check in (check_layers, check_lengths, check_docs, check_headers, check_test_runner, check_make):
+    for check in (check_layers, check_lengths, check_docs, check_headers, check_test_runner, check_make, check_training):
         check()
     print("\n".join(failures) or "check-checks: each check finds what it is for")
     return 1 if failures else 0
