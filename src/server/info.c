@@ -388,7 +388,9 @@ static void section_replication(struct server *s, struct buf *b)
 {
     char id[41] = "0000000000000000000000000000000000000000";
     uint64_t offset = 0;
-    if (s->wal != NULL) {
+    struct load_progress lp;
+    exec_load_progress(s->x, &lp);
+    if (s->wal != NULL && !lp.loading) { /* while it loads nobody knows which history goes on */
         static const char digits[] = "0123456789abcdef";
         const uint8_t *h = wal_history(s->wal);
         for (unsigned i = 0; i < WAL_HISTORY_BYTES; i++) {

@@ -81,7 +81,7 @@ void wal_publish_init(struct wal *w)
     lock_acquire(&w->publish);
     uint64_t lsn = w->pos.next_lsn, start = u64_max(lsn, w->cfg.first_ticket);
     uint64_t seq = w->pos.next_seq - 1;
-    w->tickets_ahead = start - lsn;
+    atomic_store(&w->tickets_ahead, start - lsn);
     atomic_store(&w->tail, start);
     atomic_store(&w->written, start);
     w->stream_written = lsn;

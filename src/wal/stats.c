@@ -75,9 +75,10 @@ static uint64_t get(const _Atomic uint64_t *v)
 
 void wal_stats(struct wal *w, struct wal_stats *out)
 {
+    uint64_t ahead = get(&w->tickets_ahead);
     *out = (struct wal_stats){
-        .written = get(&w->written) - w->tickets_ahead,
-        .durable = get(&w->durable) - w->tickets_ahead,
+        .written = get(&w->written) - ahead,
+        .durable = get(&w->durable) - ahead,
         .stream_durable = get(&w->stream_durable),
         .groups = get(&w->groups),
         .records = get(&w->records),
@@ -94,12 +95,12 @@ void wal_stats(struct wal *w, struct wal_stats *out)
         .current_segment = get(&w->current_segment),
         .current_seq = get(&w->current_seq),
         .sync = (enum wal_sync)atomic_load_explicit(&w->mode, memory_order_acquire),
-        .direct = w->direct,
+        .direct = atomic_load_explicit(&w->direct, memory_order_relaxed),
         .state = wal_state(w),
         .last_errno = atomic_load_explicit(&w->last_errno, memory_order_relaxed),
     };
     /* After `written`, so that the difference is never negative. */
-    out->appended = atomic_load_explicit(&w->tail, memory_order_acquire) - w->tickets_ahead;
+    out->appended = atomic_load_explicit(&w->tail, memory_order_acquire) - ahead;
     out->queued_bytes = out->appended - out->written;
     for (unsigned i = 0; i < w->cfg.producers; i++) {
         out->admission_stops += get(&w->producers[i].stops);

@@ -204,9 +204,9 @@ struct wal {
     struct wal_config cfg;
     char *dir; /* <data directory>/wal */
     int lock_fd;
-    bool direct;            /* O_DIRECT|O_DSYNC works here */
-    bool running;           /* between wal_start() and wal_stop() */
-    uint64_t tickets_ahead; /* of the LSN, at the start */
+    _Atomic bool direct;            /* O_DIRECT|O_DSYNC works here; told before threads run, too */
+    bool running;                   /* between wal_start() and wal_stop() */
+    _Atomic uint64_t tickets_ahead; /* of the LSN, at the start; the same */
     struct wal_producer *producers;
     struct wal_writer *writers;
     unsigned nwriters, started;

@@ -142,7 +142,7 @@ void wal_write_group(struct wal *w, struct wal_group *g)
     write_bytes(g);
     (void)fault("wal.after_write");
     if (g->sync == WAL_SYNC_ALWAYS) {
-        if (!w->direct) {
+        if (!atomic_load_explicit(&w->direct, memory_order_relaxed)) {
             wal_barrier(g->fd, "fdatasync of a segment");
         }
         int64_t us = clock_mono_us() - start;
