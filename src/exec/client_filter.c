@@ -4,6 +4,7 @@
 #include "exec/client_filter.h"
 #include "exec/acl.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 static enum client_type type_by_name(struct slice s)
 {
@@ -87,6 +88,36 @@ static bool trait_arg(struct call *c, struct client_traits *t, struct slice name
     return false;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Once for all clients: everybody waits until the last one has been looked at. */
+static bool ids_sort(struct call *c, struct client_traits *t)
+{
+    if (t->ids == 0) {
+        return true;
+    }
+    t->sorted = mem_try_alloc(t->ids * sizeof *t->sorted);
+    if (t->sorted == NULL) {
+        reply_oom(c);
+        return false;
+    }
+    for (unsigned i = 0; i < t->ids; i++) {
+        must(parse_i64(c->argv[t->ids_at + i], &t->sorted[i]));
+    }
+    qsort(t->sorted, t->ids, sizeof *t->sorted, by_number);
+    return true;
+}
+
+void client_filter_free(struct client_filter *f)
+{
+    mem_free(f->is.sorted);
+    mem_free(f->isnt.sorted);
+}
+
 bool client_filter_parse(struct call *c, struct client_filter *f)
 {
     for (unsigned i = 2; i < c->argc; i++) {
@@ -113,6 +144,10 @@ bool client_filter_parse(struct call *c, struct client_filter *f)
             return false;
         }
     }
+    if (!ids_sort(c, &f->is) || !ids_sort(c, &f->isnt)) {
+        client_filter_free(f);
+        return false;
+    }
     return true;
 }
 
@@ -135,20 +170,14 @@ static struct slice text_of(struct session *s, enum filter_text which, char peer
     return port != NULL ? slice_of(peer, (size_t)(port - peer)) : all;
 }
 
-static bool id_listed(const struct call *c, const struct client_traits *t, uint64_t id)
+static bool id_listed(const struct client_traits *t, uint64_t id)
 {
-    int64_t one;
-    for (unsigned i = 0; i < t->ids; i++) {
-        if (parse_i64(c->argv[t->ids_at + i], &one) && (uint64_t)one == id) {
-            return true;
-        }
-    }
-    return false;
+    int64_t one = (int64_t)id;
+    return bsearch(&one, t->sorted, t->ids, sizeof one, by_number) != NULL;
 }
 
 /* How many of the traits s has; *asked: how many there are. */
-static unsigned traits_of(const struct call *c, struct session *s, const struct client_traits *t,
-                          unsigned *asked)
+static unsigned traits_of(struct session *s, const struct client_traits *t, unsigned *asked)
 {
     char peer[ADDR_TEXT_MAX];
     unsigned has = 0, n = 0;
@@ -159,7 +188,7 @@ static unsigned traits_of(const struct call *c, struct session *s, const struct 
         }
     }
     n += (unsigned)(t->ids > 0) + (t->type != TYPE_ANY) + t->by_db;
-    has += t->ids > 0 && id_listed(c, t, s->id);
+    has += t->ids > 0 && id_listed(t, s->id);
     has += t->type != TYPE_ANY && type_of(s) == t->type;
     has += t->by_db && t->db == (int64_t)s->db;
     *asked = n;
@@ -169,8 +198,8 @@ static unsigned traits_of(const struct call *c, struct session *s, const struct 
 bool client_filter_takes(const struct call *c, struct session *s, const struct client_filter *f)
 {
     unsigned asked, refused;
-    if (s->doomed || traits_of(c, s, &f->is, &asked) != asked ||
-        traits_of(c, s, &f->isnt, &refused) != 0) {
+    if (s->doomed || traits_of(s, &f->is, &asked) != asked ||
+        traits_of(s, &f->isnt, &refused) != 0) {
         return false;
     }
     if ((f->maxage > 0 && (clock_wall_ms() - s->created_ms) / 1000 < f->maxage) ||

@@ -19,6 +19,7 @@ enum filter_text {
 struct client_traits { /* points into the arguments of the call */
     const struct slice *text[FILTER_TEXTS];
     unsigned ids_at, ids; /* argv */
+    int64_t *sorted;      /* the same as numbers, in order; NULL: none are asked for */
     enum client_type type;
     bool by_db;
     int64_t db;
@@ -29,8 +30,9 @@ struct client_filter {
     int64_t maxage, idle; /* seconds at least; 0: any */
     bool skip_me;         /* set before parsing: the default */
 };
-/* The options argv[2...]. False: replied the error. */
+/* The options argv[2...]. False: replied the error, there is nothing to free. */
 must_check bool client_filter_parse(struct call *c, struct client_filter *f);
+void client_filter_free(struct client_filter *f);
 /* In an exclusive section, s being any client. */
 bool client_filter_takes(const struct call *c, struct session *s, const struct client_filter *f);
 #endif

@@ -215,7 +215,64 @@ static int by_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The oldest first, as in Redis. */
+struct line { /* of a client, in a text of many */
+    uint64_t id;
+    size_t from, to;
+};
+
+static int line_by_id(const void *id, const void *line)
+{
+    uint64_t x = *(const uint64_t *)id, y = ((const struct line *)line)->id;
+    return x < y ? -1 : x > y;
+}
+
+/* The lines of `text` in the order of the ids that were asked for, as often as each was. False: no
+ * memory. */
+static bool lines_as_asked(const struct call *c, const struct client_filter *f,
+                           const struct line *lines, unsigned n, struct buf *text)
+{
+    struct buf all = { 0 };
+    for (unsigned i = 0; i < f->is.ids; i++) {
+        int64_t id;
+        must(parse_i64(c->argv[f->is.ids_at + i], &id));
+        const struct line *l = bsearch(&id, lines, n, sizeof *l, line_by_id);
+        if (l != NULL) {
+            if (!buf_try_reserve(&all, l->to - l->from)) {
+                buf_free(&all);
+                return false;
+            }
+            buf_add(&all, text->p + l->from, l->to - l->from);
+        }
+    }
+    buf_free(text);
+    *text = all;
+    return true;
+}
+
+/* The oldest first; when only ids were asked for, in their order: as in Redis. */
+static bool clients_list(struct call *c, const struct client_filter *f, struct buf *text)
+{
+    unsigned n = clients_filtered(c, f, NULL);
+    struct session **list = mem_try_alloc((n + 1) * sizeof(struct session *));
+    struct line *lines = mem_try_alloc((n + 1) * sizeof *lines);
+    bool ok = list != NULL && lines != NULL;
+    if (ok) {
+        must(clients_filtered(c, f, list) == n);
+        qsort(list, n, sizeof(struct session *), by_id);
+    }
+    for (unsigned i = 0; ok && i < n; i++) {
+        lines[i] = (struct line){ .id = list[i]->id, .from = text->n };
+        client_describe(c, list[i], text);
+        buf_add_char(text, '\n');
+        lines[i].to = text->n;
+    }
+    bool only_ids = f->is.ids_at == 3 && 3 + f->is.ids == c->argc;
+    ok = ok && (!only_ids || lines_as_asked(c, f, lines, n, text));
+    mem_free(lines);
+    mem_free(list);
+    return ok;
+}
+
 static void cmd_client_list(struct call *c)
 {
     struct client_filter f = { .skip_me = false };
@@ -223,22 +280,14 @@ static void cmd_client_list(struct call *c)
         return;
     }
     clients_evict_now(c->x); /* nobody is shown that maxmemory-clients has no room for */
-    unsigned n = clients_filtered(c, &f, NULL);
-    struct session **list = mem_try_alloc((n + 1) * sizeof(struct session *));
-    if (list == NULL) {
-        reply_oom(c);
-        return;
-    }
-    must(clients_filtered(c, &f, list) == n);
-    qsort(list, n, sizeof(struct session *), by_id);
     struct buf text = { 0 };
-    for (unsigned i = 0; i < n; i++) {
-        client_describe(c, list[i], &text);
-        buf_add_char(&text, '\n');
+    if (clients_list(c, &f, &text)) {
+        reply_verbatim(c, buf_slice(&text), "txt");
+    } else {
+        reply_oom(c);
     }
-    reply_verbatim(c, buf_slice(&text), "txt");
     buf_free(&text);
-    mem_free(list);
+    client_filter_free(&f);
 }
 
 /* ---- KILL ---- */
@@ -298,6 +347,7 @@ static void cmd_client_kill(struct call *c)
             }
         }
     }
+    client_filter_free(&f);
     if (!old_form) {
         reply_int(c, killed);
     } else if (killed == 0) {

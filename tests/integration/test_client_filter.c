@@ -1,6 +1,7 @@
 /* test_client_filter.c -- CLIENT CAPA, and the filters of CLIENT LIST and CLIENT KILL that Valkey
  * has. SPDX-License-Identifier: BSD-3-Clause */
 #include "base/base.h"
+#include "base/rng.h"
 #include "server.h"
 #include "unit.h"
 #include <stdio.h>
@@ -103,6 +104,113 @@ START_TEST(test_list)
 }
 END_TEST
 
+/* What CLIENT LIST with these options shows of c, a, b, in order, lines that come twice, too. */
+static const char *sequence(const char *options)
+{
+    static char who[64];
+    size_t n = 0;
+    const struct resp *r = client_ask(c, "CLIENT LIST %s", options);
+    ck_assert_msg(r->type == RESP_BULK, "%s: %s", options, r->text);
+    for (const char *line = r->text; *line != '\0'; line = strchr(line, '\n') + 1) {
+        long long id = 0;
+        ck_assert_int_eq(sscanf(line, "id=%lld ", &id), 1);
+        ck_assert_uint_lt(n + 1, sizeof who);
+        who[n++] = id == id_c ? 'c' : id == id_a ? 'a' : id == id_b ? 'b' : '?';
+    }
+    who[n] = '\0';
+    return who;
+}
+
+/* As in Redis: only ids are answered in their order, and each as often as it was named. */
+START_TEST(test_ids)
+{
+    char ids[200];
+    snprintf(ids, sizeof ids, "ID %lld %lld 99999 %lld -1 0 %lld", id_b, id_c, id_b, id_a);
+    ck_assert_str_eq(sequence(ids), "bcba");
+    snprintf(ids, sizeof ids, "id %lld", id_a);
+    ck_assert_str_eq(sequence(ids), "a");
+    ck_assert_str_eq(sequence("ID 99999"), "");
+    snprintf(ids, sizeof ids, "ID %lld %lld %lld SKIPME no", id_b, id_c, id_b); /* of Valkey */
+    ck_assert_str_eq(sequence(ids), "cb");
+    snprintf(ids, sizeof ids, "ID %lld NOT-ID %lld %lld ID %lld %lld", id_b, id_c, id_c, id_c,
+             id_a);
+    ck_assert_str_eq(sequence(ids), "a");
+}
+END_TEST
+
+/* CLIENT `what` ID, with as many ids that nobody has around those of a and b. */
+#define MANY 20000
+static void send_many(const char *what, bool with_both)
+{
+    static char text[MANY][24];
+    static const char *argv[MANY + 3];
+    static size_t len[MANY + 3];
+    argv[0] = "CLIENT", argv[1] = what, argv[2] = "ID";
+    for (unsigned i = 0; i < MANY; i++) {
+        long long other = 1000000 + (long long)rng_below(1000000000);
+        bool is_one = with_both && (i == MANY / 3 || i == MANY / 2);
+        snprintf(text[i], sizeof text[i], "%lld", !is_one ? other : i == MANY / 2 ? id_a : id_b);
+        argv[3 + i] = text[i];
+    }
+    for (unsigned i = 0; i < countof(argv); i++) {
+        len[i] = strlen(argv[i]);
+    }
+    client_send_args(c, countof(argv), argv, len);
+}
+
+START_TEST(test_many_ids)
+{
+    char first[32];
+    rng_seed_all(unit_seed());
+    send_many("LIST", false);
+    client_expect_next(c, "\"\"");
+    send_many("LIST", true);
+    const char *text = client_read(c)->text, *end = strchr(text, '\n');
+    snprintf(first, sizeof first, "id=%lld ", id_b);
+    ck_assert_int_eq(strncmp(text, first, strlen(first)), 0);
+    snprintf(first, sizeof first, "\nid=%lld ", id_a);
+    ck_assert_int_eq(strncmp(end, first, strlen(first)), 0);
+    ck_assert_ptr_null(strchr(strchr(end + 1, '\n') + 1, '\n'));
+    send_many("KILL", false);
+    client_expect_next(c, "0");
+    send_many("KILL", true);
+    client_expect_next(c, "2");
+    client_expect_closed(a);
+    client_expect_closed(b);
+}
+END_TEST
+
+#ifdef KV_FAULTS
+/* Without memory for the ids or for the lines: an error, and nobody is killed. */
+START_TEST(test_no_memory)
+{
+    struct server own;
+    server_init(&own, SERVER_KV);
+    server_start(&own, "--threads", "1");
+    struct client *x = server_connect(&own), *victim = server_connect(&own);
+    long long id = client_int(victim, "CLIENT ID");
+    static const char *const what[] = { "LIST ID", "LIST NOT-ID 1 2 3 ID", "KILL ID" };
+    static const unsigned least[] = { 4, 4, 1 };
+    for (unsigned i = 0; i < countof(what); i++) {
+        unsigned refused = 0;
+        for (bool done = false; !done;) {
+            client_expect(x, "+OK", "DEBUG FAULT mem.alloc=nomem:%u:1", refused);
+            const struct resp *r = client_ask(x, "CLIENT %s %lld 1000000", what[i], id);
+            done = r->type != RESP_ERROR;
+            ck_assert_msg(done || strncmp(r->text, "OOM ", 4) == 0, "%s", r->text);
+            refused += !done;
+            client_expect(x, "+OK", "DEBUG FAULT ''");
+        }
+        ck_assert_uint_ge(refused, least[i]);
+    }
+    client_expect_closed(victim);
+    client_close(victim);
+    client_close(x);
+    server_stop(&own);
+}
+END_TEST
+#endif
+
 START_TEST(test_errors)
 {
     static const char *const wrong[] = { "TYPE",         "NONE x",       "NOT- x",
@@ -173,7 +281,10 @@ END_TEST
 
 UNIT_SUITE(client_filter)
 {
-    TCase *tc =
-        unit_case(suite, "filters", test_list, test_errors, test_kill, test_capa, test_order);
+    TCase *tc = unit_case(suite, "filters", test_list, test_ids, test_many_ids, test_errors,
+                          test_kill, test_capa, test_order);
     tcase_add_checked_fixture(tc, setup, teardown);
+#ifdef KV_FAULTS
+    unit_case(suite, "filters without memory", test_no_memory);
+#endif
 }
