@@ -51,23 +51,18 @@ size_t conn_out_bytes(const struct conn *c)
     return c->out.mem;
 }
 
-/* Redis has short replies in a buffer of the client that no limit speaks of: a limit below the size
- * of one would lock everybody out. What is more counts whole, as a long reply does with Redis. */
-#define UNCOUNTED_BYTES 16384
-
-static size_t counted_bytes(const struct conn *c)
+bool conn_over_limit(struct conn *c)
 {
-    return out_size(&c->out) > UNCOUNTED_BYTES ? c->out.mem : 0;
-}
-
-bool conn_over_limit(const struct conn *c)
-{
-    return c->hard != 0 && counted_bytes(c) > c->hard;
+    bool over = out_over_limit(&c->out);
+    if (over) { /* also when the limit rises before the reply is over */
+        out_lose(&c->out);
+    }
+    return over;
 }
 
 size_t conn_parked_bytes(const struct conn *c)
 {
-    return (size_t)(end_of(c) - c->released);
+    return (size_t)(end_of(c) - c->released) - c->out.dropped;
 }
 
 void conn_check(struct conn *c)
@@ -108,12 +103,12 @@ static void soft_fired(struct reactor *r unused_arg, struct reactor_timer *t)
 
 static void check_limits(struct conn *c)
 {
-    if (conn_over_limit(c)) {
+    if (out_over_limit(&c->out)) {
         conn_close_limit(c, "hard output buffer limit");
         return;
     }
     struct reactor *r = c->reactor;
-    if (c->soft == 0 || counted_bytes(c) <= c->soft) {
+    if (c->soft == 0 || out_counted(&c->out) <= c->soft) {
         reactor_timer_cancel(r, &c->soft_timer);
         return;
     }
@@ -129,7 +124,7 @@ static void check_limits(struct conn *c)
 
 void conn_set_limits(struct conn *c, size_t hard, size_t soft, unsigned soft_seconds)
 {
-    c->hard = hard;
+    c->out.limit = hard;
     c->soft = soft;
     c->soft_seconds = soft_seconds;
     check_limits(c);
@@ -143,6 +138,12 @@ void conn_gate(struct conn *c, uint64_t gate)
     if (end == c->gated) {
         return;
     }
+    if (unlikely((c->out.limit | c->soft) != 0)) {
+        check_limits(c);
+        if (c->out.lost) { /* what was dropped is never spoken of */
+            return;
+        }
+    }
     c->gated = end;
     struct gate_mark *last = c->nmarks > 0 ? mark_at(c, c->nmarks - 1U) : NULL;
     if (last != NULL && last->gate >= gate) {
@@ -155,9 +156,6 @@ void conn_gate(struct conn *c, uint64_t gate)
         *mark_at(c, c->nmarks - 1U) = (struct gate_mark){ end, gate };
     }
     list_push(c->reactor, LIST_FLUSH, c);
-    if (unlikely((c->hard | c->soft) != 0)) {
-        check_limits(c);
-    }
 }
 
 static void release_marks(struct conn *c, uint64_t release)

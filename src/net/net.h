@@ -31,7 +31,8 @@ struct conn;
 /* ================= Output chain: what replies are written into ================= */
 
 /* A chain of blocks. Zero-initialised is empty. Not thread-safe; may be built on one thread and
- * handed to another in a message. */
+ * handed to another in a message. Above its limit, that of the connection it is of, it is lost:
+ * what is written from there on is counted and dropped, as its connection will be. */
 struct out_block {
     struct out_block *next;
     uint32_t len, cap; /* cap 0: `ext` bytes owned elsewhere and released with `ext_free` */
@@ -45,6 +46,9 @@ struct out {
     char *cur, *end; /* free room in tail: tail->len is brought up to date by out_sync() */
     size_t bytes;    /* in blocks before tail's room (out_size() gives the whole) */
     size_t mem;      /* allocated for all blocks, heads and unused room included, plus ext bytes */
+    size_t limit;    /* of mem, looked at where a block is needed; 0: none */
+    size_t dropped;  /* of `bytes`: they are in no block */
+    bool lost;
 };
 #define OUT_BLOCK_BYTES 16384
 
@@ -60,7 +64,7 @@ static inline void out_used(struct out *o, char *to)
 }
 void out_add(struct out *o, const void *p, size_t n);
 /* Adds bytes without copying; ext_free(owner) runs once when they are sent or dropped (any thread
- * that owns the chain). */
+ * that owns the chain; it may be at once). */
 void out_add_ext(struct out *o, const char *p, size_t n, void (*ext_free)(void *), void *owner);
 void out_splice(
     struct out *to,
@@ -76,7 +80,8 @@ static inline size_t out_size(const struct out *o)
     return o->bytes + (o->cur != NULL ? (size_t)(o->cur - o->tail->data) : 0);
 }
 void out_copy_to(const struct out *o, struct buf *b); /* appends all bytes; for tests and scripts */
-/* Position to roll back to: everything written after out_mark() is dropped by out_rewind(). */
+/* Position to roll back to: everything written after out_mark() is dropped by out_rewind(). What
+ * was lost since then is not lost any more. */
 struct out_mark {
     struct out_block *tail;
     size_t tail_len;
@@ -171,9 +176,11 @@ struct out *conn_out(struct conn *c);
  * for the writev of this turn. Cheap: once per reply is fine. Output limits are checked here. */
 void conn_gate(struct conn *c, uint64_t gate);
 uint64_t conn_lowest_gate(const struct conn *c); /* UINT64_MAX when nothing waits */
-bool conn_over_limit(const struct conn *c);      /* the hard one: conn_gate() will close it */
-size_t conn_out_bytes(const struct conn *c);     /* unsent, gated or not, with block overhead */
-size_t conn_parked_bytes(const struct conn *c);  /* unsent because of a gate */
+/* Above the hard limit: conn_gate() will close it, and what is written until then is dropped.
+ * Whoever hears so need not write the rest of a reply. */
+bool conn_over_limit(struct conn *c);
+size_t conn_out_bytes(const struct conn *c);    /* unsent, gated or not, with block overhead */
+size_t conn_parked_bytes(const struct conn *c); /* unsent because of a gate */
 /* After conn_gate(): what was written counts for net_passing_bytes() now, not from the end of the
  * turn. */
 void conn_count_passing(struct conn *c);
@@ -204,7 +211,7 @@ bool conn_closing(const struct conn *c);
 void conn_close_limit(struct conn *c, const char *what);
 void conn_set_limits(struct conn *c, size_t hard, size_t soft,
                      unsigned soft_seconds); /* output buffer limits; 0 = none. Up to 16 KiB do not
-                                                count */
+                                                count; what is above the hard one is not kept */
 void conn_set_query_limit(struct conn *c, size_t bytes); /* client-query-buffer-limit */
 
 /* Handle: reactor, slot and generation; survives as a number when the connection is gone. 0 is

@@ -20,6 +20,10 @@ unsigned out_iov(const struct out *o, size_t head_sent, size_t limit, struct iov
 /* Drops n more bytes that were sent. Returns the new head_sent; *base grows by the lengths of the
  * blocks freed. */
 size_t out_drop(struct out *o, size_t head_sent, size_t n, uint64_t *base);
+/* What the limits of a connection speak of. */
+size_t out_counted(const struct out *o);
+bool out_over_limit(const struct out *o); /* or lost */
+void out_lose(struct out *o);
 void out_check(const struct out *o);
 
 /* ---- resp_parse.c ---- */
@@ -158,7 +162,7 @@ struct conn {
     struct gate_mark marks[GATE_MARKS];
     size_t parked_low; /* STOP_PARKED ends when no more than this is parked */
     size_t passing;    /* its part of stats.passing */
-    size_t hard, soft;
+    size_t soft;       /* the hard limit is that of `out` */
     unsigned soft_seconds;
     int64_t soft_since_ms;  /* with soft_timer armed: above the soft limit since then */
     const char *limit_what; /* a limit was exceeded: for conn_limit */

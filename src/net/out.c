@@ -15,7 +15,8 @@
  *     I1 cur != NULL <=> the tail is open: its bytes are data..cur, its len is stale, and `bytes`
  *        does not count it. Otherwise every len is right and `bytes` counts all.
  *     I2 mem == sum over blocks of block_mem().
- *     I3 head == NULL <=> every field is zero.
+ *     I3 head == NULL <=> every field but `limit` and `lost` is zero.
+ *     I4 lost: the tail is the sink, which nothing that is kept was written into, and it is open.
  *     Checked by out_check(). */
 #include "net/net_int.h"
 #include "base/mem.h"
@@ -153,9 +154,49 @@ static void tail_open(struct out *o, struct out_block *b)
     o->end = b->data + b->cap;
 }
 
+/* ---- The limit ---- */
+
+/* Redis has short replies in a buffer of the client that no limit speaks of: a limit below the size
+ * of one would lock everybody out. What is more counts whole, as a long reply does with Redis. */
+#define UNCOUNTED_BYTES 16384
+
+size_t out_counted(const struct out *o)
+{
+    return out_size(o) > UNCOUNTED_BYTES ? o->mem : 0;
+}
+
+bool out_over_limit(const struct out *o)
+{
+    return o->lost || (o->limit != 0 && out_counted(o) > o->limit);
+}
+
+static void drop_bytes(struct out *o, size_t n)
+{
+    o->bytes += n;
+    o->dropped += n;
+}
+
+/* Room for any writer, which the next one gets again: the sink, empty. */
+void out_lose(struct out *o)
+{
+    if (o->lost && o->tail != NULL) {
+        drop_bytes(o, (size_t)(o->cur - o->tail->data));
+        o->cur = o->tail->data;
+    } else {
+        o->lost = true;
+        tail_open(o, block_new(ROOM_MAX));
+    }
+}
+
+/* ---- Writing ---- */
+
 char *out_room_slow(struct out *o, size_t n)
 {
     must(n <= ROOM_MAX);
+    if (unlikely(out_over_limit(o))) {
+        out_lose(o);
+        return o->cur;
+    }
     uint32_t cap = LARGE_CAP;
     if (o->head == NULL && n <= SMALL_CAP) {
         cap = SMALL_CAP;
@@ -181,12 +222,24 @@ void out_add(struct out *o, const void *p, size_t n)
             return;
         }
         out_room_slow(o, size_min(n, LARGE_CAP));
+        if (unlikely(o->lost)) {
+            drop_bytes(o, n);
+            return;
+        }
     }
 }
 
 void out_add_ext(struct out *o, const char *p, size_t n, void (*ext_free)(void *), void *owner)
 {
     const size_t part_max = (size_t)1 << 30; /* len has 32 bits */
+    if (unlikely(out_over_limit(o))) {
+        out_lose(o);
+        drop_bytes(o, n);
+        if (ext_free != NULL) {
+            ext_free(owner);
+        }
+        return;
+    }
     tail_close(o);
     do {
         size_t part = size_min(n, part_max);
@@ -216,6 +269,12 @@ void out_splice(struct out *to, struct out *from)
         out_clear(from);
         return;
     }
+    if (unlikely(out_over_limit(to))) {
+        out_lose(to);
+        drop_bytes(to, from->bytes);
+        out_clear(from);
+        return;
+    }
     tail_close(to);
     if (to->tail != NULL) {
         to->tail->next = from->head;
@@ -225,7 +284,7 @@ void out_splice(struct out *to, struct out *from)
     to->tail = from->tail;
     to->bytes += from->bytes;
     to->mem += from->mem;
-    *from = (struct out){ 0 };
+    *from = (struct out){ .limit = from->limit };
 }
 
 void out_clear(struct out *o)
@@ -235,7 +294,7 @@ void out_clear(struct out *o)
         block_free(b);
         b = next;
     }
-    *o = (struct out){ 0 };
+    *o = (struct out){ .limit = o->limit, .lost = o->lost };
 }
 
 static const char *block_bytes(const struct out_block *b)
@@ -263,6 +322,11 @@ struct out_mark out_mark(struct out *o)
 
 void out_rewind(struct out *o, struct out_mark m)
 {
+    if (o->lost && m.tail != o->tail) {
+        o->lost = false;
+        o->bytes -= o->dropped;
+        o->dropped = 0;
+    }
     if (m.tail == NULL) {
         out_clear(o);
         return;
@@ -289,6 +353,10 @@ void out_rewind(struct out *o, struct out_mark m)
 
 struct out_block *out_hole(struct out *o)
 {
+    if (unlikely(out_over_limit(o))) {
+        out_lose(o);
+        return o->tail;
+    }
     tail_close(o);
     struct out_block *b = block_new(HOLE_CAP);
     block_link(o, b);
@@ -297,6 +365,10 @@ struct out_block *out_hole(struct out *o)
 
 void out_fill_hole(struct out *o, struct out_block *hole, const void *p, size_t n)
 {
+    if (unlikely(o->lost && hole == o->tail)) {
+        drop_bytes(o, n);
+        return;
+    }
     must(n <= HOLE_CAP && hole->cap == HOLE_CAP && hole->len == 0);
     memcpy(hole->data, p, n);
     hole->len = (uint32_t)n;
@@ -327,7 +399,7 @@ size_t out_drop(struct out *o, size_t head_sent, size_t n, uint64_t *base)
     while (o->head != NULL) {
         struct out_block *b = o->head;
         size_t len = block_len(o, b);
-        if (n < len) {
+        if (n < len || (o->lost && b == o->tail)) { /* the sink stays, empty or not */
             return n;
         }
         n -= len;
@@ -357,7 +429,9 @@ void out_check(const struct out *o)
         last = b;
     }
     must(last == o->tail);
-    must(bytes == o->bytes && mem == o->mem);
+    must(bytes + o->dropped == o->bytes && mem == o->mem);
+    must(o->lost || o->dropped == 0);
+    must(!o->lost || o->tail == NULL || (o->cur != NULL && o->tail->cap == ROOM_MAX));
     must((o->cur == NULL) == (o->end == NULL));
     if (o->cur != NULL) {
         must(o->tail->cap > HOLE_CAP);

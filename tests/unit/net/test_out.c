@@ -21,16 +21,25 @@ struct model {
     unsigned ext_added;
 };
 
+/* Of `o`, without what a limit left out. */
+static size_t kept_size(const struct out *o)
+{
+    size_t in_sink = o->lost && o->tail != NULL ? (size_t)(o->cur - o->tail->data) : 0;
+    return out_size(o) - o->dropped - in_sink;
+}
+
 static void expect_equal(const struct model *m)
 {
+    size_t kept = kept_size(&m->o) - m->head_sent;
     out_check(&m->o);
     ck_assert_uint_eq(out_size(&m->o) - m->head_sent, m->flat.n);
     struct buf got = { 0 };
     out_copy_to(&m->o, &got);
-    ck_assert_uint_eq(got.n - m->head_sent, m->flat.n);
-    if (m->flat.n > 0) {
-        ck_assert_mem_eq(got.p + m->head_sent, m->flat.p, m->flat.n);
+    ck_assert_uint_eq(got.n, out_size(&m->o) - m->o.dropped);
+    if (kept > 0) {
+        ck_assert_mem_eq(got.p + m->head_sent, m->flat.p, kept);
     }
+    ck_assert(m->o.lost || kept == m->flat.n);
     buf_free(&got);
 }
 
@@ -73,8 +82,8 @@ static void do_ext(struct model *m, struct out *o, struct buf *flat)
 {
     size_t n = random_size();
     char *p = random_bytes(n);
-    out_add_ext(o, p, n, ext_release, p);
     buf_add(flat, p, n);
+    out_add_ext(o, p, n, ext_release, p); /* above a limit they are released at once */
     m->ext_added++;
 }
 
@@ -99,6 +108,9 @@ static void do_rewind(struct model *m)
 {
     struct out_mark mark = out_mark(&m->o);
     size_t n = m->flat.n;
+    if (m->o.lost) { /* its connection writes nothing more that may be taken back */
+        return;
+    }
     for (uint64_t k = rng_below(4); k > 0; k--) {
         switch (rng_below(3)) {
         case 0: do_add(&m->o, &m->flat); break;
@@ -107,6 +119,7 @@ static void do_rewind(struct model *m)
         }
     }
     out_rewind(&m->o, mark);
+    ck_assert(!m->o.lost);
     m->flat.n = n;
     if (mark.tail == NULL) {
         m->head_sent = 0;
@@ -134,7 +147,7 @@ static void do_splice(struct model *m)
 static void do_send(struct model *m)
 {
     struct iovec v[8];
-    size_t limit = rng_below(m->flat.n + 1);
+    size_t limit = rng_below(kept_size(&m->o) - m->head_sent + 1);
     unsigned n = out_iov(&m->o, m->head_sent, limit, v, (unsigned)countof(v));
     size_t at = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -160,6 +173,7 @@ START_TEST(random_operations)
     rng_seed_all(unit_seed());
     for (unsigned round = 0; round < rounds; round++) {
         struct model m = { 0 };
+        m.o.limit = round % 3 == 0 ? 1 + rng_below(400000) : 0;
         ext_freed = 0;
         if (round % 2 == 0) {
             out_cache_start();
@@ -273,9 +287,115 @@ START_TEST(rewind_to_nothing)
 }
 END_TEST
 
+#define LIMIT 100000
+
+static void write_one_kind(struct model *m, unsigned kind)
+{
+    static char big[200000];
+    switch (kind) {
+    case 0: out_add(&m->o, big, sizeof big); break;
+    case 1: resp_bulk(&m->o, slice_of(big, 300)); break;
+    case 2: resp_bulk(&m->o, slice_of(big, 5000)); break;
+    case 3: resp_int(&m->o, 7); break;
+    case 4: resp_array_fill(&m->o, resp_array_deferred(&m->o), 7); break;
+    case 5: out_used(&m->o, out_room(&m->o, 65536) + 65536); break;
+    case 6: do_ext(m, &m->o, &m->flat); break;
+    default: do_splice(m); break;
+    }
+}
+
+/* Whoever writes: above the limit nothing grows but the count. */
+START_TEST(above_limit_nothing_is_kept)
+{
+    for (unsigned kind = 0; kind < 8; kind++) {
+        struct model m = { .o.limit = LIMIT };
+        ext_freed = 0;
+        while (!m.o.lost) {
+            size_t before = m.o.mem;
+            ck_assert_uint_lt(before, 10 * LIMIT);
+            write_one_kind(&m, kind);
+            ck_assert(!m.o.lost || before > LIMIT || kind == 0);
+        }
+        size_t mem = m.o.mem, kept = kept_size(&m.o);
+        for (unsigned i = 0; i < 1000; i++) {
+            size_t size = out_size(&m.o);
+            write_one_kind(&m, i % 2 == 0 ? kind : (unsigned)rng_below(8));
+            ck_assert_uint_ge(out_size(&m.o), size);
+            out_check(&m.o);
+        }
+        ck_assert(out_over_limit(&m.o));
+        ck_assert_uint_eq(m.o.mem, mem);
+        ck_assert_uint_eq(kept_size(&m.o), kept);
+        out_clear(&m.o);
+        ck_assert_uint_eq(m.o.mem, 0);
+        ck_assert_uint_eq(ext_freed, m.ext_added);
+        ck_assert(m.o.lost); /* what comes next is not the whole either */
+        ck_assert_uint_eq(m.o.limit, LIMIT);
+        buf_free(&m.flat);
+    }
+}
+END_TEST
+
+/* What is there is sent, and no more than that, and holes that were there are filled. */
+START_TEST(lost_keeps_what_was_there)
+{
+    static char big[200000];
+    struct out o = { .limit = LIMIT };
+    uint64_t base = 0;
+    memset(big, 'x', sizeof big);
+    struct out_block *hole = resp_array_deferred(&o);
+    out_add(&o, "abc", 3);
+    struct out_mark mark = out_mark(&o);
+    out_add(&o, big, sizeof big);
+    ck_assert(o.lost);
+    struct out_block *other = resp_array_deferred(&o);
+    resp_int(&o, 1);
+    resp_array_fill(&o, other, 100);
+    resp_array_fill(&o, hole, 3);
+    out_check(&o);
+    ck_assert_uint_eq(out_size(&o), 4 + 3 + sizeof big + 4 + 6);
+    size_t kept = kept_size(&o);
+    ck_assert_uint_eq(out_drop(&o, 0, kept, &base), 0);
+    ck_assert_uint_eq(base, kept);
+    ck_assert(o.lost);
+    out_check(&o);
+    out_clear(&o);
+
+    o = (struct out){ .limit = LIMIT };
+    out_add(&o, "abc", 3);
+    mark = out_mark(&o);
+    out_add(&o, big, sizeof big);
+    out_rewind(&o, mark);
+    ck_assert(!out_over_limit(&o));
+    out_add(&o, "def", 3);
+    struct buf got = { 0 };
+    out_copy_to(&o, &got);
+    ck_assert_uint_eq(got.n, 6);
+    ck_assert_mem_eq(got.p, "abcdef", 6);
+    buf_free(&got);
+    out_check(&o);
+    out_clear(&o);
+}
+END_TEST
+
+/* No limit is so low that short replies do not come. */
+START_TEST(little_is_not_counted)
+{
+    struct out o = { .limit = 1 };
+    for (unsigned i = 0; out_size(&o) < 16000; i++) {
+        resp_array_fill(&o, resp_array_deferred(&o), 0);
+        resp_int(&o, 1);
+    }
+    ck_assert(!out_over_limit(&o));
+    out_clear(&o);
+}
+END_TEST
+
 UNIT_SUITE(net_out)
 {
     unit_case(suite, "chain", random_operations, everything_sent_owns_nothing,
               short_reply_is_a_small_block, blocks_are_used_again, lean_keeps_no_blocks,
               small_splice_is_copied, rewind_to_nothing);
+    unit_case(suite, "limit", above_limit_nothing_is_kept, lost_keeps_what_was_there,
+              little_is_not_counted);
 }
