@@ -28,6 +28,7 @@ struct tool {
     char *dir; /* holds CURRENT and the histories */
     uint8_t current[WAL_HISTORY_BYTES];
     bool chosen; /* --history instead of CURRENT */
+    bool known;  /* `current` is one of both */
     uint64_t from, to;
     struct buf line;
     struct slice *arg; /* of the command read last */
@@ -133,7 +134,8 @@ static int read_current(struct tool *t)
     } else {
         struct slice s = buf_slice(&text);
         s.n -= s.n > 0 && s.p[s.n - 1] == '\n' ? 1 : 0;
-        if (!parse_history(s, t->current)) {
+        t->known = parse_history(s, t->current);
+        if (!t->known) {
             status = failed(EXIT_DAMAGE, path, "does not name a history (use --history)");
         }
     }
@@ -252,16 +254,26 @@ static int run_list(struct tool *t)
         return failed(EXIT_IO, t->dir, strerror(errno));
     }
     int status = EXIT_OK;
+    bool found = false;
     for (int i = 0; i < n; i++) {
         uint8_t id[WAL_HISTORY_BYTES];
         bool wanted = parse_history(slice_str(names[i]->d_name), id) &&
                       (!t->chosen || memcmp(id, t->current, sizeof id) == 0);
         if (wanted && status == EXIT_OK) {
+            found |= memcmp(id, t->current, sizeof id) == 0;
             status = list_history(t, id);
         }
         free(names[i]);
     }
     free(names);
+    if (status == EXIT_OK && t->known && !found) {
+        char hex[HEX + 1] = { 0 };
+        hex_encode(t->current, WAL_HISTORY_BYTES, hex);
+        fflush(stdout);
+        fprintf(stderr, "kv-wal: %s: history %s%s is not there\n", t->dir, hex,
+                t->chosen ? "" : ", which CURRENT names,");
+        status = EXIT_DAMAGE;
+    }
     return status;
 }
 
@@ -708,7 +720,7 @@ static int parse_options(struct tool *t, int argc, char **argv)
             if (!parse_history(slice_str(optarg), t->current)) {
                 return usage("--history needs 40 hex digits", optarg);
             }
-            t->chosen = true;
+            t->chosen = t->known = true;
             break;
         case 'f':
         case 't':

@@ -264,6 +264,8 @@ START_TEST(test_deadlines)
 }
 END_TEST
 
+#define NOT_THERE "0123456789abcdef0123456789abcdef01234567"
+
 START_TEST(test_list)
 {
     struct log_builder *b = commands_log();
@@ -281,11 +283,19 @@ START_TEST(test_list)
     HAS(out, "prepared");
     ck_assert_int_eq(run("list", b->dir, "--history", parent), 0);
     ck_assert_ptr_null(strstr(out.p, hex_of(b)));
+    ck_assert_int_eq(run("list", b->dir, "--history", NOT_THERE), 1);
+    HAS(err, "history " NOT_THERE " is not there");
+    ck_assert_int_eq(run("verify", b->dir, "--history", NOT_THERE), 1);
     char *current = NULL;
     ck_assert_int_ge(asprintf(&current, "%s/CURRENT", b->dir), 0);
     unlink(current);
     ck_assert_int_eq(run("list", b->dir, NULL, NULL), 3);
     HAS(out, parent); /* still of use */
+    ck_assert_int_eq(atomic_replace(current, S(NOT_THERE "\n"), 0600), 0);
+    ck_assert_int_eq(run("list", b->dir, NULL, NULL), 1);
+    HAS(out, parent);
+    HAS(err, "history " NOT_THERE ", which CURRENT names, is not there");
+    ck_assert_int_eq(run("verify", b->dir, NULL, NULL), 1);
     ck_assert_int_eq(run("verify", b->dir, "--history", parent), 0);
     free(current);
     lb_free(b);
