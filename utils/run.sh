@@ -21,11 +21,13 @@ holder() {
 }
 
 case "$port" in
-'' | *[!0-9]*)
-    echo "make run: PORT=$port is not a port" >&2
-    exit 2
-    ;;
+'' | *[!0-9]* | 0* | ??????*) valid=no ;;
+*) [ "$port" -le 65535 ] && valid=yes || valid=no ;;
 esac
+if [ $valid = no ]; then
+    echo "make run: PORT=$port is not a port (1 to 65535)" >&2
+    exit 2
+fi
 inode=$(listening_inode)
 if [ -n "$inode" ]; then
     free=$port

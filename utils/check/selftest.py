@@ -127,6 +127,8 @@ def check_make():
            "this is debug/kv-server kv.conf --port 1", "this is debug/kv-wal", "this is debug/kv-server\n", "this is kv-server kv.conf")
     for name in ("1", "", "test debug"):
         expect(f"make: V={name}", files, f"{make} V='{name}' help", 2, f"V={name} is no variant; there are: release test debug asan")
+    for port in ("08080", "70000", "65536", "0", "", "x", "-1", "99999999999999999999"):
+        expect(f"run.sh: {port}", {}, f"utils/run.sh echo '{port}'", 2, f"PORT={port} is not a port (1 to 65535)")
 
 
 def check_training():
