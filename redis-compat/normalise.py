@@ -114,22 +114,52 @@ def payload(_, kv, ref):
     return same_form(kv, ref) and kv[0] == "$" and kv[1] is not None and kv[1][:1] in b"\0\2\4\5\x0b\x0f\x10\x11\x12\x13\x15"
 
 
-def near_numbers(kv, ref):
-    """Trees that differ in numbers by no more than the clocks of two servers may."""
-    if kv[0] != ref[0]:
-        return False
-    if isinstance(kv[1], list) and isinstance(ref[1], list):
-        return len(kv[1]) == len(ref[1]) and all(near_numbers(a, b) for a, b in zip(kv[1], ref[1]))
-    return kv == ref or kv[0] == ":" and abs(int(kv[1]) - int(ref[1])) <= NEAR * 1000 and min(int(kv[1]), int(ref[1])) >= 0
+def near(kv, ref):
+    """A moment or a duration in ms, by the clocks of two servers."""
+    return kv == ref or kv[0] == ref[0] == ":" and abs(int(kv[1]) - int(ref[1])) <= NEAR_MS and min(int(kv[1]), int(ref[1])) >= 0
+
+
+def arrays(kv, ref):
+    return kv[0] == ref[0] and isinstance(kv[1], list) and isinstance(ref[1], list) and len(kv[1]) == len(ref[1])
+
+
+def same_count(kv, ref):
+    """A number of deliveries or entries. kv alone: it stops at 2^63-1, where the references go on with -2^63."""
+    return kv == ref or kv == (":", b"9223372036854775807") and ref[0] == ":" and ref[1].startswith(b"-9223372036854775")
+
+
+def near_rows(kv, ref):
+    """What is pending, a row each, with two numbers at its end: when, or how long ago, it was delivered, and how often."""
+    def row(a, b):
+        return a == b or arrays(a, b) and len(a[1]) > 2 and a[1][:-2] == b[1][:-2] and near(a[1][-2], b[1][-2]) and same_count(a[1][-1], b[1][-1])
+
+    return kv == ref or arrays(kv, ref) and all(row(a, b) for a, b in zip(kv[1], ref[1]))
+
+
+def near_pending(_, kv, ref):
+    """XPENDING: the idle time."""
+    return near_rows(kv, ref)
+
+
+NEAR_FIELDS = {name: near for name in (b"idle", b"inactive", b"seen-time", b"active-time", b"radix-tree-keys", b"radix-tree-nodes")}
+NEAR_FIELDS |= {b"pel": near_rows, b"pending": near_rows, b"entries-added": same_count}
+
+
+def near_times(kv, ref):
+    """Maps of names, in RESP2 and 3, that are equal up to moments, durations and the shape of a radix tree, of which kv has none."""
+    if not arrays(kv, ref):
+        return kv == ref
+    rules = [NEAR_FIELDS.get(name[1] if name[0] == "$" else None, near_times) for name in [("", None)] + kv[1][:-1]]
+    return all(rule(a, b) for rule, a, b in zip(rules, kv[1], ref[1]))
 
 
 def near_idle(_, kv, ref):
-    """XPENDING, XINFO: the idle time of a pending entry or consumer, the moment of a delivery."""
-    return near_numbers(kv, ref)
+    """XINFO: when a consumer was seen and active, the moment of a delivery."""
+    return near_times(kv, ref)
 
 
 NORMALISERS = {
-    "xpending": near_idle, "xinfo|consumers": near_idle, "xinfo|stream": near_idle,
+    "xpending": near_pending, "xinfo|consumers": near_idle, "xinfo|stream": near_idle,
     "dump": payload,
     "sort": unsorted_set, "sort_ro": unsorted_set,
     "zscan": scan_pairs, "zrandmember": random_members, "srandmember": random_members,
@@ -211,12 +241,12 @@ READ = (b"entries-read", b"lag")
 
 def more_of_consumers(_, kv, ref):
     """XINFO: 7.2 tells when a consumer was active."""
-    return near_numbers(without_fields(kv, (b"inactive", b"active-time") + READ), without_fields(ref, READ))
+    return near_times(without_fields(kv, (b"inactive", b"active-time") + READ), without_fields(ref, READ))
 
 
 def groups_read(_, kv, ref):
     """XINFO: where entries went unread, because they were deleted or trimmed, 7.2.6 and 7.4.2 count what a group has read and its lag in another way."""
-    return near_numbers(without_fields(kv, READ), without_fields(ref, READ))
+    return near_times(without_fields(kv, READ), without_fields(ref, READ))
 
 
 # ---- not in that list, but valkey 8.0.1 answers as kv does, so Redis or Valkey changed it after 7.0.15 ----

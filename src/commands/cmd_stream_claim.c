@@ -268,7 +268,7 @@ static void take(struct taking *t, struct stream_pending *p)
 static bool claim_one(struct taking *t, const struct claim_args *a, struct stream_id id)
 {
     struct call *c = t->c;
-    struct stream_pending p = { .id = id };
+    struct stream_pending p = { .id = id, .count = 1 }; /* as if it had been delivered */
     bool pending = stream_pending_find(t->s, &t->g, id, &p);
     if (!(c->flags & CALL_REPLAY) && !stream_has(t->s, id)) {
         if (pending) {

@@ -325,6 +325,28 @@ START_TEST(test_stream_claim)
 }
 END_TEST
 
+/* How often each entry was delivered, without the time that two servers do not have in common. */
+#define DELIVERIES                                                                                \
+    "EVAL \"local n = {} for i, p in ipairs(redis.call('XPENDING', KEYS[1], 'g', '-', '+', 10)) " \
+    "do n[i] = p[4] end return n\" 1 s"
+
+START_TEST(test_stream_claim_counts)
+{
+    compare("XADD s 1-1 a 1", "XADD s 2-1 a 2", "XADD s 3-1 a 3", "XADD s 4-1 a 4",
+            "XADD s 5-1 a 5", "XADD s 6-1 a 6", "XGROUP CREATE s g 0",
+            "XREADGROUP GROUP g alice COUNT 3 STREAMS s >", DELIVERIES,
+            "XREADGROUP GROUP g alice COUNT 2 STREAMS s 0", DELIVERIES, "XCLAIM s g bob 0 1-1",
+            "XCLAIM s g bob 0 2-1 JUSTID", "XCLAIM s g bob 0 3-1 FORCE", DELIVERIES,
+            "XCLAIM s g bob 0 4-1 FORCE", "XCLAIM s g bob 0 5-1 FORCE JUSTID", DELIVERIES,
+            "XCLAIM s g bob 0 4-1 5-1 6-1 FORCE", DELIVERIES, "XACK s g 4-1 5-1 6-1",
+            "XCLAIM s g bob 0 4-1 FORCE RETRYCOUNT 0", "XCLAIM s g bob 0 5-1 FORCE RETRYCOUNT -1",
+            "XCLAIM s g bob 0 6-1 FORCE RETRYCOUNT 7 JUSTID", DELIVERIES,
+            "XCLAIM s g bob 0 1-1 2-1 RETRYCOUNT 9", "XCLAIM s g bob 0 2-1 RETRYCOUNT -1",
+            DELIVERIES, "XAUTOCLAIM s g carol 0 0 COUNT 2", DELIVERIES,
+            "XAUTOCLAIM s g carol 0 0 JUSTID", DELIVERIES);
+}
+END_TEST
+
 /* What is beside the entries can change without a watching client being told. */
 START_TEST(test_stream_watch)
 {
@@ -564,11 +586,11 @@ END_TEST
 
 UNIT_SUITE(integration_stream)
 {
-    TCase *tc =
-        unit_case_slow(suite, "beside redis", 300, test_stream_add, test_stream_trim,
-                       test_stream_range, test_stream_delete, test_stream_setid, test_stream_read,
-                       test_stream_words, test_stream_groups, test_stream_pending,
-                       test_stream_claim, test_stream_watch, test_stream_random, test_stream_block);
+    TCase *tc = unit_case_slow(suite, "beside redis", 300, test_stream_add, test_stream_trim,
+                               test_stream_range, test_stream_delete, test_stream_setid,
+                               test_stream_read, test_stream_words, test_stream_groups,
+                               test_stream_pending, test_stream_claim, test_stream_claim_counts,
+                               test_stream_watch, test_stream_random, test_stream_block);
     tcase_add_unchecked_fixture(tc, compare_start, compare_stop);
     unit_case(suite, "later versions", test_stream_later, test_stream_unread);
     unit_case(suite, "gone", test_stream_gone);
