@@ -5,7 +5,10 @@
  *          XACK of those whose entries are gone; XGROUP CREATECONSUMER and SETID. On replay an
  *          XCLAIM with FORCE is about a delivery that happened, whether its entry is still there or
  *          not; one without it is about a consumer that read again what it has. When a consumer
- *          was seen follows from when the command was logged; what got nothing is not logged.
+ *          was seen and active follows from when the command was logged; what got nothing is not
+ *          logged. That is the end of its transaction, and in memory both are the time of its
+ *          begin: after a restart they are later by as long as it took, which is much for a slow
+ *          script only. The times of deliveries are logged, and stay.
  *          In the image of a stream (exec/image.c) it follows from an XCLAIM that nothing can be
  *          idle for long enough: TIME is when the consumer was seen, RETRYCOUNT when it was active.
  *          For Redis that is an XCLAIM that gets nothing. */
