@@ -445,14 +445,25 @@ static void ask_to_stop(struct exec *x)
     }
 }
 
+/* Of a user who may not do everything, what ends a script is: it names no key. */
+static bool may_be_answered(const struct session *s, const struct cmd_ref *ref,
+                            const struct request *req)
+{
+    unsigned at;
+    if (!s->restricted || !s->authenticated) {
+        return s->authenticated;
+    }
+    return (is_kill(ref) || strcmp(ref->full, "shutdown") == 0) &&
+           acl_check(s->user, ref, req->argv, req->argc, &at) == ACL_OK;
+}
+
 /* One request that the kernel has for a client of this reactor, parsed from a look at it. */
 static void answer_busy(struct worker *w, struct session *s, const struct request *req, size_t used)
 {
     const struct cmd_ref *ref = command_lookup(w->x, req->argv, req->argc);
-    bool may = s->authenticated && !s->restricted;
     bool listens = s->resp == 2 && session_subscribed(s); /* refused, when its turn comes */
     bool silent = s->reply_mode != REPLY_ON || listens;
-    if (ref == NULL || !may) {
+    if (ref == NULL || !may_be_answered(s, ref, req)) {
         return; /* it waits for its answer */
     }
     bool nosave = false, ends = s->multi == NULL && is_shutdown(ref, req, &nosave);

@@ -439,6 +439,39 @@ START_TEST(test_shutdown_denied)
 }
 END_TEST
 
+/* Who may do it, but not everything, is heard by the script's own reactor. */
+START_TEST(test_ended_by_restricted)
+{
+    server_stop(&kv);
+    server_start(&kv, "--threads", "1", "--busy-reply-threshold", "50");
+    struct client *a = server_connect(&kv), *x = server_connect(&kv), *k = server_connect(&kv);
+    client_expect(k, "+OK", "ACL SETUSER u on nopass +@all -script|flush ~a*");
+    client_expect(x, "+OK", "AUTH u x");
+    client_send(a, ENDLESS);
+    wait_busy(k);
+    client_expect(x, "+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
+    client_expect_error(x, "NOTBUSY", "SCRIPT KILL");
+    client_expect(k, "+OK", "ACL SETUSER u -script|kill");
+    client_send(a, ENDLESS);
+    wait_busy(k);
+    client_send(x, "SCRIPT KILL");
+    for (unsigned i = 0; i < 3; i++) { /* each after another look at the clients */
+        client_expect_error(k, "BUSY", "GET k");
+    }
+    client_expect(k, "+OK", "SCRIPT KILL");
+    ck_assert(strstr(client_read_line(a), "Script killed by user") != NULL);
+    client_expect_next(x, "-NOPERM User u has no permissions to run the 'script|kill' command");
+    client_send(a, ENDLESS);
+    wait_busy(k);
+    client_send(x, "SHUTDOWN NOSAVE");
+    ck_assert_int_eq(server_wait_exit(&kv, unit_patient_ms(20000)), 0);
+    client_close(a);
+    client_close(k);
+    client_close(x);
+}
+END_TEST
+
 /* While it is not busy yet, a script has its time. */
 START_TEST(test_shutdown_waits_for_script)
 {
@@ -518,6 +551,7 @@ UNIT_SUITE(script_slow)
                           test_shutdown_of_subscriber, test_shutdown_waits_for_script,
                           test_signal_waits_for_script, test_nothing_left_behind);
     tcase_add_test(tc, test_shutdown_denied);
+    tcase_add_test(tc, test_ended_by_restricted);
     tcase_add_checked_fixture(tc, start, stop);
     tc = unit_case_loop(suite, "shutdown", 120, test_shutdown_never_runs, 2);
     tcase_add_checked_fixture(tc, start, stop);
