@@ -56,7 +56,8 @@ struct option {
     int64_t least, most;
     const char *def; /* text of the default */
     const struct option_name *names;
-    /* OPT_STRING: may the value be this text? False with *error set: refused, also at start. */
+    /* OPT_STRING; OPT_FLAGS, as CONFIG GET shows it, the names in the order of the table: may the
+     * value be this text? False with *error set: refused, also at start. */
     bool (*check)(struct slice text, const char **error);
     /* After a change by CONFIG SET (not at start): make it act. False with *error set: refused, the
      * old value is restored. */

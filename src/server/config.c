@@ -186,6 +186,53 @@ static bool parse_one(const struct option *o, struct slice s, int64_t *out, cons
     }
 }
 
+static void add_names(const struct option *o, int64_t v, struct buf *out)
+{
+    bool any = false;
+    for (const struct option_name *e = o->names; e->name != NULL; e++) {
+        if (o->kind == OPT_ENUM ? e->value == v
+                                : (e->value == 0 ? v == 0 : (v & e->value) == e->value)) {
+            buf_printf(out, "%s%s", any ? " " : "", e->name);
+            any = true;
+            if (o->kind == OPT_ENUM) {
+                break;
+            }
+        }
+    }
+}
+
+static bool set_names(struct bound *b, int64_t v, const char **error)
+{
+    const struct option *o = b->o;
+    bool ok = true;
+    if (o->check != NULL) {
+        struct buf text = { 0 };
+        add_names(o, v, &text);
+        ok = o->check(buf_slice(&text), error);
+        buf_free(&text);
+    }
+    if (ok) {
+        atomic_store_explicit((_Atomic int64_t *)bound_value(b), v, memory_order_relaxed);
+    }
+    return ok;
+}
+
+/* Names between single spaces: more of them, or one at an end, have an empty name beside them. */
+static bool set_flags_text(struct bound *b, struct slice text, const char **error)
+{
+    int64_t all = 0, v;
+    for (size_t from = 0, to; from <= text.n; from = to + 1) {
+        for (to = from; to < text.n && text.p[to] != ' '; to++) {
+        }
+        if (!enum_find(b->o->names, slice_of(text.p + from, to - from), &v)) {
+            *error = enum_error(b->o);
+            return false;
+        }
+        all |= v;
+    }
+    return set_names(b, all, error);
+}
+
 bool bound_set_words(struct bound *b, const struct slice *argv, unsigned argc, const char **error)
 {
     const struct option *o = b->o;
@@ -206,8 +253,7 @@ bool bound_set_words(struct bound *b, const struct slice *argv, unsigned argc, c
             *error = argc == 0 ? enum_error(o) : "wrong number of arguments";
             return false;
         }
-        atomic_store_explicit((_Atomic int64_t *)bound_value(b), all, memory_order_relaxed);
-        return true;
+        return set_names(b, all, error);
     }
     if (argc != 1) {
         *error = "wrong number of arguments";
@@ -237,7 +283,10 @@ bool bound_set_words(struct bound *b, const struct slice *argv, unsigned argc, c
 /* The value as CONFIG SET and defaults give it: one text, which kinds of several words split. */
 bool bound_set_text(struct bound *b, struct slice text, const char **error)
 {
-    if (b->o->kind != OPT_CUSTOM && b->o->kind != OPT_FLAGS) {
+    if (b->o->kind == OPT_FLAGS) {
+        return set_flags_text(b, text, error);
+    }
+    if (b->o->kind != OPT_CUSTOM) {
         return bound_set_words(b, &text, 1, error);
     }
     struct buf store = { 0 };
@@ -280,20 +329,7 @@ void bound_get(const struct bound *b, struct buf *out)
         break;
     case OPT_OCTAL: buf_printf(out, "%llo", (unsigned long long)v); break;
     case OPT_ENUM:
-    case OPT_FLAGS: {
-        bool any = false;
-        for (const struct option_name *e = o->names; e->name != NULL; e++) {
-            if (o->kind == OPT_ENUM ? e->value == v
-                                    : (e->value == 0 ? v == 0 : (v & e->value) == e->value)) {
-                buf_printf(out, "%s%s", any ? " " : "", e->name);
-                any = true;
-                if (o->kind == OPT_ENUM) {
-                    break;
-                }
-            }
-        }
-        break;
-    }
+    case OPT_FLAGS: add_names(o, v, out); break;
     default: must_not_reach();
     }
 }

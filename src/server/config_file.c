@@ -31,6 +31,22 @@ static bool load_more(struct bound *b, const struct slice *argv, unsigned argc, 
     return ok;
 }
 
+/* One word in quotes may have several names in it. */
+static bool load_flags(struct bound *b, struct slice text, const char **error)
+{
+    struct buf store = { 0 };
+    struct slice *argv = NULL;
+    unsigned argc = 0;
+    bool ok = split_args(text, &store, &argv, &argc);
+    if (!ok) {
+        *error = "unbalanced quotes";
+    }
+    ok = ok && bound_set_words(b, argv, argc, error);
+    mem_free(argv);
+    buf_free(&store);
+    return ok;
+}
+
 bool config_load_words(struct config *c, const struct slice *argv, unsigned argc, struct buf *error)
 {
     struct bound *b = config_find(c, argv[0]);
@@ -40,7 +56,8 @@ bool config_load_words(struct config *c, const struct slice *argv, unsigned argc
         !(argc == 2 && argv[1].n == 0)) {
         ok = load_more(b, argv + 1, argc - 1, &why);
     } else if (ok) {
-        ok = bound_set_words(b, argv + 1, argc - 1, &why);
+        ok = argc == 2 && b->o->kind == OPT_FLAGS ? load_flags(b, argv[1], &why)
+                                                  : bound_set_words(b, argv + 1, argc - 1, &why);
         b->loaded = true;
     }
     if (!ok) {

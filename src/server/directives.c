@@ -296,6 +296,16 @@ static const struct option_name facilities[] = { { "user", LOG_USER },     { "lo
                                                  { "local3", LOG_LOCAL3 }, { "local4", LOG_LOCAL4 },
                                                  { "local5", LOG_LOCAL5 }, { "local6", LOG_LOCAL6 },
                                                  { "local7", LOG_LOCAL7 }, { NULL, 0 } };
+static bool shutdown_check(struct slice text, const char **error)
+{
+    struct slice both = S("save nosave");
+    if (text.n >= both.n && slice_eq(slice_of(text.p, both.n), both)) {
+        *error = "shutdown options SAVE and NOSAVE can't be used simultaneously";
+        return false;
+    }
+    return true;
+}
+
 static const struct option_name shutdowns[] = { { "default", 0 }, { "save", 1 },  { "nosave", 2 },
                                                 { "now", 4 },     { "force", 8 }, { NULL, 0 } };
 
@@ -487,12 +497,14 @@ const struct option server_option_table[] = {
       .kind = OPT_FLAGS,
       AT(shutdown_on_sigterm),
       .names = shutdowns,
+      .check = shutdown_check,
       .def = "default",
       .doc = "How SIGTERM shuts down." },
     { .name = "shutdown-on-sigint",
       .kind = OPT_FLAGS,
       AT(shutdown_on_sigint),
       .names = shutdowns,
+      .check = shutdown_check,
       .def = "default",
       .doc = "How SIGINT shuts down." },
     { .name = "crash-log-enabled",

@@ -3,10 +3,35 @@
 #include "base/base.h"
 #include "server.h"
 #include "unit.h"
+#include <stdio.h>
 #include <string.h>
 
 #define HOST_51  "a23456789-b23456789-c23456789-d23456789-e23456789.0"
 #define HOST_255 HOST_51 HOST_51 HOST_51 HOST_51 HOST_51
+
+/* Of shutdown-on-sigterm and shutdown-on-sigint. */
+static const char *const shutdowns[] = {
+    "'save nosave'",
+    "'NOSAVE now SAVE'",
+    "'save nosave x'",
+    "'save now force'",
+    "'default nosave'",
+    "'save nosave'",
+    "'force now'",
+    "'nosave nosave'",
+    "'default save nosave'",
+    "'save  now'",
+    "' save'",
+    "'save '",
+    "''",
+    "' '",
+    "'\"save\"'",
+    "\"save\\tnow\"",
+    "save,now",
+    "'now x'",
+    "'default save'",
+    "default",
+};
 
 static const char *const lines[] = {
     "CONFIG SET timeout",
@@ -88,6 +113,12 @@ static const char *const lines[] = {
     "CONFIG SET USER 'a on'",
 };
 
+static void compare_line(struct client *kv, struct client *redis, const char *line)
+{
+    const char *want = client_line(redis, "%s", line), *got = client_line(kv, "%s", line);
+    ck_assert_msg(strcmp(got, want) == 0, "%s: %s, redis-server says %s", line, got, want);
+}
+
 START_TEST(test_words)
 {
     struct server kv, redis;
@@ -98,9 +129,15 @@ START_TEST(test_words)
     server_wait_ready(&kv);
     struct client *a = server_connect(&kv), *b = server_connect(&redis);
     for (unsigned i = 0; i < countof(lines); i++) {
-        const char *want = client_line(b, "%s", lines[i]);
-        const char *got = client_line(a, "%s", lines[i]);
-        ck_assert_msg(strcmp(got, want) == 0, "%s: %s, redis-server says %s", lines[i], got, want);
+        compare_line(a, b, lines[i]);
+    }
+    for (unsigned i = 0; i < 2 * countof(shutdowns); i++) {
+        char line[100];
+        const char *name = i % 2 == 0 ? "sigterm" : "sigint";
+        snprintf(line, sizeof line, "CONFIG SET shutdown-on-%s %s", name, shutdowns[i / 2]);
+        compare_line(a, b, line);
+        snprintf(line, sizeof line, "CONFIG GET shutdown-on-%s", name);
+        compare_line(a, b, line);
     }
     /* What redis-server of 7.0 does not know: locales whose order is that of bytes, and SORT's. */
     static const char *const locales[] = { "C", "POSIX", "C.UTF-8", "''" };
