@@ -173,7 +173,7 @@ void events_publish(struct txn *t, uint64_t gate)
     for (unsigned i = 0; i < t->nevents; i++) {
         struct event *e = &t->events[i];
         if (e->kind < SUB_KINDS) {
-            pubsub_publish(x, (enum sub_kind)e->kind, e->channel, e->text, gate, true);
+            pubsub_publish(t->w, (enum sub_kind)e->kind, e->channel, e->text, gate, true);
         } else if (e->kind == EVENT_MONITORED) {
             monitor_publish(x, e, gate);
         } else {

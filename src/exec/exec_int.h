@@ -256,6 +256,8 @@ struct session {
     bool unwatches;             /* it does not watch any more; exec_request() says so when it can */
     struct waiter *waiter;      /* blocked; NULL: not */
     struct subscriptions *subs; /* NULL: none */
+    unsigned own_messages;      /* on their way to it, that it has published itself */
+    bool hears_first;           /* deferred: its next request waits for them */
     struct tracking *tracking;  /* NULL: it does not track what it reads */
     struct parse_limits limits;
     size_t multi_mem;
@@ -470,6 +472,11 @@ void session_unmonitor(struct session *s);
 must_check struct queued *session_copy(struct session *s, const struct pending *p);
 must_check struct queued *queued_try_copy(const struct cmd_ref *ref, const struct slice *argv,
                                           unsigned argc); /* NULL: no memory */
+/* p runs before whatever is held, when it goes on. False: no memory; closed. */
+must_check bool session_hold_first(struct session *s, const struct pending *p);
+/* defer.c: p waits for s->own_messages; session_heard() when there are none any more. */
+void session_hear_first(struct session *s, const struct pending *p);
+void session_heard(struct session *s);
 bool session_runs(const struct session *s); /* not blocked, paused, deferred, doomed, closing */
 
 /* exec.c: the process ends, and a script with it; late: it has had its time. */

@@ -653,10 +653,14 @@ static bool waits_for_script(const struct session *s, const struct pending *p)
 }
 
 /* What a script that runs long keeps from being done, or kept. A client that was killed meanwhile
- * does nothing any more. */
-static bool script_holds(struct session *s, struct pending *p)
+ * does nothing any more. One that has published to itself hears that first. */
+static bool held_back(struct session *s, struct pending *p)
 {
     if (s->doomed) {
+        return true;
+    }
+    if (s->own_messages != 0) {
+        session_hear_first(s, p);
         return true;
     }
     bool holds = s->w->busy && waits_for_script(s, p);
@@ -694,7 +698,7 @@ void exec_request(struct session *s, struct pending *p)
                       .in = &in };
     c.cmd = p->ref != NULL ? p->ref->row : NULL;
     let_others_in(w);
-    if (unlikely(w->busy || s->unwatches || s->doomed) && script_holds(s, p)) {
+    if (unlikely(w->busy || s->unwatches || s->doomed || s->own_messages != 0) && held_back(s, p)) {
         return;
     }
     c.now_ms = worker_now_ms(w);

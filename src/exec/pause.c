@@ -66,14 +66,8 @@ void pause_hold(struct session *s, const struct pending *p)
     if (s->doomed) {
         return; /* it goes nowhere */
     }
-    struct queued *q = session_copy(s, p);
-    if (q == NULL) {
+    if (!session_hold_first(s, p)) { /* what is held already came behind it */
         return;
-    }
-    q->next = s->held; /* it is the oldest: what is held already came behind it */
-    s->held = q;
-    if (q->next == NULL) {
-        s->held_tail = q;
     }
     s->paused = true;
     conn_stop(s->conn, STOP_PAUSED);

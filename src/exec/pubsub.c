@@ -5,7 +5,9 @@
  * subscriber is the handle of its connection. PUBLISH    counts receivers and posts one message per
  * reactor that has any, under the channel's lock: all subscribers of a channel see the same order.
  * The receiving reactor looks at its session's own set before it delivers, so nothing arrives after
- * an UNSUBSCRIBE was answered. GATE       A message leaves its publisher's transaction when that
+ * an UNSUBSCRIBE was answered. What a client has published to itself comes in the same way, so that
+ * all that comes to it keeps its order; its next request waits for that, and the message stands
+ * behind the reply to PUBLISH. GATE       A message leaves its publisher's transaction when that
  * has its record (events_publish) and carries the newest LSN the publisher wrote or saw: no
  * subscriber hears of what a crash could take back. LOCKS      RANK_CHANNELS, order = map index;
  * may be taken under shard locks (events). THREADS    Any worker. session_*: its reactor. */
@@ -42,6 +44,7 @@ struct delivery {
     struct message m;
     struct payload *p;
     uint64_t gate;
+    uint64_t author; /* of handle[]: the client whose request published it; 0: none of them */
     unsigned n;
     uint64_t handle[];
 };
@@ -130,14 +133,23 @@ static void on_delivery(struct reactor *r, struct message *m)
             conn_close_limit(c, LOST_MESSAGE);
         }
     }
+    struct conn *author = d->author != 0 ? conn_by_handle(r, d->author) : NULL;
     payload_release(d->p);
     mem_free(d);
+    if (author != NULL) {
+        struct session *s = conn_user(author);
+        if (--s->own_messages == 0) {
+            session_heard(s);
+        }
+    }
 }
 
 /* One message per reactor that has listeners. The part's lock is held. p NULL: there was no memory
  * for it, and they go. */
-static void hand_over(struct exec *x, const struct listeners *l, struct payload *p, uint64_t gate)
+static void hand_over(struct worker *w, const struct listeners *l, struct payload *p, uint64_t gate)
 {
+    struct exec *x = w->x;
+    uint64_t own = w->current != NULL ? w->current->handle : 0;
     for (unsigned r = 0; r < x->reactors; r++) {
         unsigned n = 0;
         for (unsigned i = 0; i < l->n; i++) {
@@ -149,12 +161,17 @@ static void hand_over(struct exec *x, const struct listeners *l, struct payload 
         struct delivery *d = mem_alloc(sizeof *d + n * sizeof d->handle[0]);
         d->p = p;
         d->gate = gate;
+        d->author = 0;
         d->n = 0;
         d->m.run = on_delivery;
         for (unsigned i = 0; i < l->n; i++) {
             if (handle_reactor(l->handle[i]) == r) {
                 d->handle[d->n++] = l->handle[i];
+                d->author = l->handle[i] == own ? own : d->author;
             }
+        }
+        if (d->author != 0) {
+            w->current->own_messages++;
         }
         if (p != NULL) {
             atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
@@ -199,7 +216,7 @@ static struct payload *payload_make(enum sub_kind kind, struct slice pattern, st
 }
 
 struct pattern_walk {
-    struct exec *x;
+    struct worker *w;
     struct slice channel, text;
     uint64_t gate;
     unsigned receivers;
@@ -216,15 +233,15 @@ static void pattern_visit(void *arg, struct keynode *n)
     pw->receivers += l->n;
     if (pw->deliver) {
         struct payload *p = payload_make(SUB_PATTERN, n->key.s, pw->channel, pw->text);
-        hand_over(pw->x, l, p, pw->gate);
+        hand_over(pw->w, l, p, pw->gate);
         payload_release(p);
     }
 }
 
-unsigned pubsub_publish(struct exec *x, enum sub_kind kind, struct slice channel, struct slice text,
-                        uint64_t gate, bool deliver)
+unsigned pubsub_publish(struct worker *w, enum sub_kind kind, struct slice channel,
+                        struct slice text, uint64_t gate, bool deliver)
 {
-    struct pubsub *ps = x->pubsub;
+    struct pubsub *ps = w->x->pubsub;
     unsigned receivers = 0;
     struct key k = name_key(channel);
     unsigned part = part_of(kind, &k);
@@ -235,13 +252,13 @@ unsigned pubsub_publish(struct exec *x, enum sub_kind kind, struct slice channel
         receivers = l->n;
         if (deliver) {
             struct payload *p = payload_make(kind, (struct slice){ NULL, 0 }, channel, text);
-            hand_over(x, l, p, gate);
+            hand_over(w, l, p, gate);
             payload_release(p);
         }
     }
     lock_release(&ps->part[part].lock);
     if (kind == SUB_CHANNEL && atomic_load_explicit(&ps->patterns, memory_order_acquire) > 0) {
-        struct pattern_walk pw = { x, channel, text, gate, 0, deliver };
+        struct pattern_walk pw = { w, channel, text, gate, 0, deliver };
         lock_acquire(&ps->part[PATTERN_MAP].lock);
         keymap_each(ps->part[PATTERN_MAP].map, pattern_visit, &pw);
         lock_release(&ps->part[PATTERN_MAP].lock);
@@ -487,7 +504,7 @@ static void cmd_sunsubscribe(struct call *c)
 static void publish_call(struct call *c, enum sub_kind kind)
 {
     struct txn *t = c->in->t;
-    unsigned receivers = pubsub_publish(c->x, kind, c->argv[1], c->argv[2], 0, false);
+    unsigned receivers = pubsub_publish(t->w, kind, c->argv[1], c->argv[2], 0, false);
     if (receivers > 0) {
         if (!event_try(t, (int)kind, c->argv[1], c->argv[2])) {
             reply_oom(c);

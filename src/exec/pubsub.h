@@ -8,6 +8,7 @@
 #include "exec/exec.h"
 #include "exec/keymap.h"
 
+struct worker;
 enum sub_kind { SUB_CHANNEL = 0, SUB_PATTERN = 1, SUB_SHARD = 2, SUB_KINDS = 3 };
 struct subscriptions {
     struct keymap *map; /* by name; db = enum sub_kind */
@@ -15,9 +16,9 @@ struct subscriptions {
 };
 
 /* Counts who listens to the channel (and to patterns that match) and, with deliver, sends them the
- * text. Any worker, under any shard locks. */
-unsigned pubsub_publish(struct exec *x, enum sub_kind kind, struct slice channel, struct slice text,
-                        uint64_t gate, bool deliver);
+ * text. w: the caller, under any shard locks. */
+unsigned pubsub_publish(struct worker *w, enum sub_kind kind, struct slice channel,
+                        struct slice text, uint64_t gate, bool deliver);
 bool pubsub_anybody(const struct exec *x); /* listens, to channels or patterns */
 #define LOST_MESSAGE "out of memory for a message"
 #endif

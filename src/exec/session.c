@@ -63,6 +63,20 @@ void session_hold(struct session *s, struct pending *p)
     s->held_tail = q;
 }
 
+bool session_hold_first(struct session *s, const struct pending *p)
+{
+    struct queued *q = session_copy(s, p);
+    if (q == NULL) {
+        return false;
+    }
+    q->next = s->held;
+    s->held = q;
+    if (q->next == NULL) {
+        s->held_tail = q;
+    }
+    return true;
+}
+
 bool session_runs(const struct session *s)
 {
     return s->waiter == NULL && !s->paused && !s->deferred && !s->doomed && !conn_closing(s->conn);
